@@ -1,0 +1,89 @@
+"""The commands beside training: `python -m noternn generate`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from noternn.errors import UserError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; its results go to stdout, messages to stderr."""
+    options = _parser().parse_args(arguments)
+    try:
+        generate(options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def generate(options: argparse.Namespace) -> None:
+    """Compose a MIDI file with a checkpoint."""
+    from noternn.generation import checkpoint_path, encode_primer, load_composer
+    from noternn.metrics import sample_statistics
+    from noternn.midi import write_midi
+    from noternn.sampling import SamplingOptions
+
+    if options.output.suffix.lower() not in (".mid", ".midi"):
+        raise UserError(f"-o {options.output}: it must end in .mid or .midi")
+    composer = load_composer(checkpoint_path(options.checkpoint))
+    primer: list[int] = []
+    if options.primer:
+        primer, line = encode_primer(options.primer, composer.codec)
+        print(line, file=sys.stderr)
+    sampling = SamplingOptions(options.num_notes, options.temperature, options.top_k, options.seed)
+    piece = composer.compose(primer, sampling)
+    write_midi(piece, options.output)
+    s = sample_statistics(piece)
+    print(
+        f"{options.output}: {s.num_notes} notes, {s.num_pitches} pitches, {s.beats:.0f} beats, "
+        f"longest repetition {s.longest_repetition}, silent {s.silent_fraction:.0%}"
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m noternn", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    g = commands.add_parser("generate", help="compose a MIDI file with a trained network")
+    g.add_argument(
+        "checkpoint", type=Path, metavar="RUN_OR_CHECKPOINT", help="a run's folder or a .ckpt file"
+    )
+    g.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.mid", help="the file to write")
+    g.add_argument("--num-notes", type=_positive_int, default=500, help="notes to compose (500)")
+    g.add_argument(
+        "--temperature", type=_positive_float, default=1.0, help="above 1 is bolder, below 1 safer (1.0)"
+    )
+    g.add_argument(
+        "--top-k", type=_natural, default=10, help="choose among the K most probable tokens, 0 for all (10)"
+    )
+    g.add_argument("--seed", type=_natural, default=0, help="the same seed gives the same file (0)")
+    g.add_argument("--primer", type=Path, metavar="IN.mid", help="a MIDI file to continue")
+    return parser
+
+
+def _positive_int(text: str) -> int:
+    return _number(int(text), minimum=1)
+
+
+def _natural(text: str) -> int:
+    return _number(int(text), minimum=0)
+
+
+def _number(value: int, minimum: int) -> int:
+    if value < minimum:
+        raise argparse.ArgumentTypeError(f"{value}: it must be at least {minimum}")
+    return value
+
+
+def _positive_float(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text}: it must be above 0")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

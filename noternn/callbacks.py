@@ -1,0 +1,162 @@
+"""What happens beside training: the overfitting curve, a sample at every checkpoint, progress."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from noternn.metrics import SplitSize, rates
+from noternn.module import NoteRNN
+from noternn.tables import write_csv
+
+log = logging.getLogger(__name__)
+
+Row = dict[str, float]
+COLUMNS = (
+    "epoch", "step", "train/nll", "train_eval/nll", "val/nll", "gap/nll",
+    "val/nats_per_note", "val/nats_per_beat", "val/nats_per_second", "seconds",
+)  # fmt: skip
+
+
+class OverfittingCurve(Callback):
+    """Keeps one row of losses an epoch, in metrics.csv, in the logger and in every checkpoint.
+
+    Epochs are counted from 1. After resuming, the table goes on from the checkpoint's row.
+
+    Args:
+        path: metrics.csv.
+        validation: the size of the validation split.
+    """
+
+    def __init__(self, path: Path, validation: SplitSize) -> None:
+        self.path = path
+        self.validation = validation
+        self.rows: list[Row] = []
+        self._started = time.monotonic()
+        self._seconds_before = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._started = time.monotonic()
+        self._seconds_before = self.rows[-1]["seconds"] if self.rows else 0.0
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, NoteRNN)
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        per = rates(metrics["val/nll"], self.validation)
+        row: Row = {
+            "epoch": trainer.current_epoch + 1,
+            "step": trainer.global_step,
+            "train/nll": pl_module.train_nll(),
+            **{name: metrics[name] for name in ("train_eval/nll", "val/nll", "gap/nll")},
+            **{f"val/{name}": value for name, value in per.items()},
+            "seconds": self._seconds_before + time.monotonic() - self._started,
+        }
+        self.rows.append(row)
+        write_csv(self.path, self.rows, COLUMNS)
+        for logger in trainer.loggers:
+            logger.log_metrics({**row, "best_epoch": best_row(self.rows)["epoch"]}, trainer.global_step)
+        # For the names of checkpoints: Lightning itself counts epochs from 0.
+        pl_module.log("epoch", float(trainer.current_epoch + 1), logger=False)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = list(state_dict["rows"])
+
+
+def best_row(rows: Sequence[Row]) -> Row:
+    """The first row with the lowest validation nll."""
+    return min(rows, key=lambda row: row["val/nll"])
+
+
+class SampleEveryCheckpoint(Callback):
+    """Composes with the current weights after every `every_n_epochs` epochs.
+
+    Args:
+        every_n_epochs: how often.
+        compose: called with the epoch, counted from 1.
+    """
+
+    def __init__(self, every_n_epochs: int, compose: Callable[[int], object]) -> None:
+        self.every_n_epochs = every_n_epochs
+        self.compose = compose
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        epoch = trainer.current_epoch + 1
+        if epoch % self.every_n_epochs == 0:
+            self.compose(epoch)
+
+
+class Progress(TQDMProgressBar):
+    """One bar an epoch with the losses, and one line for each epoch that is over.
+
+    Where stderr is no terminal (a log file, a cluster) there is no bar, only the lines.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(refresh_rate=5 if sys.stderr.isatty() else 0)
+
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+        metrics = super().get_metrics(trainer, pl_module)
+        metrics.pop("v_num", None)
+        return metrics
+
+    def init_validation_tqdm(self) -> Any:
+        bar = super().init_validation_tqdm()
+        bar.disable = True  # validation takes a tenth of the epoch: no bar of its own
+        return bar
+
+
+class EpochLines(Callback):
+    """Says after every epoch how the losses stand.
+
+    Args:
+        curve: the rows to read.
+        max_epochs: for "epoch 3/50".
+    """
+
+    def __init__(self, curve: OverfittingCurve, max_epochs: int) -> None:
+        self.curve = curve
+        self.max_epochs = max_epochs
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        row = self.curve.rows[-1]
+        best = " *" if best_row(self.curve.rows) is row else ""
+        log.info(
+            "epoch %3d/%d  train/nll %.4f  train_eval/nll %.4f  val/nll %.4f  gap/nll %+.4f  %4.0f s%s",
+            row["epoch"], self.max_epochs, row["train/nll"], row["train_eval/nll"],
+            row["val/nll"], row["gap/nll"], row["seconds"], best,
+        )  # fmt: skip
+
+
+class NamedCheckpoint(ModelCheckpoint):
+    """A ModelCheckpoint that may stand beside others with the same schedule."""
+
+    @property
+    def state_key(self) -> str:
+        return f"NamedCheckpoint[{self.filename}]"
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes each checkpoint beside its place, flushes and renames it: never half a file."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(path.name + ".tmp")
+        with temporary.open("wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)

@@ -1,0 +1,19 @@
+"""Find files, read them, say why one was dropped, split the pieces, tokenize, cache."""
+
+from noternn.corpus.reading import Skipped
+from noternn.corpus.sources import Source, find_midi_files, folder_sources, score_sources
+from noternn.corpus.splits import SPLITS, EncodedCorpus, encode_corpus
+from noternn.corpus.tokenized import TokenizedCorpus, tokenize_corpus
+
+__all__ = [
+    "SPLITS",
+    "EncodedCorpus",
+    "Skipped",
+    "Source",
+    "TokenizedCorpus",
+    "encode_corpus",
+    "find_midi_files",
+    "folder_sources",
+    "score_sources",
+    "tokenize_corpus",
+]

@@ -1,0 +1,109 @@
+"""Read and tokenize many files in parallel, keeping the reason for each one that was dropped."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+from tqdm import tqdm
+
+from noternn.corpus.sources import Source
+from noternn.piece import PieceError
+from noternn.tokenizer import RoundTrip, Tokenizer, round_trip
+
+MIN_FILES_FOR_PROCESSES = 32  # below, starting processes costs more than they save
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that is not in the corpus, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class TokenizedPiece:
+    """A piece as tokens, with what the metrics need to know of its music.
+
+    Args:
+        name: of its source.
+        music_hash: see `Piece.music_hash`.
+        tokens: without BOS and EOS.
+        num_notes: notes that the tokens describe.
+        beats: quarter notes from the first onset to the last end.
+        seconds: the same in seconds.
+        tempo: beats per minute over the whole piece.
+        round_trip: what the tokens lose.
+    """
+
+    name: str
+    music_hash: str
+    tokens: list[str]
+    num_notes: int
+    beats: float
+    seconds: float
+    tempo: float
+    round_trip: RoundTrip
+
+
+def read_all(
+    sources: Sequence[Source], tokenizer: Tokenizer, num_processes: int | None = None
+) -> Iterator[TokenizedPiece | Skipped]:
+    """Read and tokenize files, in their order, with a progress bar on stderr.
+
+    Args:
+        sources: the files.
+        tokenizer: applied in the worker processes.
+        num_processes: None takes one a core; 0 and 1 read in this process.
+    """
+    read = partial(read_one, tokenizer=tokenizer)
+    num_processes = _available_cores() if num_processes is None else num_processes
+    interval = 0.1 if sys.stderr.isatty() else 10.0  # seconds between lines of a log file
+    progress = partial(
+        tqdm, total=len(sources), desc="reading", unit="file", leave=False, mininterval=interval
+    )
+    if num_processes < 2 or len(sources) < MIN_FILES_FOR_PROCESSES:
+        yield from progress(map(read, sources))
+        return
+    # Forking would be unsafe where torch's threads already run.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(num_processes, mp_context=context) as pool:
+        yield from progress(pool.map(read, sources, chunksize=8))
+
+
+def read_one(source: Source, tokenizer: Tokenizer) -> TokenizedPiece | Skipped:
+    """One file as tokens, or why not."""
+    try:
+        piece = source.read()
+    except PieceError as error:
+        return Skipped(source.name, str(error))
+    tokens = tokenizer.tokenize(piece)
+    num_notes = sum(tokenizer.note_count(token) for token in tokens)
+    if num_notes == 0:
+        return Skipped(source.name, "holds no notes that this tokenizer can write (only drums?)")
+    onset = int(piece.onset.min())
+    start_seconds, end_seconds = piece.seconds(piece.onset[[0]]).item(), piece.duration_seconds
+    beats = (piece.end - onset) / piece.ticks_per_beat
+    seconds = end_seconds - start_seconds
+    return TokenizedPiece(
+        name=source.name,
+        music_hash=piece.music_hash(),
+        tokens=tokens,
+        num_notes=num_notes,
+        beats=beats,
+        seconds=seconds,
+        tempo=60 * beats / seconds,
+        round_trip=round_trip(tokenizer, piece),
+    )
+
+
+def _available_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

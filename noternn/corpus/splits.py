@@ -1,0 +1,134 @@
+"""Pieces -> train, validation and test, by content and seed; tokens -> ids of the training vocabulary."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noternn.corpus.tokenized import TokenizedCorpus
+from noternn.errors import UserError
+from noternn.metrics import SplitSize
+from noternn.tokenizer import BOS_ID, EOS_ID, UNK_ID, Vocabulary
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedCorpus:
+    """A corpus split by piece, as ids of a vocabulary made from the training split alone.
+
+    Args:
+        vocabulary: of the training split.
+        ids: of each split, the ids of each piece between BOS and EOS, each (num_tokens,).
+        names: of each split, the pieces' names in the same order.
+        music_hashes: of each split, the pieces' hashes in the same order.
+        sizes: of each split.
+        tempo: median beats per minute of the training pieces.
+    """
+
+    vocabulary: Vocabulary
+    ids: dict[str, list[NDArray[np.int64]]]
+    names: dict[str, list[str]]
+    music_hashes: dict[str, list[str]]
+    sizes: dict[str, SplitSize]
+    tempo: float
+
+
+def split_of(music_hash: str, seed: int, validation_fraction: float, test_fraction: float) -> str:
+    """The split of a piece, decided by its music and the seed alone.
+
+    Adding a file therefore moves no other one, and the same music is never on both sides.
+    """
+    place = _place(music_hash, seed)
+    if place < test_fraction:
+        return "test"
+    return "validation" if place < test_fraction + validation_fraction else "train"
+
+
+def _place(music_hash: str, seed: int) -> float:
+    """A number in [0, 1) that looks random and depends on nothing else."""
+    digest = hashlib.sha256(f"{seed}:{music_hash}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def assign_splits(
+    music_hashes: Sequence[str], seed: int, validation_fraction: float, test_fraction: float
+) -> list[str]:
+    """The split of every piece; a corpus too small to fill them still gets train and validation.
+
+    Raises:
+        UserError: if there are fewer than two different pieces.
+    """
+    distinct = sorted(set(music_hashes), key=lambda h: _place(h, seed))
+    if len(distinct) < 2:
+        raise UserError(
+            "the corpus holds only one piece (or copies of one); "
+            "training needs at least two: one to learn from, one to validate on"
+        )
+    split = {h: split_of(h, seed, validation_fraction, test_fraction) for h in distinct}
+    if "train" not in split.values():
+        split[distinct[-1]] = "train"
+    if "validation" not in split.values():
+        candidates = [h for h in distinct if split[h] == "train"]
+        split[candidates[0] if len(candidates) > 1 else distinct[0]] = "validation"
+    return [split[h] for h in music_hashes]
+
+
+def encode_corpus(
+    corpus: TokenizedCorpus,
+    *,
+    seed: int,
+    validation_fraction: float,
+    test_fraction: float,
+    min_count: int,
+) -> EncodedCorpus:
+    """Split a corpus by piece and turn its tokens into ids.
+
+    Args:
+        corpus: all pieces.
+        seed: decides, with each piece's content, the split.
+        validation_fraction, test_fraction: expected share of the pieces.
+        min_count: tokens seen fewer times in the training split become UNK.
+    """
+    assigned = np.array(assign_splits(corpus.music_hashes.tolist(), seed, validation_fraction, test_fraction))
+    members = {name: np.flatnonzero(assigned == name) for name in SPLITS}
+    vocabulary = _training_vocabulary(corpus, members["train"], min_count)
+    table = np.array([vocabulary.id(token) for token in corpus.tokens.tolist()], dtype=np.int64)
+    ids = {
+        name: [np.concatenate([[BOS_ID], table[corpus.piece(i)], [EOS_ID]]) for i in indices.tolist()]
+        for name, indices in members.items()
+    }
+    return EncodedCorpus(
+        vocabulary=vocabulary,
+        ids=ids,
+        names={name: corpus.names[indices].tolist() for name, indices in members.items()},
+        music_hashes={name: corpus.music_hashes[indices].tolist() for name, indices in members.items()},
+        sizes={name: _size(corpus, members[name], ids[name]) for name in SPLITS},
+        tempo=float(np.median(corpus.tempo[members["train"]])),
+    )
+
+
+def _training_vocabulary(corpus: TokenizedCorpus, train: NDArray[np.int64], min_count: int) -> Vocabulary:
+    counts: Counter[str] = Counter()
+    for i in train.tolist():
+        indices, times = np.unique(corpus.piece(i), return_counts=True)
+        counts.update(dict(zip(corpus.tokens[indices].tolist(), times.tolist(), strict=True)))
+    return Vocabulary.from_counts(counts, min_count)
+
+
+def _size(corpus: TokenizedCorpus, members: NDArray[np.int64], ids: Sequence[NDArray[np.int64]]) -> SplitSize:
+    num_tokens = sum(len(piece) - 1 for piece in ids)
+    num_unknown = sum(int((piece == UNK_ID).sum()) for piece in ids)
+    return SplitSize(
+        num_pieces=len(members),
+        num_tokens=num_tokens,
+        num_notes=int(corpus.num_notes[members].sum()),
+        beats=float(corpus.beats[members].sum()),
+        seconds=float(corpus.seconds[members].sum()),
+        unknown_fraction=num_unknown / num_tokens if num_tokens else 0.0,
+    )

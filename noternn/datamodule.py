@@ -1,0 +1,204 @@
+"""`MidiDataModule`: a corpus as batches of windows, in lanes along which the state is carried."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from noternn.corpus import EncodedCorpus, Source, TokenizedCorpus, encode_corpus, tokenize_corpus
+from noternn.corpus.splits import SPLITS
+from noternn.tokenizer import PAD_ID, Codec, build_tokenizer
+
+
+class Batch(NamedTuple):
+    """The next window of some lanes; a lane reads one piece after the other.
+
+    Args:
+        inputs: (batch, time) ids.
+        targets: (batch, time) the id after each input; PAD where the piece has ended.
+        lane: (batch,) the lane of each row, so that its state can be found.
+        is_start: (batch,) whether the row begins a piece, so that its state is zero.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    lane: Tensor
+    is_start: Tensor
+
+
+class LaneLoader:
+    """Every piece once, in windows, over at most `batch_size` lanes; sized and repeatable.
+
+    Each lane takes the next piece as soon as its last one ends. Rows of lanes that have run out of
+    pieces are left out, so that no token is counted twice or dropped, whatever the batch size.
+
+    Args:
+        pieces: ids of each piece, each (num_tokens,) with num_tokens >= 2.
+        batch_size: most lanes.
+        window_length: longest window in tokens.
+        seed: None reads the pieces longest first in windows of `window_length`. A number shuffles
+            them and draws each window's length from the upper quarter of the range, so that over
+            the epochs the state is cut at every place of a piece.
+    """
+
+    def __init__(
+        self,
+        pieces: Sequence[NDArray[np.int64]],
+        batch_size: int,
+        window_length: int,
+        seed: int | Sequence[int] | None = None,
+    ) -> None:
+        self.lengths = np.array([len(piece) for piece in pieces], dtype=np.int64)
+        self.ids = np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.int64)
+        self.starts = np.concatenate([[0], np.cumsum(self.lengths)])
+        self.batch_size = batch_size
+        self.window_length = window_length
+        self.seed = seed
+        self._length = sum(1 for _ in self._steps())
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[Batch]:
+        for lane, piece, position, length in self._steps():
+            yield self._batch(lane, piece, position, length)
+
+    def _steps(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], int]]:
+        """For every batch its lanes, the piece and the position of each, and the window's length."""
+        num_pieces = len(self.lengths)
+        rng = np.random.default_rng(self.seed)
+        shuffled = self.seed is not None
+        order = rng.permutation(num_pieces) if shuffled else np.argsort(-self.lengths, kind="stable")
+        num_lanes = min(self.batch_size, num_pieces)
+        lane = np.arange(num_lanes)
+        piece, position, taken = order[:num_lanes], np.zeros(num_lanes, dtype=np.int64), num_lanes
+        while len(lane):
+            shortest = max(1, 3 * self.window_length // 4) if shuffled else self.window_length
+            length = int(rng.integers(shortest, self.window_length + 1))
+            longest_left = int((self.lengths[piece] - 1 - position).max())
+            yield lane, piece, position, min(length, longest_left)
+            position = position + length
+            ended = position >= self.lengths[piece] - 1
+            following = order[taken : taken + ended.sum()]
+            taken += len(following)
+            refilled = np.flatnonzero(ended)[: len(following)]
+            piece = piece.copy()
+            piece[refilled], position[refilled], ended[refilled] = following, 0, False
+            lane, piece, position = lane[~ended], piece[~ended], position[~ended]
+
+    def _batch(
+        self,
+        lane: NDArray[np.int64],
+        piece: NDArray[np.int64],
+        position: NDArray[np.int64],
+        length: int,
+    ) -> Batch:
+        place = position[:, None] + np.arange(length + 1)  # (batch, time + 1)
+        inside = place < self.lengths[piece][:, None]
+        ids = np.where(inside, self.ids.take(self.starts[piece][:, None] + place, mode="clip"), PAD_ID)
+        rows = torch.from_numpy(ids)
+        return Batch(
+            rows[:, :-1], rows[:, 1:], torch.from_numpy(lane.copy()), torch.from_numpy(position == 0)
+        )
+
+
+class MidiDataModule(pl.LightningDataModule):
+    """Tokenizes a corpus, splits it by piece and serves it.
+
+    `prepare_data` reads the files and fills the token cache; `setup` splits and encodes. After it,
+    `corpus` holds the splits and `codec` the tokenizer with its vocabulary.
+
+    Args:
+        sources: the files of the corpus.
+        tokenizer: the arguments of `build_tokenizer`.
+        batch_size: most lanes of a batch.
+        window_length: longest window in tokens: how far gradients reach back.
+        seed: decides the split and the order of the training pieces.
+        validation_fraction, test_fraction: expected share of the pieces.
+        cache_dir: where token caches are kept; None keeps none.
+        num_processes: processes that read files; None takes one a core.
+    """
+
+    tokenized: TokenizedCorpus
+    corpus: EncodedCorpus
+    codec: Codec
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        tokenizer: Mapping[str, Any],
+        *,
+        batch_size: int,
+        window_length: int,
+        seed: int,
+        validation_fraction: float,
+        test_fraction: float,
+        cache_dir: str | None,
+        num_processes: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.sources = sources
+        self.tokenizer = dict(tokenizer)
+        self.batch_size = batch_size
+        self.window_length = window_length
+        self.seed = seed
+        self.validation_fraction = validation_fraction
+        self.test_fraction = test_fraction
+        self.cache_dir = Path(cache_dir) if cache_dir else None
+        self.num_processes = num_processes
+
+    def prepare_data(self) -> None:
+        if not hasattr(self, "tokenized"):
+            self.tokenized = tokenize_corpus(self.sources, self.tokenizer, self.cache_dir, self.num_processes)
+
+    def setup(self, stage: str | None = None) -> None:
+        if hasattr(self, "corpus"):
+            return
+        self.prepare_data()  # other processes of a run find it in the cache
+        tokenizer = build_tokenizer(**self.tokenizer)
+        self.corpus = encode_corpus(
+            self.tokenized,
+            seed=self.seed,
+            validation_fraction=self.validation_fraction,
+            test_fraction=self.test_fraction,
+            min_count=tokenizer.min_count,
+        )
+        self.codec = Codec(tokenizer, self.corpus.vocabulary)
+
+    def train_dataloader(self) -> LaneLoader:
+        """The training pieces in this epoch's order; Lightning asks anew for each epoch."""
+        epoch = self.trainer.current_epoch if self.trainer else 0
+        return LaneLoader(self._ids("train"), self.batch_size, self.window_length, (self.seed, epoch))
+
+    def val_dataloader(self) -> list[LaneLoader]:
+        """The validation pieces, and as much of the training pieces, both in evaluation order."""
+        return [self.eval_loader("validation"), self._evaluate(self.train_eval_pieces())]
+
+    def eval_loader(self, split: str) -> LaneLoader:
+        """One split, every token once."""
+        assert split in SPLITS
+        return self._evaluate(self._ids(split))
+
+    def train_eval_pieces(self) -> list[NDArray[np.int64]]:
+        """Training pieces on which the training loss is measured in evaluation mode.
+
+        As many as hold the validation split's tokens, the same in every epoch: enough for a
+        comparison, and no slower than the validation itself.
+        """
+        wanted = sum(len(piece) for piece in self._ids("validation"))
+        pieces = self._ids("train")
+        cumulative = np.cumsum([len(piece) for piece in pieces])
+        return pieces[: int(np.searchsorted(cumulative, wanted)) + 1]
+
+    def _ids(self, split: str) -> list[NDArray[np.int64]]:
+        return self.corpus.ids[split]
+
+    def _evaluate(self, pieces: Sequence[NDArray[np.int64]]) -> LaneLoader:
+        return LaneLoader(pieces, self.batch_size, self.window_length)

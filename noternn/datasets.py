@@ -1,0 +1,51 @@
+"""A configured dataset -> its files, or one line that says where to put them."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from noternn.config import Dataset, FolderDataset, ScoreDataset, UnionDataset
+from noternn.corpus.sources import Source, folder_sources, score_sources
+from noternn.errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+def sources_of(dataset: Dataset) -> list[Source]:
+    """The files of a dataset.
+
+    Raises:
+        UserError: if there are none.
+    """
+    if isinstance(dataset, ScoreDataset):
+        return score_sources(dataset.corpus)
+    if isinstance(dataset, UnionDataset):
+        return _union_sources(dataset)
+    assert isinstance(dataset, FolderDataset)
+    sources = folder_sources(Path(dataset.path))
+    if not sources:
+        raise UserError(_no_files(dataset.name, dataset.path))
+    return sources
+
+
+def _union_sources(dataset: UnionDataset) -> list[Source]:
+    found: list[Source] = []
+    missing = []
+    for name, path in dataset.paths.items():
+        sources = folder_sources(Path(path))
+        found += [Source(s.path, f"{name}/{s.name}", s.kind) for s in sources]
+        if not sources:
+            missing.append(f"{name} ({path})")
+    if not found:
+        raise UserError(_no_files(dataset.name, ", ".join(dataset.paths.values())))
+    if missing:
+        log.warning("dataset %s: no MIDI files for %s; going on without", dataset.name, " and ".join(missing))
+    return found
+
+
+def _no_files(name: str, path: str) -> str:
+    return (
+        f"dataset={name}: there are no MIDI files (.mid, .midi) in {path}; put yours there, "
+        "or run dataset=bach, which is installed"
+    )

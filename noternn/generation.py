@@ -1,0 +1,121 @@
+"""Compose with a checkpoint: one file is enough."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from noternn.errors import UserError
+from noternn.lstm import NoteLSTM
+from noternn.midi import read_midi
+from noternn.piece import Piece
+from noternn.sampling import SamplingOptions, sample_ids
+from noternn.tokenizer import UNK_ID, Codec, Vocabulary, build_tokenizer
+
+CHECKPOINT_KEY = "noternn"
+
+
+@dataclass(frozen=True)
+class Composer:
+    """A trained network with the codec that it was trained with.
+
+    Args:
+        network: the weights.
+        codec: tokenizer and vocabulary.
+        tempo: beats per minute of what it composes.
+    """
+
+    network: NoteLSTM
+    codec: Codec
+    tempo: float
+
+    def compose(self, primer: list[int], options: SamplingOptions) -> Piece:
+        """The primer, given as ids without BOS and EOS, and its continuation."""
+        ids = sample_ids(self.network, self.codec, primer, options)
+        return self.codec.decode(ids, self.tempo)
+
+
+def checkpoint_content(
+    config: dict[str, Any], codec: Codec, tempo: float, fingerprint: str, version: str
+) -> dict[str, Any]:
+    """What a checkpoint holds beside the weights, as plain data."""
+    return {
+        "config": config,
+        "vocabulary": list(codec.vocabulary.tokens),
+        "tempo": tempo,
+        "corpus_fingerprint": fingerprint,
+        "version": version,
+    }
+
+
+def checkpoint_path(run_or_checkpoint: Path) -> Path:
+    """The checkpoint of a run's best epoch, or the checkpoint that was named.
+
+    Raises:
+        UserError: if there is none.
+    """
+    path = run_or_checkpoint / "best.ckpt" if run_or_checkpoint.is_dir() else run_or_checkpoint
+    if not path.is_file():
+        raise UserError(f"{path}: no checkpoint there; give a run's folder or a .ckpt file")
+    return path
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint's plain data and tensors; no code in it is run.
+
+    Raises:
+        UserError: if the file is damaged or not a checkpoint of NoteRNN.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged:
+            raise UserError(f"{path}: the checkpoint is damaged (in {damaged}); use another one")
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError) as error:
+        raise UserError(f"{path}: not a readable checkpoint ({type(error).__name__})") from error
+    except Exception as error:  # torch raises pickle.UnpicklingError for anything but plain data
+        raise UserError(f"{path}: refused, it holds more than weights and plain data") from error
+    if not isinstance(checkpoint, dict) or CHECKPOINT_KEY not in checkpoint:
+        raise UserError(f"{path}: not a checkpoint of NoteRNN")
+    return checkpoint
+
+
+def load_composer(path: Path) -> Composer:
+    """The composer in a checkpoint file.
+
+    Raises:
+        UserError: see `load_checkpoint`.
+    """
+    checkpoint = load_checkpoint(path)
+    content = checkpoint[CHECKPOINT_KEY]
+    config = content["config"]
+    codec = Codec(build_tokenizer(**config["tokenizer"]), Vocabulary(content["vocabulary"]))
+    network = NoteLSTM(len(codec.vocabulary), **config["model"])
+    prefix = "network."
+    weights = {
+        name.removeprefix(prefix): tensor
+        for name, tensor in checkpoint["state_dict"].items()
+        if name.startswith(prefix)
+    }
+    network.load_state_dict(weights)
+    return Composer(network.eval(), codec, content["tempo"])
+
+
+def encode_primer(path: Path, codec: Codec) -> tuple[list[int], str]:
+    """The ids of a MIDI file to continue, and a line on what of it the vocabulary lacks.
+
+    Raises:
+        UserError: if the file cannot be read or holds nothing that the tokenizer can write.
+    """
+    piece = read_midi(path)
+    ids = codec.encode(piece)[1:-1].tolist()
+    if not ids:
+        raise UserError(f"{path}: the primer holds no notes that this tokenizer can write (only drums?)")
+    unknown = ids.count(UNK_ID)
+    line = f"primer: {path}, {piece.num_notes} notes, {len(ids)} tokens"
+    return ids, line + (f", {unknown} of them unknown to the vocabulary" if unknown else "")

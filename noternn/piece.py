@@ -1,0 +1,172 @@
+"""`Piece`: the music of one file as numpy columns, with its tempo and metre maps."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from noternn.errors import UserError
+
+DEFAULT_TEMPO = 120.0  # beats per minute; what a MIDI file without a tempo means
+
+
+class PieceError(UserError):
+    """A file that could not be read as a piece of music; the message says why in one line."""
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """The notes of one piece, sorted by (onset, drums last, program, pitch descending).
+
+    All note columns have shape (num_notes,).
+
+    Args:
+        onset: start of each note in ticks, >= 0.
+        duration: length of each note in ticks, >= 1.
+        pitch: MIDI pitch, 0 to 127.
+        velocity: MIDI velocity, 1 to 127.
+        program: General MIDI program, 0 to 127 (0 for drums).
+        is_drum: whether the note is on a percussion channel.
+        ticks_per_beat: ticks in a quarter note.
+        tempos: (tick, quarter notes per minute) pairs in time order, the first at tick 0.
+        metres: (tick, numerator, denominator) triples in time order.
+        name: where the piece came from, for messages and reports.
+    """
+
+    onset: NDArray[np.int64]
+    duration: NDArray[np.int64]
+    pitch: NDArray[np.int64]
+    velocity: NDArray[np.int64]
+    program: NDArray[np.int64]
+    is_drum: NDArray[np.bool_]
+    ticks_per_beat: int = 480
+    tempos: tuple[tuple[int, float], ...] = ((0, DEFAULT_TEMPO),)
+    metres: tuple[tuple[int, int, int], ...] = ()
+    name: str = ""
+
+    @classmethod
+    def from_notes(
+        cls,
+        onset: ArrayLike,
+        duration: ArrayLike,
+        pitch: ArrayLike,
+        *,
+        velocity: ArrayLike = 80,
+        program: ArrayLike = 0,
+        is_drum: ArrayLike = False,
+        ticks_per_beat: int = 480,
+        tempos: Sequence[tuple[int, float]] = ((0, DEFAULT_TEMPO),),
+        metres: Sequence[tuple[int, int, int]] = (),
+        name: str = "",
+    ) -> Piece:
+        """Build a piece from notes in any order; scalars are repeated for every note.
+
+        Raises:
+            ValueError: if a value is outside its MIDI range or the columns differ in length.
+        """
+        shape = np.shape(onset)
+        onsets = _column("onset", onset, shape, 0, None)
+        durations = _column("duration", duration, shape, 1, None)
+        pitches = _column("pitch", pitch, shape, 0, 127)
+        velocities = _column("velocity", velocity, shape, 1, 127)
+        programs = _column("program", program, shape, 0, 127)
+        drums = np.broadcast_to(np.asarray(is_drum, dtype=np.bool_), shape)
+        order = np.lexsort((velocities, durations, -pitches, programs, drums, onsets))
+        return cls(
+            onset=onsets[order],
+            duration=durations[order],
+            pitch=pitches[order],
+            velocity=velocities[order],
+            program=programs[order],
+            is_drum=drums[order],
+            ticks_per_beat=int(ticks_per_beat),
+            tempos=tuple((int(tick), float(bpm)) for tick, bpm in tempos),
+            metres=tuple((int(t), int(n), int(m)) for t, n, m in metres),
+            name=name,
+        )
+
+    @property
+    def num_notes(self) -> int:
+        """How many notes there are."""
+        return len(self.onset)
+
+    @property
+    def end(self) -> int:
+        """The tick at which the last note has ended; 0 for a piece without notes."""
+        return int((self.onset + self.duration).max()) if self.num_notes else 0
+
+    @property
+    def beats(self) -> float:
+        """Length in quarter notes."""
+        return self.end / self.ticks_per_beat
+
+    @property
+    def duration_seconds(self) -> float:
+        """Length in seconds, following every tempo change."""
+        return float(self.seconds(np.array([self.end]))[0])
+
+    def seconds(self, ticks: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Times in seconds of times in ticks, following the tempo map."""
+        tempo_tick = np.array([tick for tick, _ in self.tempos], dtype=np.int64)
+        beats_per_minute = np.array([bpm for _, bpm in self.tempos])
+        seconds_per_tick = 60.0 / (beats_per_minute * self.ticks_per_beat)
+        elapsed = np.concatenate([[0.0], np.cumsum(np.diff(tempo_tick) * seconds_per_tick[:-1])])
+        segment = np.maximum(np.searchsorted(tempo_tick, ticks, side="right") - 1, 0)
+        since: NDArray[np.float64] = (ticks - tempo_tick[segment]) * seconds_per_tick[segment]
+        return elapsed[segment] + since
+
+    def select(self, keep: NDArray[np.bool_]) -> Piece:
+        """The same piece with only the notes where `keep`, shape (num_notes,), is true."""
+        return dataclasses.replace(
+            self,
+            onset=self.onset[keep],
+            duration=self.duration[keep],
+            pitch=self.pitch[keep],
+            velocity=self.velocity[keep],
+            program=self.program[keep],
+            is_drum=self.is_drum[keep],
+        )
+
+    def transpose(self, semitones: int) -> Piece:
+        """Move every pitched note by `semitones`; drums stay.
+
+        Raises:
+            ValueError: if a note would leave the MIDI range 0 to 127.
+        """
+        pitch = np.where(self.is_drum, self.pitch, self.pitch + semitones)
+        _check_range(f"pitch transposed by {semitones}", pitch, 0, 127)
+        return dataclasses.replace(self, pitch=pitch)
+
+    def music_hash(self) -> str:
+        """A hash of the notes that ignores name, key, tempo, velocity, resolution and instruments.
+
+        Two files with the same hash hold the same music, perhaps transposed: they are one piece
+        for the purpose of splitting. Times are compared on a grid of 1/12 beat from the first onset.
+        """
+        pitched = self.select(~self.is_drum) if not self.is_drum.all() else self
+        if not pitched.num_notes:
+            return hashlib.sha256(b"no notes").hexdigest()
+        on = np.rint((pitched.onset - pitched.onset.min()) * 12 / self.ticks_per_beat)
+        off = np.rint((pitched.onset + pitched.duration - pitched.onset.min()) * 12 / self.ticks_per_beat)
+        notes = np.stack([on, pitched.pitch - pitched.pitch.min(), off], axis=1).astype("<i8")
+        return hashlib.sha256(np.unique(notes, axis=0).tobytes()).hexdigest()
+
+
+def _column(
+    name: str, values: ArrayLike, shape: tuple[int, ...], low: int, high: int | None
+) -> NDArray[np.int64]:
+    """Values as a column of `shape`, checked."""
+    column = np.broadcast_to(np.asarray(values, dtype=np.int64), shape)
+    _check_range(name, column, low, high)
+    return column
+
+
+def _check_range(name: str, values: NDArray[np.int64], low: int, high: int | None) -> None:
+    if values.size and (values.min() < low or (high is not None and values.max() > high)):
+        allowed = f"at least {low}" if high is None else f"{low} to {high}"
+        raise ValueError(f"{name} must be {allowed}; got {values.min()} to {values.max()}")

@@ -1,0 +1,319 @@
+"""`Piece` -> audio and a piano-roll picture."""
+
+from __future__ import annotations
+
+import logging
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from noternn.piece import Piece
+
+logger = logging.getLogger(__name__)
+
+MAX_AUDIO_SECONDS = 600.0
+RELEASE_SECONDS = 0.08
+ATTACK_SECONDS = 0.004
+RING_SECONDS = 8.0  # a tone that is held longer has died away by then
+PEAK = 0.9  # of full scale
+HARMONICS = (1.0, 0.45, 0.22, 0.12, 0.06, 0.03)  # amplitudes of the partials
+
+PICTURE_DPI = 110
+WIDTH_INCHES = (9.0, 18.0)  # least and most
+HEIGHT_INCHES = (4.8, 8.0)
+INCHES_PER_SEMITONE = 0.09
+INCHES_PER_BEAT = 0.16
+MAX_LABELS = 24  # along an axis
+MAX_BAR_LINES = 200
+PROGRAM_COLORS = ("#2f6fb3", "#d9742b", "#3b9a5b", "#b8403f", "#7d5fb2", "#1f9ea6", "#c2568f", "#8a7a2e")
+DRUM_COLOR = "#8c8c8c"
+GRID_COLOR = "#d9d9d9"
+BLACK_KEY_COLOR = "#f3f3f5"
+BLACK_KEYS = (1, 3, 6, 8, 10)
+INSTRUMENT_FAMILIES = (  # of eight programs each, as General MIDI names them
+    "piano",
+    "chromatic percussion",
+    "organ",
+    "guitar",
+    "bass",
+    "strings",
+    "ensemble",
+    "brass",
+    "reed",
+    "pipe",
+    "synth lead",
+    "synth pad",
+    "synth effects",
+    "ethnic",
+    "percussive",
+    "sound effects",
+)
+
+
+def save_piano_roll(piece: Piece, path: Path, *, primer_end: int | None = None, title: str = "") -> None:
+    """Draw a piece as a piano roll: bars below, seconds above, a color for each instrument, gray for drums.
+
+    Loud notes are drawn darker than soft ones.
+
+    Args:
+        piece: what to draw; without notes the picture is an empty grid.
+        path: a PNG file; folders that are missing are made.
+        primer_end: tick up to which the picture is shaded and labeled "primer"; None for no primer.
+        title: above the picture; "" takes the piece's name.
+    """
+    figure = Figure(figsize=_picture_size(piece), dpi=PICTURE_DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    end = max(piece.end, primer_end or 0, 4 * piece.ticks_per_beat)
+    _draw_pitch_axis(axes, piece)
+    _draw_bar_axis(axes, piece, end)
+    _draw_seconds_axis(axes, piece, end)
+    _draw_notes(axes, piece)
+    if primer_end is not None:
+        _draw_primer(axes, primer_end)
+    _draw_heading(axes, piece, title)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Without the version of matplotlib in the file, equal pictures are equal bytes for longer.
+    figure.savefig(path, format="png", metadata={"Software": None})
+
+
+def save_audio(piece: Piece, path: Path, sample_rate: int = 22050) -> None:
+    """Play a piece on a small synthesizer into a mono 16-bit WAV file.
+
+    Every pitched note is a decaying tone of six harmonics, every drum a burst of noise; programs sound
+    alike. The loudest sample is at 0.9 of full scale. Tempo changes are followed. Music after ten minutes
+    is left out, with a warning. Equal pieces give equal bytes.
+
+    Args:
+        piece: what to play; without notes the file is a moment of silence.
+        path: the file; folders that are missing are made.
+        sample_rate: samples a second.
+    """
+    if piece.duration_seconds > MAX_AUDIO_SECONDS:
+        logger.warning(
+            "%s lasts %.0f s: only the first %.0f s are played",
+            piece.name or "the piece",
+            piece.duration_seconds,
+            MAX_AUDIO_SECONDS,
+        )
+    samples = _mix(piece, sample_rate)
+    loudest = float(np.abs(samples).max())
+    scale = PEAK * 32767 / loudest if loudest > 0 else 0.0
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(sample_rate)
+        file.writeframes(np.rint(samples * scale).astype("<i2").tobytes())
+
+
+def _mix(piece: Piece, sample_rate: int) -> NDArray[np.float32]:
+    """All notes added up, shape (num_samples,), not yet scaled."""
+    total = min(piece.duration_seconds, MAX_AUDIO_SECONDS) + RELEASE_SECONDS
+    samples = np.zeros(int(np.ceil(total * sample_rate)), dtype=np.float32)
+    sounds: dict[tuple[bool, int], NDArray[np.float32]] = {}
+    ring_seconds = min(_longest_note_seconds(piece) + RELEASE_SECONDS, RING_SECONDS)
+    release = np.linspace(1, 0, round(RELEASE_SECONDS * sample_rate), dtype=np.float32)
+    for start, end, pitch, velocity, is_drum in _played_notes(piece, sample_rate):
+        if start >= len(samples):
+            break
+        if (is_drum, pitch) not in sounds:
+            sounds[is_drum, pitch] = (
+                _drum(pitch, sample_rate) if is_drum else _tone(pitch, ring_seconds, sample_rate)
+            )
+        sound = sounds[is_drum, pitch]
+        # A drum rings out whatever its length. What dies away by itself is faded too, so as not to click.
+        longest = len(sound) - len(release)
+        held = longest if is_drum else min(end - start, longest)
+        note = sound[: min(held + len(release), len(samples) - start)] * np.float32((velocity / 127) ** 1.5)
+        tail = note[held:]
+        tail *= release[: len(tail)]
+        samples[start : start + len(note)] += note
+    return samples
+
+
+def _played_notes(piece: Piece, sample_rate: int) -> Iterator[tuple[int, int, int, int, bool]]:
+    """(first sample, end sample, pitch, velocity, is_drum) of each note in time order."""
+    start = np.rint(piece.seconds(piece.onset) * sample_rate).astype(np.int64)
+    end = np.rint(piece.seconds(piece.onset + piece.duration) * sample_rate).astype(np.int64)
+    columns = (start, end, piece.pitch, piece.velocity, piece.is_drum)
+    yield from zip(*(column.tolist() for column in columns), strict=True)
+
+
+def _longest_note_seconds(piece: Piece) -> float:
+    lengths = piece.seconds(piece.onset + piece.duration) - piece.seconds(piece.onset)
+    return float(lengths.max(initial=0.0))
+
+
+def _tone(pitch: int, seconds: float, sample_rate: int) -> NDArray[np.float32]:
+    """A struck string of this pitch, not yet released, shape (num_samples,); high ones die sooner."""
+    time = np.arange(round(seconds * sample_rate) + 1) / sample_rate
+    frequency = 440.0 * 2 ** ((pitch - 69) / 12)
+    decay = 1.2 * 2 ** ((pitch - 60) / 24)  # per second
+    tone = np.zeros_like(time)
+    envelope, faster = np.exp(-decay * time), np.exp(-0.35 * decay * time)
+    for number, amplitude in enumerate(HARMONICS, start=1):
+        if number * frequency < sample_rate / 2:
+            tone += amplitude * envelope * np.sin(2 * np.pi * number * frequency * time)
+            envelope *= faster  # the next partial dies sooner
+    # The ear hears high tones of equal amplitude as louder.
+    loudness = 2 ** ((60 - pitch) / 36)
+    attack = np.minimum(time / ATTACK_SECONDS, 1)
+    return (tone * attack * loudness).astype(np.float32)
+
+
+def _drum(pitch: int, sample_rate: int) -> NDArray[np.float32]:
+    """A burst of noise, shape (num_samples,): low drums are dull and long, cymbals bright and short."""
+    is_bass_drum, is_metal = pitch in (35, 36), pitch in (42, 44, 46, 49, 51, 52, 53, 55, 57, 59)
+    time = np.arange(round(0.3 * sample_rate)) / sample_rate
+    noise = np.random.default_rng(pitch).uniform(-1, 1, len(time))
+    if is_bass_drum:
+        thump = np.sin(2 * np.pi * 55 * time) + 0.1 * noise
+        return (1.4 * thump * np.exp(-18 * time)).astype(np.float32)
+    brightness = np.diff(noise, prepend=0.0) if is_metal else noise
+    return (0.4 * brightness * np.exp(-(45 if is_metal else 28) * time)).astype(np.float32)
+
+
+def _picture_size(piece: Piece) -> tuple[float, float]:
+    """(width, height) in inches: as long as the piece and as high as its range, within limits."""
+    width = np.clip(piece.beats * INCHES_PER_BEAT, *WIDTH_INCHES)
+    semitones = int(np.ptp(piece.pitch)) if piece.num_notes else 0
+    height = np.clip(1.5 + semitones * INCHES_PER_SEMITONE, *HEIGHT_INCHES)
+    return float(width), float(height)
+
+
+def _draw_notes(axes: Axes, piece: Piece) -> None:
+    """One rectangle a note, in the color of its instrument, drums first so that they lie below."""
+    left, right = piece.onset, piece.onset + piece.duration
+    bottom, top = piece.pitch - 0.42, piece.pitch + 0.42
+    corners = np.stack([left, bottom, left, top, right, top, right, bottom], axis=1)
+    colors = _instrument_colors(piece)
+    # Soft notes are mixed with white, not transparent: overlaps would look loud.
+    strength = (0.45 + 0.55 * piece.velocity / 127)[:, None]
+    keys = zip(piece.is_drum.tolist(), piece.program.tolist(), strict=True)
+    rgb = np.array([to_rgb(colors[key]) for key in keys]).reshape(-1, 3)
+    faces = 1 - strength * (1 - rgb)
+    order = np.argsort(~piece.is_drum, kind="stable")
+    axes.add_collection(
+        PolyCollection(
+            list(corners[order].reshape(-1, 4, 2)),
+            facecolors=faces[order],
+            edgecolors="white",
+            linewidths=0.4 if piece.num_notes < 1500 else 0.0,  # would pale the many small notes
+            zorder=3,
+        ),
+        autolim=False,
+    )
+    handles = [Patch(color=color, label=_instrument_name(*key)) for key, color in colors.items()]
+    if len(handles) > 1:
+        axes.figure.legend(
+            handles=handles[:16], loc="outside lower center", ncols=8, frameon=False, fontsize=8
+        )
+
+
+def _instrument_colors(piece: Piece) -> dict[tuple[bool, int], str]:
+    """A color for each (is_drum, program) of the piece, pitched ones first; they repeat after eight."""
+    keys = sorted(set(zip(piece.is_drum.tolist(), piece.program.tolist(), strict=True)))
+    return {
+        key: DRUM_COLOR if key[0] else PROGRAM_COLORS[i % len(PROGRAM_COLORS)] for i, key in enumerate(keys)
+    }
+
+
+def _instrument_name(is_drum: bool, program: int) -> str:
+    return "drums" if is_drum else f"{INSTRUMENT_FAMILIES[program // 8]} ({program})"
+
+
+def _draw_pitch_axis(axes: Axes, piece: Piece) -> None:
+    """From a third below to a third above the notes, at least two octaves, with the Cs named."""
+    low, high = (int(piece.pitch.min()), int(piece.pitch.max())) if piece.num_notes else (60, 60)
+    margin = max(4, (24 - (high - low)) // 2)
+    low, high = max(low - margin, -1), min(high + margin, 128)
+    axes.set_ylim(low, high)
+    octaves = [pitch for pitch in range(0, 128, 12) if low <= pitch <= high]
+    axes.set_yticks(octaves, [f"C{pitch // 12 - 1}" for pitch in octaves])
+    for pitch in range(low, high + 1):
+        if pitch % 12 in BLACK_KEYS:
+            axes.axhspan(pitch - 0.5, pitch + 0.5, color=BLACK_KEY_COLOR, linewidth=0, zorder=0)
+    for pitch in octaves:
+        axes.axhline(pitch - 0.5, color=GRID_COLOR, linewidth=0.8, zorder=1)
+    axes.tick_params(axis="y", length=0, labelsize=9)
+
+
+def _draw_bar_axis(axes: Axes, piece: Piece, end: int) -> None:
+    """Bar lines, every one of them where there is room, with numbers below."""
+    axes.set_xlim(0, end)
+    bars = _bar_ticks(piece, end)
+    step = _round_step(len(bars) / MAX_LABELS)
+    numbered = [i for i in range(len(bars)) if i == 0 or (i + 1) % step == 0]
+    axes.set_xticks([bars[i] for i in numbered], [str(i + 1) for i in numbered])
+    axes.set_xlabel("bar", fontsize=9)
+    axes.tick_params(axis="x", length=0, labelsize=9)
+    for i in range(len(bars)) if len(bars) <= MAX_BAR_LINES else numbered:
+        axes.axvline(bars[i], color=GRID_COLOR, linewidth=0.9 if i in numbered else 0.5, zorder=1)
+    for side in ("top", "right", "left", "bottom"):
+        axes.spines[side].set_color(GRID_COLOR)
+
+
+def _bar_ticks(piece: Piece, end: int) -> list[float]:
+    """The ticks at which bars begin, before `end`; 4/4 where the piece names no metre."""
+    metres = piece.metres if piece.metres and piece.metres[0][0] == 0 else ((0, 4, 4), *piece.metres)
+    limits = [tick for tick, _, _ in metres[1:]] + [end]
+    bars: list[float] = []
+    for (tick, numerator, denominator), limit in zip(metres, limits, strict=True):
+        bars += np.arange(tick, min(limit, end), 4 * piece.ticks_per_beat * numerator / denominator).tolist()
+    return bars
+
+
+def _draw_seconds_axis(axes: Axes, piece: Piece, end: int) -> None:
+    """Minutes and seconds above, where they fall in a time axis of beats."""
+    ticks = np.linspace(0, end, 4096).astype(np.int64)
+    seconds = piece.seconds(ticks)
+    step = _round_step(float(seconds[-1]) / (MAX_LABELS / 2))
+    times = np.arange(0, seconds[-1], step)
+    above = axes.secondary_xaxis("top")
+    above.set_xticks(np.interp(times, seconds, ticks), [f"{int(t) // 60}:{int(t) % 60:02d}" for t in times])
+    above.tick_params(length=2, labelsize=8, colors="#777777")
+    above.spines["top"].set_color(GRID_COLOR)
+
+
+def _round_step(least: float) -> int:
+    """The smallest of 1, 2, 5, 10, 20 ... that is not below `least`, at least 1."""
+    power = 1
+    while True:
+        for factor in (1, 2, 5):
+            if factor * power >= least:
+                return factor * power
+        power *= 10
+
+
+def _draw_primer(axes: Axes, primer_end: int) -> None:
+    axes.axvspan(0, primer_end, color="#f2c14e", alpha=0.22, linewidth=0, zorder=0.5)
+    axes.axvline(primer_end, color="#b8860b", linewidth=1.2, linestyle="--", zorder=2)
+    axes.annotate(
+        "primer",
+        (0, 1),
+        xycoords="axes fraction",
+        xytext=(5, -5),
+        textcoords="offset points",
+        va="top",
+        fontsize=9,
+        color="#8a6508",
+        fontweight="bold",
+        zorder=4,
+    )
+
+
+def _draw_heading(axes: Axes, piece: Piece, title: str) -> None:
+    count = f"{piece.num_notes:,} notes" if piece.num_notes != 1 else "1 note"
+    heading = " \N{MIDDLE DOT} ".join(part for part in (title or piece.name, count) if part)
+    # A name may hold "$", which matplotlib would read as mathematics.
+    axes.set_title(heading, fontsize=11, loc="left", pad=20, parse_math=False)

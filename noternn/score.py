@@ -1,0 +1,200 @@
+"""A score in the music21 corpus <-> `Piece` (only reading); the only importer of music21."""
+
+from __future__ import annotations
+
+import os
+import stat
+import warnings
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from music21 import common, converter, harmony, meter, stream, tempo
+from music21.corpus import chorales
+
+from noternn.piece import DEFAULT_TEMPO, Piece, PieceError
+
+TICKS_PER_BEAT = 480  # whole for triplets, quintuplets and sixty-fourths
+SCORE_FORMATS = {
+    ".abc": "abc",
+    ".krn": "humdrum",
+    ".musicxml": "musicxml",
+    ".mxl": "musicxml",
+    ".xml": "musicxml",
+}
+MAX_FILE_BYTES = 20_000_000
+MAX_METRE_DENOMINATOR = 64
+MAX_REASON_LENGTH = 80
+
+
+class _Note(NamedTuple):
+    onset: int
+    duration: int
+    pitch: int
+
+
+def chorale_paths() -> list[Path]:
+    """The 348 files of the Riemenschneider edition of Bach's chorales in the music21 wheel, sorted.
+
+    Several of the edition's 371 numbers share a file. Two have no file under their own number: BWV 18.5-l,
+    and 69.6, whose file is the whole orchestra.
+    """
+    folder = common.getCorpusFilePath() / "bach"
+    catalog = chorales.ChoraleListRKBWV()  # type: ignore[no-untyped-call]  # music21 types it in part
+    edition = catalog.byRiemenschneider.values()
+    paths = {folder / f"bwv{chorale['bwv']}.mxl" for chorale in edition}
+    return sorted(path for path in paths if path.is_file())
+
+
+def read_score(path: Path, name: str | None = None) -> Piece:
+    """Read a score as it is written, at 480 ticks a beat, program 0 and velocity 80.
+
+    Tied notes are one note and chords are notes with one onset. Grace notes, chord symbols and unpitched
+    percussion are dropped, repeats are not played, transposing instruments sound at concert pitch. Of
+    voices in unison with equal durations one is kept. A pickup is a metre of its own: a beat before a
+    first bar of 4/4 gives metres (0, 1, 4), (480, 4, 4).
+
+    Args:
+        path: a file with one of the suffixes in `SCORE_FORMATS`.
+        name: of the piece; None takes the file's name without its suffix.
+
+    Raises:
+        PieceError: for whatever reason there is no music to be had; the message is the reason, in one
+            line, without the path.
+    """
+    parsed = _parse(path)
+    if isinstance(parsed, stream.Opus):
+        raise PieceError(f"holds {len(parsed.scores)} pieces; give them a file each")
+    try:
+        parts = [_sounding(part).flatten() for part in parsed.getElementsByClass(stream.Part)]
+        notes = np.array(sorted({note for part in parts for note in _notes(part)}), dtype=np.int64)
+        tempos, metres = _tempo_map(parts), _metre_map(parsed, parts)
+    except Exception as error:  # music21 finds many faults only when the score is walked
+        raise PieceError(f"is damaged: {_reason(error)}") from error
+    if not len(notes):
+        raise PieceError("holds no notes")
+    return Piece.from_notes(
+        *notes.T,
+        ticks_per_beat=TICKS_PER_BEAT,
+        tempos=tempos,
+        metres=metres,
+        name=path.stem if name is None else name,
+    )
+
+
+def _parse(path: Path) -> Any:
+    # music21 would guess other formats from the suffix, among them pickles, which run code.
+    if path.suffix.lower() not in SCORE_FORMATS:
+        raise PieceError(f"not a score (suffix is none of {', '.join(SCORE_FORMATS)})")
+    _check_file(path)
+    parser = converter.Converter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # about notation: overfull bars, missing clefs
+        try:
+            # Neither reads nor writes the cache of pickles that music21 keeps in a shared temporary folder.
+            parser.parseFileNoPickle(path, format=SCORE_FORMATS[path.suffix.lower()])
+            return parser.stream
+        except Exception as error:  # damaged scores raise nearly anything
+            raise PieceError(f"is damaged: {_reason(error)}") from error
+
+
+def _check_file(path: Path) -> None:
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise PieceError(f"cannot be opened: {error.strerror or error}") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise PieceError("is a folder" if stat.S_ISDIR(status.st_mode) else "is not a regular file")
+    if status.st_size == 0:
+        raise PieceError("file is empty")
+    if status.st_size > MAX_FILE_BYTES:
+        size, limit = status.st_size / 1e6, MAX_FILE_BYTES / 1e6
+        raise PieceError(f"file is too large: {size:,.1f} MB; at most {limit:g} MB are read")
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:MAX_REASON_LENGTH] or type(error).__name__
+
+
+def _sounding(part: Any) -> Any:
+    """The part at concert pitch."""
+    instruments = part.recurse().getElementsByClass("Instrument")
+    if any(instrument.transposition is not None for instrument in instruments):
+        return part.toSoundingPitch()
+    return part
+
+
+def _ticks(quarter_lengths: Any) -> int:
+    return round(Fraction(quarter_lengths) * TICKS_PER_BEAT)
+
+
+def _notes(part: Any) -> Iterator[_Note]:
+    """The notes of a flattened part, tied ones merged."""
+    held: dict[int, _Note] = {}  # by pitch, the notes tied to one that may follow
+    for onset, end, pitch, tie in _written_notes(part):
+        before = held.pop(pitch, None)
+        if before is not None and before.onset + before.duration == onset and tie in ("stop", "continue"):
+            note = _Note(before.onset, end - before.onset, pitch)
+        else:
+            # A tie that leads nowhere (into a second ending, say) ends its note.
+            yield from [] if before is None else [before]
+            note = _Note(onset, end - onset, pitch)
+        if tie in ("start", "continue"):
+            held[pitch] = note
+        else:
+            yield note
+    yield from held.values()
+
+
+def _written_notes(part: Any) -> Iterator[tuple[int, int, int, str | None]]:
+    """(onset, end, pitch, kind of tie) of each note head in time order, in ticks."""
+    for element in part.notes:
+        onset, end = _ticks(element.offset), _ticks(element.offset + element.quarterLength)
+        if isinstance(element, harmony.Harmony) or end <= onset:
+            continue
+        for head in element.notes if element.isChord else [element]:
+            if hasattr(head, "pitch"):
+                yield onset, end, head.pitch.midi, None if head.tie is None else head.tie.type
+
+
+def _tempo_map(parts: list[Any]) -> list[tuple[int, float]]:
+    """(tick, beats per minute) in time order from tick 0, from the metronome marks."""
+    tempos = {0: DEFAULT_TEMPO}
+    for part in reversed(parts):  # the first part wins
+        for mark in part.getElementsByClass(tempo.MetronomeMark):
+            beats_per_minute = mark.getQuarterBPM()
+            if beats_per_minute:
+                tempos[_ticks(mark.offset)] = float(beats_per_minute)
+    changes = sorted(tempos.items())
+    return changes[:1] + [change for before, change in pairwise(changes) if change[1] != before[1]]
+
+
+def _metre_map(score: Any, parts: list[Any]) -> list[tuple[int, int, int]]:
+    """(tick, numerator, denominator) in time order, from the time signatures and the first bar's length."""
+    metres: dict[int, tuple[int, int]] = {}
+    for part in reversed(parts):  # the first part wins
+        for signature in part.getElementsByClass(meter.TimeSignature):
+            metres[_ticks(signature.offset)] = (signature.numerator, signature.denominator)
+    pickup = _pickup_ticks(score)
+    if 0 in metres and pickup:
+        first_bar = Fraction(pickup, 4 * TICKS_PER_BEAT)
+        numerator, denominator = metres[0]
+        # A bar of triplets only has no metre.
+        if (
+            first_bar < Fraction(numerator, denominator)
+            and MAX_METRE_DENOMINATOR % first_bar.denominator == 0
+        ):
+            metres.setdefault(pickup, metres[0])
+            unit = max(denominator, first_bar.denominator)
+            metres[0] = (int(first_bar * unit), unit)
+    return [(tick, numerator, denominator) for tick, (numerator, denominator) in sorted(metres.items())]
+
+
+def _pickup_ticks(score: Any) -> int:
+    """The length of the first bar, where there is a second."""
+    first_part = score.getElementsByClass(stream.Part).first()
+    measures = [] if first_part is None else list(first_part.getElementsByClass(stream.Measure))[:2]
+    return _ticks(measures[1].offset) if len(measures) == 2 else 0

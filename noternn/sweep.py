@@ -1,0 +1,96 @@
+"""A job of Hydra, alone or in a multirun: folders named by what differs, a table at the end."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig, open_dict
+
+from noternn import config as configuration
+from noternn.datasets import sources_of
+from noternn.errors import UserError
+from noternn.tables import format_table, write_csv, write_text
+
+log = logging.getLogger(__name__)
+
+
+def run_job(composed: DictConfig) -> float | None:
+    """Train with a composed configuration; the best val/nll, for sweepers that search.
+
+    A failing job of a multirun leaves its reason in its folder and lets the others go on.
+    """
+    hydra_config = HydraConfig.get()
+    run_dir = Path(hydra_config.runtime.output_dir)
+    is_sweep = hydra_config.mode == RunMode.MULTIRUN
+    # A waiting thread of torch must not burn the core that another process needs.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        config = configuration.parse(composed)
+        sources = sources_of(config.dataset)
+        from noternn.training import train  # imports torch: only once all is known to be there
+
+        sweep = Path(hydra_config.sweep.dir).name if is_sweep else None
+        return float(train(config, sources, run_dir, sweep)["val/nll"])
+    except UserError as error:
+        if not is_sweep:
+            sys.exit(f"error: {error}")
+        _note_failure(run_dir, str(error))
+    except Exception as error:
+        if not is_sweep:
+            raise
+        log.exception("the job failed")
+        _note_failure(run_dir, f"{type(error).__name__}: {error}")
+    return None
+
+
+def _note_failure(run_dir: Path, reason: str) -> None:
+    """Leave the reason in the job's folder, for the sweep's table."""
+    first_line = reason.splitlines()[0]
+    log.error("failed: %s", first_line)
+    write_text(run_dir / "summary.json", json.dumps({"status": "failed", "error": first_line}))
+
+
+class SweepCallback(Callback):
+    """Named in conf/config.yaml; Hydra calls it before and after a multirun."""
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Leave what all jobs share out of the names of their folders."""
+        shared = _shared_keys(list(config.hydra.overrides.task))
+        if shared:
+            # Jobs are composed anew from these overrides, also in other processes.
+            keys = ",".join(shared)
+            with open_dict(config):
+                config.hydra.overrides.hydra.append(
+                    f"hydra.job.config.override_dirname.exclude_keys=[{keys}]"
+                )
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """Print the table of all jobs and keep it in sweep.csv; status 1 if a job failed."""
+        from noternn.report import SWEEP_COLUMNS, sweep_rows  # matplotlib is slow to import
+
+        sweep_dir = Path(config.hydra.sweep.dir)
+        rows = sweep_rows(sweep_dir)
+        write_csv(sweep_dir / "sweep.csv", rows, (*SWEEP_COLUMNS, "error"))
+        print(f"\n{format_table(rows, SWEEP_COLUMNS)}\n\ntable: {sweep_dir / 'sweep.csv'}")
+        failed = [row for row in rows if row["status"] == "failed"]
+        for row in failed:
+            print(f"failed: {row['job']}: {row['error']}", file=sys.stderr)
+        if failed:
+            raise SystemExit(1)
+
+
+def _shared_keys(overrides: list[str]) -> list[str]:
+    """The keys that a multirun sets but does not sweep; none if it sweeps nothing."""
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    if not any(override.is_sweep_override() for override in parsed):
+        return []
+    return [override.get_key_element() for override in parsed if not override.is_sweep_override()]

@@ -1,0 +1,217 @@
+"""What every tokenizer can do, and the vocabulary that turns its tokens into ids."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noternn.piece import DEFAULT_TEMPO, Piece
+from noternn.tokenizer.grid import grid_times
+
+PAD, BOS, EOS, UNK = "<pad>", "<bos>", "<eos>", "<unk>"
+SPECIAL_TOKENS = (PAD, BOS, EOS, UNK)
+PAD_ID, BOS_ID, EOS_ID, UNK_ID = range(4)
+
+State = Hashable  # where a tokenizer's grammar stands after some tokens
+
+
+class Vocabulary:
+    """The bijection token <-> id: the four special tokens, then the others in sorted order."""
+
+    def __init__(self, tokens: Iterable[str]) -> None:
+        ordinary = sorted(set(tokens) - set(SPECIAL_TOKENS))
+        self.tokens: tuple[str, ...] = (*SPECIAL_TOKENS, *ordinary)
+        self._ids = {token: i for i, token in enumerate(self.tokens)}
+
+    @classmethod
+    def from_counts(cls, counts: Mapping[str, int], min_count: int = 1) -> Vocabulary:
+        """Keep the tokens seen at least `min_count` times."""
+        return cls(token for token, count in counts.items() if count >= min_count)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __contains__(self, token: str) -> bool:
+        return token in self._ids
+
+    def id(self, token: str) -> int:
+        """The id of `token`, or that of UNK."""
+        return self._ids.get(token, UNK_ID)
+
+
+class Tokenizer(ABC):
+    """A `Piece` <-> a sequence of tokens (str), without BOS and EOS.
+
+    A tokenizer has no vocabulary: it may write any token of its alphabet. Its grammar is a state
+    machine over tokens, so that sampling can be kept to sequences that decode to music.
+    """
+
+    #: the grid of onsets and durations
+    steps_per_beat: int
+    #: tokens seen fewer times than this in the training split become UNK
+    min_count: int = 1
+    #: whether percussion is written; if not, it is lost
+    writes_drums: bool = False
+
+    def written(self, piece: Piece) -> Piece:
+        """The part of `piece` that is written at all: without its drums unless `writes_drums`."""
+        return piece if self.writes_drums else piece.select(~piece.is_drum)
+
+    @abstractmethod
+    def tokenize(self, piece: Piece) -> list[str]:
+        """The tokens of `piece` in time order; time starts at its first written note."""
+
+    @abstractmethod
+    def detokenize(self, tokens: Sequence[str], tempo: float = DEFAULT_TEMPO) -> Piece:
+        """The piece that `tokens` describe; special and misplaced tokens are passed over.
+
+        Every token adds as many notes as `note_count` says. UNK adds none, but what it leaves
+        open (the duration of an unknown chord) is not given to another note.
+        """
+
+    @abstractmethod
+    def note_count(self, token: str) -> int:
+        """How many notes `token` adds to the piece."""
+
+    @property
+    @abstractmethod
+    def start(self) -> State:
+        """The state of the grammar before the first token."""
+
+    @abstractmethod
+    def follows(self, state: State, token: str) -> bool:
+        """Whether `token` (or EOS) may come next."""
+
+    @abstractmethod
+    def advance(self, state: State, token: str) -> State:
+        """The state after `token`, which need not be legal: primers may hold UNK.
+
+        BOS leads to `start`; PAD, EOS and tokens foreign to the tokenizer change nothing.
+        """
+
+    @abstractmethod
+    def is_complete(self, state: State) -> bool:
+        """Whether no note is half-written, so that sampling may stop here."""
+
+
+@dataclass(frozen=True)
+class RoundTrip:
+    """What is lost between a piece and its tokens.
+
+    Args:
+        num_notes: notes before, drums and duplicates included.
+        kept_fraction: share of them that come back with the same pitch on the same grid step, counted
+            from the first written note; 1 for a piece without notes.
+        onset_error_beats: mean absolute error of the onsets of the notes kept, in beats; 0 if none is.
+        duration_error_beats: the same of their durations.
+    """
+
+    num_notes: int
+    kept_fraction: float
+    onset_error_beats: float
+    duration_error_beats: float
+
+
+def round_trip(tokenizer: Tokenizer, piece: Piece) -> RoundTrip:
+    """Write `piece` as tokens, read them again and compare; what a vocabulary loses to UNK is not in it."""
+    back = tokenizer.detokenize(tokenizer.tokenize(piece))
+    written_onset, _ = grid_times(tokenizer.written(piece), tokenizer.steps_per_beat)
+    origin = int(written_onset.min()) if written_onset.size else 0
+    pairs = _same_notes(piece, back, origin, tokenizer.steps_per_beat)  # (num_kept, 2)
+    if not len(pairs):
+        return RoundTrip(piece.num_notes, 0.0 if piece.num_notes else 1.0, 0.0, 0.0)
+    before, after = pairs.T
+    onset_error = piece.onset[before] / piece.ticks_per_beat - origin / tokenizer.steps_per_beat
+    onset_error -= back.onset[after] / back.ticks_per_beat
+    duration_error = piece.duration[before] / piece.ticks_per_beat
+    duration_error -= back.duration[after] / back.ticks_per_beat
+    return RoundTrip(
+        num_notes=piece.num_notes,
+        kept_fraction=len(pairs) / piece.num_notes,
+        onset_error_beats=float(np.abs(onset_error).mean()),
+        duration_error_beats=float(np.abs(duration_error).mean()),
+    )
+
+
+def _same_notes(before: Piece, after: Piece, origin: int, steps_per_beat: int) -> NDArray[np.int64]:
+    """Indices of the notes in both pieces, each note once, shape (num_kept, 2)."""
+    # longest first: of coinciding notes a tokenizer keeps the longest
+    waiting: dict[tuple[int, int, bool], list[int]] = defaultdict(list)
+    for index, key in _keys_longest_first(after, 0, steps_per_beat):
+        waiting[key].append(index)
+    pairs = [
+        (index, waiting[key].pop(0))
+        for index, key in _keys_longest_first(before, origin, steps_per_beat)
+        if waiting[key]
+    ]
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+
+def _keys_longest_first(
+    piece: Piece, origin: int, steps_per_beat: int
+) -> Iterable[tuple[int, tuple[int, int, bool]]]:
+    step = (grid_times(piece, steps_per_beat)[0] - origin).tolist()
+    pitch, is_drum = piece.pitch.tolist(), piece.is_drum.tolist()
+    for index in np.argsort(-piece.duration, kind="stable").tolist():
+        yield index, (step[index], pitch[index], is_drum[index])
+
+
+class Codec:
+    """A tokenizer with a vocabulary: pieces <-> ids, and masks of the ids that may come next."""
+
+    def __init__(self, tokenizer: Tokenizer, vocabulary: Vocabulary) -> None:
+        self.tokenizer = tokenizer
+        self.vocabulary = vocabulary
+        self._masks: dict[State, NDArray[np.bool_]] = {}
+        self._can_end: dict[State, bool] = {}
+
+    def encode(self, piece: Piece) -> NDArray[np.int64]:
+        """The ids of a piece, shape (num_tokens,), between BOS and EOS."""
+        ids = [self.vocabulary.id(token) for token in self.tokenizer.tokenize(piece)]
+        return np.array([BOS_ID, *ids, EOS_ID], dtype=np.int64)
+
+    def decode(self, ids: Iterable[int], tempo: float = DEFAULT_TEMPO) -> Piece:
+        """The piece of some ids; special ids are passed over."""
+        return self.tokenizer.detokenize([self.vocabulary.tokens[i] for i in ids], tempo)
+
+    def mask(self, state: State) -> NDArray[np.bool_]:
+        """Which ids may come next, shape (vocab_size,); PAD, BOS and UNK never do.
+
+        An id is out, too, if this vocabulary has no way from it to EOS: after its lowest pitch no
+        lower one can follow. Where nothing is left EOS may come, so that some id always may.
+        The array is kept for the next call: copy it before writing to it.
+        """
+        if state not in self._masks:
+            mask = np.zeros(len(self.vocabulary), dtype=np.bool_)
+            mask[[i for i, after in self._successors(state) if self._reaches_end(after)]] = True
+            mask[EOS_ID] = self.tokenizer.follows(state, EOS) or not mask.any()
+            self._masks[state] = mask
+        return self._masks[state]
+
+    def _successors(self, state: State) -> list[tuple[int, State]]:
+        """The ordinary ids that the grammar allows after `state`, each with the state it leads to."""
+        follows, advance = self.tokenizer.follows, self.tokenizer.advance
+        tokens = self.vocabulary.tokens
+        ordinary = range(len(SPECIAL_TOKENS), len(tokens))
+        return [(i, advance(state, tokens[i])) for i in ordinary if follows(state, tokens[i])]
+
+    def _reaches_end(self, state: State) -> bool:
+        """Whether some tokens of the vocabulary lead from `state` to one where EOS is legal."""
+        if state in self._can_end:
+            return self._can_end[state]
+        seen, stack = {state}, [state]
+        while stack:
+            here = stack.pop()
+            if self._can_end.get(here, False) or self.tokenizer.follows(here, EOS):
+                self._can_end[state] = True
+                return True
+            unseen = {after for _, after in self._successors(here)} - seen
+            seen |= unseen
+            stack.extend(unseen)
+        self._can_end.update(dict.fromkeys(seen, False))
+        return False

@@ -1,0 +1,237 @@
+"""Notes as events, `Shift Pitch Duration`: all of a piece but its sub-grid timing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noternn.piece import DEFAULT_TEMPO, Piece
+from noternn.tokenizer.base import BOS, EOS, UNK, State, Tokenizer
+from noternn.tokenizer.grid import (
+    FINEST_GRID,
+    Symbol,
+    chain,
+    check_argument,
+    grid_times,
+    symbols,
+    ticks_per_step,
+)
+
+DRUM = 128  # stands after the programs 0 to 127: drums come last in an onset
+NO_BOUND = 128  # above every pitch: the next note of the onset may have any
+DEFAULT_VELOCITY = 80
+
+
+class _State(NamedTuple):
+    """The last token, and the note below which the next one of the same onset must lie."""
+
+    last: str = "Start"  # kind of the last token
+    maximal: bool = False  # whether it was the longest of its kind, so that a chain may go on
+    program: int = 0
+    pitch: int = NO_BOUND
+
+
+@final
+class EventTokenizer(Tokenizer):
+    """`Shift_n`, then `[Program_p] Pitch_p Duration_d [Velocity_v]` for every note of the onset.
+
+    `Shift_n` is the time since the previous onset in grid steps; the first onset has none, for time
+    starts there. Notes of an onset come by (program, drums last; pitch descending), so that a piece
+    is written in one way only. Longer times are chains: the maximal token, again while it fits, then
+    the remainder; the value is their sum.
+
+    Lost: timing finer than the grid, silence before the first note, the tempo map, all but the longest
+    of notes that coincide on the grid; without `program` the instruments (notes in unison coincide)
+    and all drums; without `velocity` the velocities, with it their distance (up to 2) to the bin center.
+
+    Args:
+        steps_per_beat: the grid, 1 to 480.
+        max_shift_beats: value of the longest Shift token in beats.
+        max_duration_beats: value of the longest Duration token in beats.
+        velocity: whether to write velocities, in 32 bins of width 4.
+        program: whether to write instruments (`Program_0` to `Program_127`) and drums (`Program_drum`).
+
+    Raises:
+        ValueError: if a number is out of its range.
+    """
+
+    def __init__(
+        self,
+        *,
+        steps_per_beat: int = 12,
+        max_shift_beats: int = 4,
+        max_duration_beats: int = 8,
+        velocity: bool = False,
+        program: bool = False,
+    ) -> None:
+        check_argument("steps_per_beat", steps_per_beat, 1, FINEST_GRID)
+        check_argument("max_shift_beats", max_shift_beats, 1, 1024)
+        check_argument("max_duration_beats", max_duration_beats, 1, 1024)
+        self.steps_per_beat = steps_per_beat
+        self.max_shift_beats = max_shift_beats
+        self.max_duration_beats = max_duration_beats
+        self.velocity = velocity
+        self.program = program
+        self.writes_drums = program
+        self._max_shift = max_shift_beats * steps_per_beat
+        self._max_duration = max_duration_beats * steps_per_beat
+        self._head = "Program" if program else "Pitch"  # the first token of a note
+        self._tail = "Velocity" if velocity else "Duration"  # its last one
+        self._symbols = self._alphabet()
+
+    def _alphabet(self) -> dict[str, Symbol]:
+        alphabet = symbols("Pitch", range(128))
+        alphabet |= symbols("Shift", range(1, self._max_shift + 1))
+        alphabet |= symbols("Duration", range(1, self._max_duration + 1))
+        if self.velocity:
+            alphabet |= symbols("Velocity", range(2, 128, 4))
+        if self.program:
+            alphabet |= symbols("Program", range(128)) | {"Program_drum": ("Program", DRUM)}
+        return alphabet
+
+    def tokenize(self, piece: Piece) -> list[str]:
+        """The tokens of `piece`, an onset after the other."""
+        tokens: list[str] = []
+        time = -1
+        for onset, program, pitch, duration, velocity in self._grid_notes(piece).tolist():
+            if time not in (-1, onset):
+                tokens += chain("Shift", onset - time, self._max_shift)
+            time = onset
+            if self.program:
+                tokens.append("Program_drum" if program == DRUM else f"Program_{program}")
+            tokens.append(f"Pitch_{pitch}")
+            tokens += chain("Duration", duration, self._max_duration)
+            if self.velocity:
+                tokens.append(f"Velocity_{velocity // 4 * 4 + 2}")
+        return tokens
+
+    def _grid_notes(self, piece: Piece) -> NDArray[np.int64]:
+        """Columns onset, program, pitch, duration, velocity of distinct notes in the order of tokens."""
+        piece = self.written(piece)
+        onset, duration = grid_times(piece, self.steps_per_beat)
+        program = np.where(piece.is_drum, DRUM, piece.program if self.program else 0)
+        order = np.lexsort((-duration, -piece.pitch, program, onset))
+        notes = np.stack([onset, program, piece.pitch, duration, piece.velocity], axis=1)[order]
+        if not len(notes):
+            return notes
+        is_first = np.append(True, (notes[1:, :3] != notes[:-1, :3]).any(axis=1))
+        first = np.flatnonzero(is_first)  # of the notes that coincide; also the longest of them
+        distinct = notes[first]
+        distinct[:, 4] = np.maximum.reduceat(notes[:, 4], first)
+        return distinct
+
+    def detokenize(self, tokens: Sequence[str], tempo: float = DEFAULT_TEMPO) -> Piece:
+        """The piece that `tokens` describe; special and misplaced tokens are passed over.
+
+        A note whose duration is missing or UNK lasts a beat; one whose program is has program 0.
+        """
+        notes = np.array(self._read_notes(tokens), dtype=np.int64).reshape(-1, 5)
+        onset, program, pitch, duration, velocity = notes.T
+        step = ticks_per_step(self.steps_per_beat)
+        return Piece.from_notes(
+            onset * step,
+            np.where(duration > 0, duration, self.steps_per_beat) * step,
+            pitch,
+            velocity=velocity,
+            program=np.where(program == DRUM, 0, program),
+            is_drum=program == DRUM,
+            ticks_per_beat=self.steps_per_beat * step,
+            tempos=((0, tempo),),
+        )
+
+    def _read_notes(self, tokens: Sequence[str]) -> list[list[int]]:
+        """Onset, program, pitch, duration (0 if it is missing) and velocity of each note."""
+        notes: list[list[int]] = []
+        time, program = 0, 0
+        last: Symbol = ("Start", 0)
+        for token in tokens:
+            if token == UNK:
+                last = ("Start", 0)  # what follows belongs to no known note
+            symbol = self._symbols.get(token)
+            if symbol is None:
+                continue
+            kind, value = symbol
+            if kind == "Shift":
+                time += value
+            elif kind == "Program":
+                program = value
+            elif kind == "Pitch":
+                notes.append([time, program if last[0] == "Program" else 0, value, 0, DEFAULT_VELOCITY])
+            elif kind == "Duration" and last in (("Pitch", 0), ("Duration", self._max_duration)):
+                notes[-1][3] += value
+            elif kind == "Velocity" and last[0] == "Duration":
+                notes[-1][4] = value
+            else:
+                continue
+            last = (kind, 0 if kind == "Pitch" else value)
+        return notes
+
+    def note_count(self, token: str) -> int:
+        """1 for a Pitch token."""
+        return int(token in self._symbols and self._symbols[token][0] == "Pitch")
+
+    @property
+    def start(self) -> State:
+        """Before the first token: a note must come, for a piece has at least one."""
+        return _State()
+
+    def follows(self, state: State, token: str) -> bool:
+        """Whether `token` continues a piece as `tokenize` writes it; EOS may come after a whole note."""
+        assert isinstance(state, _State)
+        if token == EOS:
+            return state.last == self._tail
+        if token not in self._symbols:
+            return False
+        kind, value = self._symbols[token]
+        match kind:
+            case "Duration":
+                return state.last == "Pitch" or (state.last == "Duration" and state.maximal)
+            case "Velocity":
+                return state.last == "Duration"
+            case "Shift":
+                return state.last == self._tail or (state.last == "Shift" and state.maximal)
+            case "Program":
+                return self._may_begin_note(state) and (state.program, -state.pitch) < (value, 0)
+            case _:
+                is_due = state.last == "Program" if self.program else self._may_begin_note(state)
+                return is_due and value < state.pitch
+
+    def _may_begin_note(self, state: _State) -> bool:
+        return state.last in ("Start", "Shift", self._tail)
+
+    def advance(self, state: State, token: str) -> State:
+        """The state after `token`; one out of place counts as if it were in place."""
+        assert isinstance(state, _State)
+        if token == BOS:
+            return _State()
+        if token == UNK:
+            return self._advance_unknown(state)
+        if token not in self._symbols:
+            return state
+        kind, value = self._symbols[token]
+        match kind:
+            case "Shift":
+                return _State("Shift", value == self._max_shift)
+            case "Program":
+                return _State(kind, False, value, state.pitch if value == state.program else NO_BOUND)
+            case "Pitch":
+                return _State(kind, False, state.program, value)
+            case _:
+                maximal = kind == "Duration" and value == self._max_duration
+                return state._replace(last=kind, maximal=maximal)
+
+    def _advance_unknown(self, state: _State) -> _State:
+        """UNK stands for the next part of a note, or for the first part of the next note."""
+        if self._may_begin_note(state):
+            bound = NO_BOUND if self.program else state.pitch
+            return _State(self._head, False, state.program, bound)
+        part = {"Program": "Pitch", "Pitch": "Duration", "Duration": "Velocity"}[state.last]
+        return state._replace(last=part, maximal=False)
+
+    def is_complete(self, state: State) -> bool:
+        """Whether the last note has its duration (and velocity), or none was begun since."""
+        assert isinstance(state, _State)
+        return self._may_begin_note(state)

@@ -1,0 +1,138 @@
+"""wandb without an account, a question or a leftover: start a run, show samples, close it.
+
+The only importer of wandb.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import wandb
+from pytorch_lightning.loggers import WandbLogger
+
+log = logging.getLogger(__name__)
+
+INIT_TIMEOUT_SECONDS = 20.0  # before an unreachable server makes a run offline
+OVERLAID = ("train/nll", "train_eval/nll", "val/nll")
+
+
+class Tracker:
+    """A wandb run, or nothing where it is disabled; every method is safe to call either way."""
+
+    def __init__(self, run: Any | None, offline: bool) -> None:
+        self.run = run
+        self.offline = offline
+
+    def lightning_logger(self) -> WandbLogger | None:
+        """For Lightning's Trainer."""
+        return WandbLogger(experiment=self.run) if self.run else None
+
+    def sample(
+        self, epoch: int, midi: Path, audio: Path, piano_roll: Path, statistics: dict[str, Any]
+    ) -> None:
+        """Show a sample: its sound, its MIDI file, its picture and its numbers."""
+        if not self.run:
+            return
+        shown = {
+            "sample/audio": wandb.Audio(str(audio)),
+            "sample/piano_roll": wandb.Image(str(piano_roll)),
+            **{f"sample/{name}": value for name, value in statistics.items()},
+        }
+        self.run.log({"epoch": epoch, **shown})
+        self.run.save(str(midi), base_path=str(midi.parent.parent), policy="now")
+
+    def finish(self, rows: Sequence[dict[str, Any]], summary: dict[str, Any], curves: Path) -> None:
+        """Put the curves on one chart, and the results into the run's summary."""
+        if not self.run or not rows:
+            return
+        epochs = [row["epoch"] for row in rows]
+        series = wandb.plot.line_series(
+            xs=epochs,
+            ys=[[row[name] for row in rows] for name in OVERLAID],
+            keys=list(OVERLAID),
+            title="nll, training against validation",
+            xname="epoch",
+        )
+        self.run.log({"curves": series, "curves_image": wandb.Image(str(curves))})
+        self.run.summary.update(summary)
+
+    @property
+    def directory(self) -> Path | None:
+        """Where wandb keeps the run's files."""
+        return Path(self.run.dir).parent if self.run else None
+
+
+@contextmanager
+def track(
+    mode: str,
+    project: str,
+    entity: str | None,
+    run_dir: Path,
+    group: str | None,
+    config: dict[str, Any],
+) -> Iterator[Tracker]:
+    """A tracker for one run, closed at the end whatever happens.
+
+    Args:
+        mode: auto, online, offline or disabled; auto follows WANDB_MODE, else is online where a
+            key is known and offline where not.
+        project, entity: where the run belongs.
+        run_dir: its name names the run; wandb's files lie in `wandb/` beside it, so that
+            `wandb leet` shows the runs together.
+        group: the sweep's name, or None.
+        config: plain data.
+    """
+    run = _start(_resolve(mode), project, entity, run_dir, group, config)
+    exit_code = 1
+    try:
+        yield Tracker(run, bool(run and run.settings._offline))
+        exit_code = 0
+    finally:
+        if run:
+            run.finish(exit_code=exit_code)
+
+
+def _resolve(mode: str) -> str | None:
+    """auto -> what to hand to wandb.init; None leaves it to WANDB_MODE."""
+    if mode != "auto":
+        return mode
+    if os.environ.get("WANDB_MODE"):
+        return None
+    return "online" if wandb.setup().settings.api_key else "offline"
+
+
+def _start(
+    mode: str | None,
+    project: str,
+    entity: str | None,
+    run_dir: Path,
+    group: str | None,
+    config: dict[str, Any],
+) -> Any | None:
+    if mode == "disabled" or (mode is None and os.environ["WANDB_MODE"] == "disabled"):
+        return None
+    name = run_dir.name
+    options: dict[str, Any] = {
+        "project": project,
+        "entity": entity,
+        "dir": str(run_dir.parent),
+        "name": name,
+        "group": group,
+        "config": config,
+        "reinit": "finish_previous",
+        "settings": wandb.Settings(silent=True, init_timeout=INIT_TIMEOUT_SECONDS, console="off"),
+    }
+    try:
+        run = wandb.init(mode=mode, **options)  # type: ignore[arg-type]
+    except (wandb.errors.CommError, wandb.errors.UsageError) as error:
+        log.warning("wandb could not go online (%s); logging offline instead", str(error).splitlines()[0])
+        run = wandb.init(mode="offline", **options)
+    run.define_metric("epoch", hidden=True)
+    run.define_metric("*", step_metric="epoch")
+    run.define_metric("val/nll", step_metric="epoch", summary="min")
+    return run

@@ -1,0 +1,324 @@
+"""One run: data, network, training, and what it leaves in its folder."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import EarlyStopping
+
+import noternn
+from noternn import config as configuration
+from noternn.callbacks import (
+    AtomicCheckpointIO,
+    EpochLines,
+    NamedCheckpoint,
+    OverfittingCurve,
+    Progress,
+    SampleEveryCheckpoint,
+    best_row,
+)
+from noternn.config import Config
+from noternn.corpus import SPLITS, Source
+from noternn.datamodule import MidiDataModule
+from noternn.errors import UserError
+from noternn.generation import (
+    Composer,
+    checkpoint_content,
+    load_checkpoint,
+    load_composer,
+)
+from noternn.lstm import num_parameters
+from noternn.metrics import rates, sample_statistics
+from noternn.midi import write_midi
+from noternn.module import NoteRNN
+from noternn.piece import Piece
+from noternn.render import save_audio, save_piano_roll
+from noternn.report import save_curves, verdict
+from noternn.sampling import SamplingOptions
+from noternn.tables import write_text
+from noternn.tracking import Tracker, track
+
+log = logging.getLogger(__name__)
+
+MAX_SKIPPED_LINES = 20
+
+
+def train(
+    config: Config, sources: Sequence[Source], run_dir: Path, sweep: str | None = None
+) -> dict[str, Any]:
+    """Train, compose and write everything into the run's folder.
+
+    Args:
+        config: the checked configuration.
+        sources: the files of its dataset.
+        run_dir: exists; `best.ckpt`, `last.ckpt`, `metrics.csv`, `summary.json`, `split.json`,
+            `curves.png`, `sample.mid` and the checkpoints are written there.
+        sweep: name of the sweep that the run belongs to, or None.
+
+    Returns:
+        What summary.json holds.
+
+    Raises:
+        UserError: if the corpus or the folder cannot be used.
+    """
+    _quiet_libraries()
+    if not config.resume and (run_dir / "metrics.csv").exists():
+        raise UserError(f"{run_dir} already holds a run; continue it with resume={run_dir}, or wait a second")
+    plain = configuration.to_plain(config)
+    data = _load_data(config, plain, sources)
+    _write_split(data, run_dir / "split.json")
+    torch.manual_seed(config.seed)
+    module = NoteRNN(plain["model"], plain["optimizer"], len(data.codec.vocabulary), config.seed)
+    content = checkpoint_content(
+        plain, data.codec, data.corpus.tempo, data.tokenized.fingerprint, noternn.__version__
+    )
+    run = Run(config, run_dir, data, module, content)
+    log.info("%s parameters; run folder: %s", f"{num_parameters(module):,}", run_dir)
+    with track(**plain["logger"], run_dir=run_dir, group=sweep, config=plain) as tracker:
+        return run.fit(tracker)
+
+
+def _quiet_libraries() -> None:
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for message, category in (
+        (r".*isinstance\(treespec, LeafSpec\).*", FutureWarning),  # Lightning calls what torch renames
+        (r".*does not have many workers.*", UserWarning),  # batches are slices of an array: no workers
+        (r".*Checkpoint directory .* exists and is not empty.*", UserWarning),  # a run's own folder
+        (r".*train_dataloader.*shuffle.*", UserWarning),
+    ):
+        warnings.filterwarnings("ignore", message, category)
+
+
+def _load_data(config: Config, plain: dict[str, Any], sources: Sequence[Source]) -> MidiDataModule:
+    data = MidiDataModule(
+        sources,
+        plain["tokenizer"],
+        **plain["datamodule"],
+        seed=config.seed,
+        validation_fraction=config.dataset.validation_fraction,
+        test_fraction=config.dataset.test_fraction,
+    )
+    data.prepare_data()
+    data.setup()
+    _describe_data(config, data)
+    return data
+
+
+def _describe_data(config: Config, data: MidiDataModule) -> None:
+    """Say what was read, dropped, split and lost."""
+    tokenized, corpus = data.tokenized, data.corpus
+    log.info(
+        "dataset %s: %d pieces read, %d skipped",
+        config.dataset.name,
+        tokenized.num_pieces,
+        len(tokenized.skipped),
+    )
+    for skipped in tokenized.skipped[:MAX_SKIPPED_LINES]:
+        log.warning("  skipped %s: %s", skipped.name, skipped.reason)
+    if len(tokenized.skipped) > MAX_SKIPPED_LINES:
+        log.warning("  ... and %d more: see split.json", len(tokenized.skipped) - MAX_SKIPPED_LINES)
+    for name in SPLITS:
+        size = corpus.sizes[name]
+        log.info(
+            "  %-10s %4d pieces, %8s notes, %8s tokens, %5.1f min, unknown tokens %.2f %%",
+            name, size.num_pieces, f"{size.num_notes:,}", f"{size.num_tokens:,}",
+            size.seconds / 60, 100 * size.unknown_fraction,
+        )  # fmt: skip
+    trip = tokenized.round_trip
+    notes = trip[:, 0] / trip[:, 0].sum()
+    kept = notes * trip[:, 1]
+    log.info(
+        "tokenizer %s: vocabulary %d; of the notes %.2f %% are kept, "
+        "their onsets within %.4f beats and durations within %.4f on average",
+        config.tokenizer.name, len(corpus.vocabulary), 100 * kept.sum(),
+        np.average(trip[:, 2], weights=kept), np.average(trip[:, 3], weights=kept),
+    )  # fmt: skip
+
+
+def _write_split(data: MidiDataModule, path: Path) -> None:
+    """Which piece is in which split, and which files were left out."""
+    corpus = data.corpus
+    content = {
+        "fingerprint": data.tokenized.fingerprint,
+        "seed": data.seed,
+        "sizes": {name: asdict(corpus.sizes[name]) for name in SPLITS},
+        **{
+            name: dict(sorted(zip(corpus.names[name], corpus.music_hashes[name], strict=True)))
+            for name in SPLITS
+        },
+        "skipped": {skipped.name: skipped.reason for skipped in data.tokenized.skipped},
+    }
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False))
+
+
+@dataclass
+class Run:
+    """The parts of a run that its steps share."""
+
+    config: Config
+    run_dir: Path
+    data: MidiDataModule
+    module: NoteRNN
+    content: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        self.corpus = self.data.corpus
+        self.curve = OverfittingCurve(self.run_dir / "metrics.csv", self.corpus.sizes["validation"])
+        self.module.checkpoint_content = self.content
+        self.primer = self._primer()
+
+    def fit(self, tracker: Tracker) -> dict[str, Any]:
+        """Train from the start or from last.ckpt, then write what the run came to."""
+        last = self.run_dir / "last.ckpt"
+        if self.config.resume and self._is_over(load_checkpoint(last)):
+            raise UserError(
+                f"resume={self.config.resume}: this run is over; "
+                "to go on give more trainer.max_epochs or early_stopping=none"
+            )
+        trainer = self._trainer(tracker)
+        trainer.fit(
+            self.module,
+            datamodule=self.data,
+            ckpt_path=last if self.config.resume else None,
+            weights_only=True,
+        )
+        return self._finish(tracker)
+
+    def _trainer(self, tracker: Tracker) -> pl.Trainer:
+        config, every = self.config, self.config.checkpoint.every_n_epochs
+        saving: dict[str, Any] = {"save_on_train_epoch_end": True, "enable_version_counter": False,
+                                  "auto_insert_metric_name": False}  # fmt: skip
+        callbacks: list[pl.Callback] = [
+            self.curve,
+            EpochLines(self.curve, config.trainer.max_epochs),
+            SampleEveryCheckpoint(every, lambda epoch: self._sample_at(epoch, tracker)),
+            Progress(),
+            NamedCheckpoint(self.run_dir, "best", monitor="val/nll", **saving),
+            NamedCheckpoint(self.run_dir, "last", every_n_epochs=1, **saving),
+            NamedCheckpoint(
+                self.run_dir / "checkpoints",
+                "epoch_{epoch:03.0f}",
+                every_n_epochs=every,
+                save_top_k=-1,
+                **saving,
+            ),
+        ]
+        if config.early_stopping.patience is not None:
+            stopping = asdict(config.early_stopping)
+            callbacks.append(EarlyStopping("val/nll", **stopping, check_on_train_epoch_end=True))
+        logger = tracker.lightning_logger()
+        return pl.Trainer(
+            **asdict(config.trainer),
+            devices=1,
+            logger=logger or False,
+            callbacks=callbacks,
+            plugins=[AtomicCheckpointIO()],
+            num_sanity_val_steps=0,
+            reload_dataloaders_every_n_epochs=1,  # every epoch has its own order of pieces
+            enable_model_summary=False,
+            default_root_dir=self.run_dir,
+        )
+
+    def _is_over(self, checkpoint: dict[str, Any]) -> bool:
+        stopping = [s for name, s in checkpoint["callbacks"].items() if name.startswith("EarlyStopping")]
+        patience = self.config.early_stopping.patience
+        waited = stopping[0]["wait_count"] if stopping else 0
+        stopped = patience is not None and waited >= patience
+        return bool(stopped or checkpoint["epoch"] + 1 >= self.config.trainer.max_epochs)
+
+    def _primer(self) -> list[int]:
+        """The opening of the first validation piece, at least `primer_notes` notes of it."""
+        tokenizer, tokens = self.data.codec.tokenizer, self.corpus.vocabulary.tokens
+        primer: list[int] = []
+        state, num_notes = tokenizer.start, 0
+        for id_ in self.corpus.ids["validation"][0][1:-1].tolist():
+            if num_notes >= self.config.sampling.primer_notes and tokenizer.is_complete(state):
+                break
+            primer.append(id_)
+            num_notes += tokenizer.note_count(tokens[id_])
+            state = tokenizer.advance(state, tokens[id_])
+        return primer
+
+    def _compose(self, composer: Composer) -> Piece:
+        s = self.config.sampling
+        return composer.compose(self.primer, SamplingOptions(s.num_notes, s.temperature, s.top_k, s.seed))
+
+    def _sample_at(self, epoch: int, tracker: Tracker) -> None:
+        """A sample of the current weights, always from the same primer and seed."""
+        composer = Composer(self.module.network, self.data.codec, self.corpus.tempo)
+        self._save_sample(
+            self._compose(composer), self.run_dir / "samples" / f"epoch_{epoch:03d}", epoch, tracker
+        )
+
+    def _save_sample(self, piece: Piece, stem: Path, epoch: int, tracker: Tracker) -> dict[str, Any]:
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        primer_end = self.data.codec.decode(self.primer, self.corpus.tempo).end if self.primer else None
+        midi, audio, picture = (stem.with_suffix(suffix) for suffix in (".mid", ".wav", ".png"))
+        write_midi(piece, midi)
+        save_audio(piece, audio)
+        save_piano_roll(piece, picture, primer_end=primer_end, title=f"sample, epoch {epoch}")
+        statistics = asdict(sample_statistics(piece))
+        tracker.sample(epoch, midi, audio, picture, statistics)
+        return statistics
+
+    def _finish(self, tracker: Tracker) -> dict[str, Any]:
+        """The best weights' sample, the curves and the summary."""
+        rows = self.curve.rows
+        best = best_row(rows)
+        sample = self._compose(load_composer(self.run_dir / "best.ckpt"))
+        statistics = self._save_sample(sample, self.run_dir / "sample", int(best["epoch"]), tracker)
+        title = f"{self.config.dataset.name}, {self.run_dir.name}"
+        save_curves(self.run_dir / "metrics.csv", self.run_dir / "curves.png", title)
+        summary: dict[str, Any] = {
+            "status": "finished",
+            "best_epoch": int(best["epoch"]),
+            "num_epochs": int(rows[-1]["epoch"]),
+            "val/nll": best["val/nll"],
+            **{f"val/{k}": v for k, v in rates(best["val/nll"], self.corpus.sizes["validation"]).items()},
+            "train_eval/nll": best["train_eval/nll"],
+            "gap/nll": best["gap/nll"],
+            "last/val/nll": rows[-1]["val/nll"],
+            "last/gap/nll": rows[-1]["gap/nll"],
+            "num_parameters": num_parameters(self.module),
+            "seconds": rows[-1]["seconds"],
+            "verdict": verdict(rows),
+            "sample": statistics,
+        }
+        write_text(self.run_dir / "summary.json", json.dumps(summary, indent=1))
+        tracker.finish(rows, summary, self.run_dir / "curves.png")
+        print(_summary_text(summary, self.run_dir, tracker))
+        return summary
+
+
+def _summary_text(summary: dict[str, Any], run_dir: Path, tracker: Tracker) -> str:
+    s = summary["sample"]
+    lines = [
+        "",
+        summary["verdict"],
+        f"  best epoch           {summary['best_epoch']} of {summary['num_epochs']}",
+        f"  val/nll              {summary['val/nll']:.4f} nats per token, "
+        f"{summary['val/nats_per_note']:.4f} per note",
+        f"  generalization gap   {summary['gap/nll']:.4f} at the best epoch, "
+        f"{summary['last/gap/nll']:.4f} at the last",
+        f"  parameters           {summary['num_parameters']:,}",
+        f"  seconds              {summary['seconds']:.0f}",
+        f"  sample               {s['num_notes']} notes, {s['num_pitches']} pitches, longest repetition "
+        f"{s['longest_repetition']}, silent {s['silent_fraction']:.0%}",
+        f"  run folder           {run_dir}",
+        "    best.ckpt last.ckpt metrics.csv curves.png sample.mid sample.png sample.wav split.json",
+    ]
+    if tracker.directory:
+        lines.append(f"  wandb                {tracker.directory}")
+        if tracker.offline:
+            lines.append(f"    look at it: wandb leet {tracker.directory.parent}")
+            lines.append(f"    upload it:  wandb sync {tracker.directory}")
+    return "\n".join(lines)

@@ -1,0 +1,202 @@
+"""Reading scores."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import music21
+import pytest
+
+from noternn.piece import Piece, PieceError
+from noternn.score import chorale_paths, read_score
+
+MUSICXML = """<?xml version="1.0"?>
+<score-partwise version="4.0">
+  <part-list>{parts}</part-list>
+  {music}
+</score-partwise>"""
+ATTRIBUTES = (
+    "<attributes><divisions>12</divisions>"
+    "<time><beats>{beats}</beats><beat-type>4</beat-type></time>{more}</attributes>"
+)
+
+
+def note(step: str, duration: int, *, octave: int = 4, inside: str = "", before: str = "") -> str:
+    """A MusicXML note; 12 divisions are a beat."""
+    pitch = f"<pitch><step>{step}</step><octave>{octave}</octave></pitch>"
+    length = f"<duration>{duration}</duration>" if duration else ""
+    return f"<note>{before}{pitch}{length}{inside}</note>"
+
+
+def score(*parts: list[str], beats: int = 4, more: str = "") -> str:
+    """A MusicXML file; a part is a list of measures."""
+    listed = "".join(
+        f"<score-part id='P{i}'><part-name>P{i}</part-name></score-part>" for i in range(len(parts))
+    )
+    music = ""
+    for i, measures in enumerate(parts):
+        attributes = ATTRIBUTES.format(beats=beats, more=more)
+        bodies = [attributes + measures[0], *measures[1:]]
+        numbered = [f"<measure number='{j}'>{body}</measure>" for j, body in enumerate(bodies, start=1)]
+        music += f"<part id='P{i}'>{''.join(numbered)}</part>"
+    return MUSICXML.format(parts=listed, music=music)
+
+
+def read_text(folder: Path, text: str, suffix: str = ".musicxml") -> Piece:
+    path = folder / f"piece{suffix}"
+    path.write_text(text, encoding="utf-8")
+    return read_score(path)
+
+
+def notes_of(piece: Piece) -> list[tuple[int, int, int]]:
+    return list(zip(piece.onset.tolist(), piece.duration.tolist(), piece.pitch.tolist(), strict=True))
+
+
+@cache
+def chorale(name: str) -> Piece:
+    return read_score(next(path for path in chorale_paths() if path.stem == name))
+
+
+def test_the_edition_has_348_files_in_order() -> None:
+    paths = chorale_paths()
+    assert len(set(paths)) == 348
+    assert paths == sorted(paths)
+    assert all(path.is_file() for path in paths)
+
+
+def test_a_chorale_is_read_as_four_voices() -> None:
+    piece = chorale("bwv269")
+    assert piece.name == "bwv269"
+    assert piece.pitch[:4].tolist() == [67, 62, 59, 43]
+    assert set(piece.program.tolist()) == {0}
+    assert set(piece.velocity.tolist()) == {80}
+    assert not piece.is_drum.any()
+
+
+@pytest.mark.parametrize("name", ["bwv10.7", "bwv277", "bwv227.11"])
+def test_tied_notes_are_those_of_music21s_own_merging(name: str) -> None:
+    path = next(path for path in chorale_paths() if path.stem == name)
+    parsed: Any = music21.converter.parse(path, forceSource=True)
+    reference = set()
+    for part in parsed.parts:
+        for element in part.stripTies().flatten().notes:
+            for pitch in element.pitches:
+                if element.quarterLength:
+                    reference.add(
+                        (round(element.offset * 480), round(element.quarterLength * 480), pitch.midi)
+                    )
+    assert set(notes_of(chorale(name))) == reference
+
+
+def test_a_pickup_is_a_metre_of_its_own() -> None:
+    assert chorale("bwv269").metres == ((0, 1, 4), (480, 3, 4))
+
+
+def test_a_piece_that_begins_with_a_whole_bar_has_its_metre_from_the_start(tmp_path: Path) -> None:
+    assert read_text(tmp_path, score([note("C", 48), note("D", 48)])).metres == ((0, 4, 4),)
+
+
+def test_a_tie_across_a_bar_line_makes_one_note(tmp_path: Path) -> None:
+    first = note("C", 48, inside="<tie type='start'/>")
+    middle = note("C", 48, inside="<tie type='stop'/><tie type='start'/>")
+    last = note("C", 24, inside="<tie type='stop'/>") + note("C", 24)
+    piece = read_text(tmp_path, score([first, middle, last]))
+    assert notes_of(piece) == [(0, 5 * 960, 60), (5 * 960, 960, 60)]
+
+
+def test_a_tie_that_leads_nowhere_ends_its_note(tmp_path: Path) -> None:
+    body = note("C", 24, inside="<tie type='start'/>") + note("D", 24)
+    assert notes_of(read_text(tmp_path, score([body]))) == [(0, 960, 60), (960, 960, 62)]
+
+
+def test_only_the_tied_notes_of_a_chord_are_merged(tmp_path: Path) -> None:
+    first = note("C", 48, inside="<tie type='start'/>") + note("E", 48, before="<chord/>")
+    second = note("C", 48, inside="<tie type='stop'/>") + note("E", 48, before="<chord/>")
+    piece = read_text(tmp_path, score([first, second]))
+    assert notes_of(piece) == [(0, 1920, 64), (0, 3840, 60), (1920, 1920, 64)]
+
+
+def test_triplets_fall_on_whole_ticks(tmp_path: Path) -> None:
+    modification = (
+        "<time-modification><actual-notes>3</actual-notes><normal-notes>2</normal-notes></time-modification>"
+    )
+    triplet = "".join(note(step, 4, inside=f"<type>eighth</type>{modification}") for step in "CDE")
+    assert notes_of(read_text(tmp_path, score([triplet]))) == [(0, 160, 60), (160, 160, 62), (320, 160, 64)]
+
+
+def test_grace_notes_are_dropped(tmp_path: Path) -> None:
+    body = note("D", 0, before="<grace/>", inside="<type>eighth</type>") + note("C", 48)
+    assert notes_of(read_text(tmp_path, score([body]))) == [(0, 1920, 60)]
+
+
+def test_chord_symbols_are_not_notes(tmp_path: Path) -> None:
+    symbol = "<harmony><root><root-step>G</root-step></root><kind>major</kind></harmony>"
+    assert notes_of(read_text(tmp_path, score([symbol + note("C", 48)]))) == [(0, 1920, 60)]
+
+
+def test_voices_in_unison_are_one_note_only_if_they_last_as_long(tmp_path: Path) -> None:
+    parts = [note("C", 48)], [note("C", 48)], [note("C", 24) + note("D", 24)]
+    assert notes_of(read_text(tmp_path, score(*parts))) == [(0, 960, 60), (0, 1920, 60), (960, 960, 62)]
+
+
+def test_a_transposing_instrument_sounds_at_concert_pitch(tmp_path: Path) -> None:
+    clarinet = "<transpose><diatonic>-1</diatonic><chromatic>-2</chromatic></transpose>"
+    assert read_text(tmp_path, score([note("D", 48)], more=clarinet)).pitch.tolist() == [60]
+
+
+def test_repeats_are_not_played(tmp_path: Path) -> None:
+    body = note("C", 48) + "<barline location='right'><repeat direction='backward'/></barline>"
+    assert read_text(tmp_path, score([body])).num_notes == 1
+
+
+def test_tempo_is_that_of_the_metronome_mark_or_120(tmp_path: Path) -> None:
+    mark = (
+        "<direction><direction-type><metronome><beat-unit>half</beat-unit><per-minute>50</per-minute>"
+        "</metronome></direction-type></direction>"
+    )
+    assert read_text(tmp_path, score([mark + note("C", 48)])).tempos == ((0, 100.0),)
+    assert read_text(tmp_path, score([note("C", 48)])).tempos == ((0, 120.0),)
+
+
+def test_a_tune_in_abc_is_read(tmp_path: Path) -> None:
+    tune = "X:1\nT:Tune\nM:3/4\nL:1/4\nK:C\nCDE|G3|\n"
+    assert read_text(tmp_path, tune, ".abc").pitch.tolist() == [60, 62, 64, 67]
+
+
+BROKEN = {
+    "empty": ("", ".musicxml", "file is empty"),
+    "not XML": ("hello", ".xml", "is damaged"),
+    "not a zip": ("hello", ".mxl", "is damaged"),
+    "cut": (score([note("C", 48)])[:-40], ".musicxml", "is damaged"),
+    "rests": (score(["<note><rest/><duration>48</duration></note>"]), ".musicxml", "holds no notes"),
+    "suffix": ("hello", ".p", "not a score"),
+    "two tunes": ("X:1\nT:A\nL:1/4\nK:C\nCDE|\n\nX:2\nT:B\nL:1/4\nK:C\nEDC|\n", ".abc", "holds 2 pieces"),
+}
+
+
+@pytest.mark.parametrize(("text", "suffix", "reason"), BROKEN.values(), ids=BROKEN.keys())
+def test_a_broken_file_is_refused_with_the_reason(
+    tmp_path: Path, text: str, suffix: str, reason: str
+) -> None:
+    with pytest.raises(PieceError) as caught:
+        read_text(tmp_path, text, suffix)
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(PieceError, match="cannot be opened"):
+        read_score(tmp_path / "missing.mxl")
+    (tmp_path / "folder.mxl").mkdir()
+    with pytest.raises(PieceError, match="is a folder"):
+        read_score(tmp_path / "folder.mxl")
+
+
+def test_no_cache_is_read_or_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("music21's cache was used")
+
+    monkeypatch.setattr(music21.converter, "PickleFilter", refuse)
+    assert read_text(tmp_path, score([note("C", 48)])).num_notes == 1

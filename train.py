@@ -1,0 +1,26 @@
+"""Train a NoteRNN: python train.py dataset=chrono optimizer=adam (see --help)."""
+
+import sys
+
+import hydra
+from omegaconf import DictConfig
+
+from noternn import config
+from noternn.errors import UserError
+from noternn.sweep import run_job
+
+config.register()
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(composed: DictConfig) -> float | None:
+    """One run; Hydra calls it once for every job of a multirun."""
+    return run_job(composed)
+
+
+if __name__ == "__main__":
+    try:
+        sys.argv[1:] = config.check(sys.argv[1:])
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    main()
