@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,8 +11,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+from tqdm import tqdm
 
 from noternn.metrics import SplitSize, rates
 from noternn.module import NoteRNN
@@ -98,46 +98,54 @@ class SampleEveryCheckpoint(Callback):
             self.compose(epoch)
 
 
-class Progress(TQDMProgressBar):
-    """One bar an epoch with the losses, and one line for each epoch that is over.
+class Progress(Callback):
+    """A bar for the running epoch, and a line for each one that is over.
 
-    Where stderr is no terminal (a log file, a cluster) there is no bar, only the lines.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(refresh_rate=5 if sys.stderr.isatty() else 0)
-
-    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
-        metrics = super().get_metrics(trainer, pl_module)
-        metrics.pop("v_num", None)
-        return metrics
-
-    def init_validation_tqdm(self) -> Any:
-        bar = super().init_validation_tqdm()
-        bar.disable = True  # validation takes a tenth of the epoch: no bar of its own
-        return bar
-
-
-class EpochLines(Callback):
-    """Says after every epoch how the losses stand.
+    Where stderr is no terminal (a log file, a cluster) there are only the lines.
 
     Args:
         curve: the rows to read.
-        max_epochs: for "epoch 3/50".
     """
 
-    def __init__(self, curve: OverfittingCurve, max_epochs: int) -> None:
+    def __init__(self, curve: OverfittingCurve) -> None:
         self.curve = curve
-        self.max_epochs = max_epochs
+        self._bar: tqdm[Any] = tqdm(disable=True)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._bar = tqdm(
+            desc=f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}",
+            total=int(trainer.num_training_batches),
+            unit="batch",
+            leave=False,
+            dynamic_ncols=True,
+            disable=None,
+        )
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if not self._bar.disable:
+            assert isinstance(pl_module, NoteRNN)
+            losses = {"train/nll": f"{pl_module.train_nll():.3f}"}
+            if self.curve.rows:
+                losses["val/nll"] = f"{self.curve.rows[-1]['val/nll']:.3f}"
+            self._bar.set_postfix(losses, refresh=False)
+        self._bar.update()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._bar.close()
         row = self.curve.rows[-1]
         best = " *" if best_row(self.curve.rows) is row else ""
         log.info(
             "epoch %3d/%d  train/nll %.4f  train_eval/nll %.4f  val/nll %.4f  gap/nll %+.4f  %4.0f s%s",
-            row["epoch"], self.max_epochs, row["train/nll"], row["train_eval/nll"],
+            row["epoch"], trainer.max_epochs, row["train/nll"], row["train_eval/nll"],
             row["val/nll"], row["gap/nll"], row["seconds"], best,
         )  # fmt: skip
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        self._bar.close()
 
 
 class NamedCheckpoint(ModelCheckpoint):

@@ -393,7 +393,7 @@ def resumed(overrides: Sequence[str]) -> list[str]:
     if not (run / "last.ckpt").is_file() or not record.is_file():
         raise UserError(f"resume={run}: no run to continue there; give a run's folder, which holds last.ckpt")
     before = [str(o) for o in OmegaConf.load(record) if not str(o).startswith("resume=")]
-    return [*before, *overrides, f"hydra.run.dir={_quoted(str(run))}"]
+    return [*before, *overrides, "hydra.mode=RUN", f"hydra.run.dir={_quoted(str(run))}"]
 
 
 def _quoted(value: str) -> str:

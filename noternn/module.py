@@ -57,8 +57,6 @@ class NoteRNN(pl.LightningModule):
         torch.manual_seed((self.seed * 1_000_003 + self.global_step) % 2**63)
         total, num_tokens = self._nll(batch, is_first=batch_idx == 0)
         self._train_meter.update(total.item(), num_tokens)
-        nll = total.detach() / num_tokens
-        self.log("train/nll", nll, on_step=True, on_epoch=False, prog_bar=True, logger=False)
         # Every token weighs the same. A mean over the few rows that are left when most lanes have run
         # out of pieces would let the last pieces of an epoch pull the weights away from all others.
         assert self._state is not None
@@ -78,8 +76,8 @@ class NoteRNN(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         val, train_eval = (meter.mean() for meter in self._meters)
-        self.log("val/nll", val, prog_bar=True, logger=False)
-        self.log_dict({"train_eval/nll": train_eval, "gap/nll": val - train_eval}, logger=False)
+        losses = {"val/nll": val, "train_eval/nll": train_eval, "gap/nll": val - train_eval}
+        self.log_dict(losses, logger=False)
 
     def _nll(self, batch: Batch, is_first: bool) -> tuple[Tensor, int]:
         """The summed nll of a batch in nats, and how many tokens it scored."""

@@ -62,7 +62,7 @@ def verdict(rows: Sequence[Row]) -> str:
     last = rows[-1]
     epoch, num_epochs = int(best["epoch"]), int(last["epoch"])
     if epoch == num_epochs:
-        return f"val/nll was still falling at the last epoch ({num_epochs}): more epochs may help"
+        return f"val/nll is lowest at the last epoch ({num_epochs}): it may fall further with more epochs"
     rise = last["val/nll"] - best["val/nll"]
     fall = best["train_eval/nll"] - last["train_eval/nll"]
     where = f"best at epoch {epoch} of {num_epochs}"

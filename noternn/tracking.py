@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,18 +25,16 @@ OVERLAID = ("train/nll", "train_eval/nll", "val/nll")
 class Tracker:
     """A wandb run, or nothing where it is disabled; every method is safe to call either way."""
 
-    def __init__(self, run: Any | None, offline: bool) -> None:
+    def __init__(self, run: Any | None) -> None:
         self.run = run
-        self.offline = offline
+        self.offline = bool(run and run.offline)
 
     def lightning_logger(self) -> WandbLogger | None:
         """For Lightning's Trainer."""
         return WandbLogger(experiment=self.run) if self.run else None
 
-    def sample(
-        self, epoch: int, midi: Path, audio: Path, piano_roll: Path, statistics: dict[str, Any]
-    ) -> None:
-        """Show a sample: its sound, its MIDI file, its picture and its numbers."""
+    def sample(self, epoch: int, audio: Path, piano_roll: Path, statistics: dict[str, Any]) -> None:
+        """Show a sample: its sound, its picture and its numbers."""
         if not self.run:
             return
         shown = {
@@ -44,7 +43,6 @@ class Tracker:
             **{f"sample/{name}": value for name, value in statistics.items()},
         }
         self.run.log({"epoch": epoch, **shown})
-        self.run.save(str(midi), base_path=str(midi.parent.parent), policy="now")
 
     def finish(self, rows: Sequence[dict[str, Any]], summary: dict[str, Any], curves: Path) -> None:
         """Put the curves on one chart, and the results into the run's summary."""
@@ -60,6 +58,11 @@ class Tracker:
         )
         self.run.log({"curves": series, "curves_image": wandb.Image(str(curves))})
         self.run.summary.update(summary)
+
+    @property
+    def url(self) -> str | None:
+        """Where the run is shown online."""
+        return self.run.url if self.run else None
 
     @property
     def directory(self) -> Path | None:
@@ -82,19 +85,30 @@ def track(
         mode: auto, online, offline or disabled; auto follows WANDB_MODE, else is online where a
             key is known and offline where not.
         project, entity: where the run belongs.
-        run_dir: its name names the run; wandb's files lie in `wandb/` beside it, so that
-            `wandb leet` shows the runs together.
+        run_dir: its name names the run. wandb's files lie in `wandb/` beside it, so that `wandb leet`
+            shows the runs together; a link `wandb` in the folder leads to them.
         group: the sweep's name, or None.
         config: plain data.
     """
     run = _start(_resolve(mode), project, entity, run_dir, group, config)
+    tracker = Tracker(run)
     exit_code = 1
     try:
-        yield Tracker(run, bool(run and run.settings._offline))
+        if tracker.directory:
+            _link(run_dir / "wandb", tracker.directory)
+        yield tracker
         exit_code = 0
     finally:
         if run:
             run.finish(exit_code=exit_code)
+
+
+def _link(link: Path, target: Path) -> None:
+    try:
+        link.unlink(missing_ok=True)
+        link.symlink_to(os.path.relpath(target, link.parent), target_is_directory=True)
+    except OSError:
+        log.debug("no link to %s: this system makes none", target)
 
 
 def _resolve(mode: str) -> str | None:
@@ -116,12 +130,14 @@ def _start(
 ) -> Any | None:
     if mode == "disabled" or (mode is None and os.environ["WANDB_MODE"] == "disabled"):
         return None
-    name = run_dir.name
     options: dict[str, Any] = {
         "project": project,
         "entity": entity,
         "dir": str(run_dir.parent),
-        "name": name,
+        "name": run_dir.name,
+        # `wandb leet` lists runs by their ids; a resumed run goes on under its own.
+        "id": re.sub(r"[^\w.-]+", "-", f"{group}-{run_dir.name}" if group else run_dir.name)[-120:],
+        "resume": "allow",
         "group": group,
         "config": config,
         "reinit": "finish_previous",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,7 +20,6 @@ import noternn
 from noternn import config as configuration
 from noternn.callbacks import (
     AtomicCheckpointIO,
-    EpochLines,
     NamedCheckpoint,
     OverfittingCurve,
     Progress,
@@ -50,6 +50,7 @@ from noternn.tracking import Tracker, track
 log = logging.getLogger(__name__)
 
 MAX_SKIPPED_LINES = 20
+LAST = "last.ckpt"
 
 
 def train(
@@ -73,6 +74,8 @@ def train(
     _quiet_libraries()
     if not config.resume and (run_dir / "metrics.csv").exists():
         raise UserError(f"{run_dir} already holds a run; continue it with resume={run_dir}, or wait a second")
+    if config.resume:
+        _check_resumable(config, load_checkpoint(run_dir / LAST))
     plain = configuration.to_plain(config)
     data = _load_data(config, plain, sources)
     _write_split(data, run_dir / "split.json")
@@ -82,9 +85,21 @@ def train(
         plain, data.codec, data.corpus.tempo, data.tokenized.fingerprint, noternn.__version__
     )
     run = Run(config, run_dir, data, module, content)
-    log.info("%s parameters; run folder: %s", f"{num_parameters(module):,}", run_dir)
+    log.info("%s parameters; run folder: %s", f"{num_parameters(module):,}", _relative(run_dir))
     with track(**plain["logger"], run_dir=run_dir, group=sweep, config=plain) as tracker:
         return run.fit(tracker)
+
+
+def _check_resumable(config: Config, checkpoint: dict[str, Any]) -> None:
+    """Refuse a run that is over."""
+    stopping = [s for name, s in checkpoint["callbacks"].items() if name.startswith("EarlyStopping")]
+    patience = config.early_stopping.patience
+    stopped = bool(stopping) and patience is not None and stopping[0]["wait_count"] >= patience
+    if stopped or checkpoint["epoch"] + 1 >= config.trainer.max_epochs:
+        raise UserError(
+            f"resume={config.resume}: this run is over; "
+            "to go on give more trainer.max_epochs or early_stopping=none"
+        )
 
 
 def _quiet_libraries() -> None:
@@ -178,17 +193,11 @@ class Run:
 
     def fit(self, tracker: Tracker) -> dict[str, Any]:
         """Train from the start or from last.ckpt, then write what the run came to."""
-        last = self.run_dir / "last.ckpt"
-        if self.config.resume and self._is_over(load_checkpoint(last)):
-            raise UserError(
-                f"resume={self.config.resume}: this run is over; "
-                "to go on give more trainer.max_epochs or early_stopping=none"
-            )
         trainer = self._trainer(tracker)
         trainer.fit(
             self.module,
             datamodule=self.data,
-            ckpt_path=last if self.config.resume else None,
+            ckpt_path=self.run_dir / LAST if self.config.resume else None,
             weights_only=True,
         )
         return self._finish(tracker)
@@ -199,9 +208,8 @@ class Run:
                                   "auto_insert_metric_name": False}  # fmt: skip
         callbacks: list[pl.Callback] = [
             self.curve,
-            EpochLines(self.curve, config.trainer.max_epochs),
+            Progress(self.curve),
             SampleEveryCheckpoint(every, lambda epoch: self._sample_at(epoch, tracker)),
-            Progress(),
             NamedCheckpoint(self.run_dir, "best", monitor="val/nll", **saving),
             NamedCheckpoint(self.run_dir, "last", every_n_epochs=1, **saving),
             NamedCheckpoint(
@@ -223,17 +231,12 @@ class Run:
             callbacks=callbacks,
             plugins=[AtomicCheckpointIO()],
             num_sanity_val_steps=0,
+            log_every_n_steps=1,  # nothing is logged a step; larger than a small corpus it would warn
             reload_dataloaders_every_n_epochs=1,  # every epoch has its own order of pieces
+            enable_progress_bar=False,  # Progress is ours
             enable_model_summary=False,
             default_root_dir=self.run_dir,
         )
-
-    def _is_over(self, checkpoint: dict[str, Any]) -> bool:
-        stopping = [s for name, s in checkpoint["callbacks"].items() if name.startswith("EarlyStopping")]
-        patience = self.config.early_stopping.patience
-        waited = stopping[0]["wait_count"] if stopping else 0
-        stopped = patience is not None and waited >= patience
-        return bool(stopped or checkpoint["epoch"] + 1 >= self.config.trainer.max_epochs)
 
     def _primer(self) -> list[int]:
         """The opening of the first validation piece, at least `primer_notes` notes of it."""
@@ -267,7 +270,7 @@ class Run:
         save_audio(piece, audio)
         save_piano_roll(piece, picture, primer_end=primer_end, title=f"sample, epoch {epoch}")
         statistics = asdict(sample_statistics(piece))
-        tracker.sample(epoch, midi, audio, picture, statistics)
+        tracker.sample(epoch, audio, picture, statistics)
         return statistics
 
     def _finish(self, tracker: Tracker) -> dict[str, Any]:
@@ -299,6 +302,12 @@ class Run:
         return summary
 
 
+def _relative(path: Path) -> str:
+    """A path as short as it can be typed."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
+
+
 def _summary_text(summary: dict[str, Any], run_dir: Path, tracker: Tracker) -> str:
     s = summary["sample"]
     lines = [
@@ -313,12 +322,12 @@ def _summary_text(summary: dict[str, Any], run_dir: Path, tracker: Tracker) -> s
         f"  seconds              {summary['seconds']:.0f}",
         f"  sample               {s['num_notes']} notes, {s['num_pitches']} pitches, longest repetition "
         f"{s['longest_repetition']}, silent {s['silent_fraction']:.0%}",
-        f"  run folder           {run_dir}",
+        f"  run folder           {_relative(run_dir)}",
         "    best.ckpt last.ckpt metrics.csv curves.png sample.mid sample.png sample.wav split.json",
     ]
     if tracker.directory:
-        lines.append(f"  wandb                {tracker.directory}")
+        lines.append(f"  wandb                {'offline' if tracker.offline else tracker.url}")
         if tracker.offline:
-            lines.append(f"    look at it: wandb leet {tracker.directory.parent}")
-            lines.append(f"    upload it:  wandb sync {tracker.directory}")
+            lines.append(f"    look at it         wandb leet {_relative(tracker.directory.parent)}")
+            lines.append(f"    upload it          wandb sync {_relative(tracker.directory)}")
     return "\n".join(lines)

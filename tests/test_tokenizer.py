@@ -34,7 +34,7 @@ from noternn.tokenizer import (
 )
 
 STEP = 40  # ticks of a step in the pieces made here: 480 ticks and 12 steps to the beat
-FAST = settings(max_examples=40, deadline=None, derandomize=True, database=None)
+FAST = settings(max_examples=30, deadline=None, derandomize=True, database=None)
 
 EVENT_OPTIONS: list[dict[str, Any]] = [
     {"velocity": velocity, "program": program}

@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import tempfile
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,7 +129,7 @@ def _assemble(results: Sequence[TokenizedPiece | Skipped], fingerprint: str) -> 
 
 def _save(corpus: TokenizedCorpus, path: Path) -> None:
     """Write the cache beside its place and rename it, so that no reader sees half of it."""
-    arrays = {name: value for name, value in vars(corpus).items() if isinstance(value, np.ndarray)}
+    arrays: dict[str, Any] = {k: value for k, value in vars(corpus).items() if isinstance(value, np.ndarray)}
     arrays["fingerprint"] = np.array(corpus.fingerprint)
     arrays["skipped"] = np.array([[s.name, s.reason] for s in corpus.skipped], dtype=np.str_).reshape(-1, 2)
     temporary = None
@@ -138,10 +137,11 @@ def _save(corpus: TokenizedCorpus, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
             temporary = file.name
-            np.savez_compressed(file, allow_pickle=False, **arrays)
+            np.savez_compressed(file, **arrays)
         os.replace(temporary, path)
     except OSError as error:
         log.warning("the token cache was not written (%s); the next run reads the files again", error)
+    finally:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
 
@@ -149,14 +149,14 @@ def _save(corpus: TokenizedCorpus, path: Path) -> None:
 def _load(path: Path, fingerprint: str) -> TokenizedCorpus | None:
     """The cached corpus, or None where there is no whole cache of this fingerprint."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = dict(file)
         if arrays.pop("fingerprint").item() != fingerprint:
             return None
         skipped = tuple(Skipped(str(name), str(reason)) for name, reason in arrays.pop("skipped"))
         return TokenizedCorpus(fingerprint=fingerprint, skipped=skipped, **arrays)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # damage shows in many ways, and a cache can always be made again
         log.warning("the token cache %s is damaged and is made again (%s)", path, error)
         return None
