@@ -17,20 +17,27 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import MISSING, DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from noternn.errors import UserError
 
 CONF_DIR = Path(__file__).resolve().parent.parent / "conf"
+YOUR_FILES = "for your own files give dataset=folder dataset.path=FOLDER"
 
 
 def _require(condition: bool, name: str, value: object, allowed: str) -> None:
     if not condition:
         raise UserError(f"{name}={value}: it must be {allowed}")
+
+
+def _require_finite(name: str, value: float) -> None:
+    _require(0 <= value < float("inf"), name, value, "at least 0 and finite")
 
 
 @dataclass
@@ -77,7 +84,7 @@ class Tokenizer:
     steps_per_beat: int = 12
 
     def __post_init__(self) -> None:
-        _require(1 <= self.steps_per_beat <= 96, "tokenizer.steps_per_beat", self.steps_per_beat, "1 to 96")
+        _require(1 <= self.steps_per_beat <= 480, "tokenizer.steps_per_beat", self.steps_per_beat, "1 to 480")
 
 
 @dataclass
@@ -91,8 +98,9 @@ class EventTokenizer(Tokenizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _require(self.name == "event", "tokenizer.name", self.name, "event; choose with tokenizer=OPTION")
         for key in ("max_shift_beats", "max_duration_beats"):
-            _require(getattr(self, key) >= 1, f"tokenizer.{key}", getattr(self, key), "at least 1")
+            _require(1 <= getattr(self, key) <= 1024, f"tokenizer.{key}", getattr(self, key), "1 to 1024")
 
 
 @dataclass
@@ -108,9 +116,11 @@ class ChordTokenizer(Tokenizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(self.max_beats >= 1, "tokenizer.max_beats", self.max_beats, "at least 1")
+        _require(self.name == "chord", "tokenizer.name", self.name, "chord; choose with tokenizer=OPTION")
+        _require(1 <= self.max_beats <= 1024, "tokenizer.max_beats", self.max_beats, "1 to 1024")
         _require(self.min_count >= 1, "tokenizer.min_count", self.min_count, "at least 1")
-        _require(self.step_beats > 0, "tokenizer.step_beats", self.step_beats, "above 0")
+        in_range = 0 < self.step_beats <= 1024
+        _require(in_range, "tokenizer.step_beats", self.step_beats, "above 0 and at most 1024")
 
 
 @dataclass
@@ -155,8 +165,8 @@ class Optimizer:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        _require(0 < self.lr < float("inf"), "optimizer.lr", self.lr, "above 0")
-        _require(self.weight_decay >= 0, "optimizer.weight_decay", self.weight_decay, "at least 0")
+        _require(0 < self.lr < float("inf"), "optimizer.lr", self.lr, "above 0 and finite")
+        _require_finite("optimizer.weight_decay", self.weight_decay)
 
 
 @dataclass
@@ -167,7 +177,7 @@ class Adam(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        inside = all(0 <= beta < 1 for beta in self.betas)
+        inside = len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
         _require(inside, "optimizer.betas", list(self.betas), "two numbers of at least 0 and below 1")
 
 
@@ -181,6 +191,8 @@ class SGD(Optimizer):
     def __post_init__(self) -> None:
         super().__post_init__()
         _require(0 <= self.momentum < 1, "optimizer.momentum", self.momentum, "at least 0 and below 1")
+        allowed = "above 0, or give optimizer.nesterov=false too"
+        _require(self.momentum > 0 or not self.nesterov, "optimizer.momentum", self.momentum, allowed)
 
 
 @dataclass
@@ -190,6 +202,12 @@ class RMSprop(Optimizer):
     alpha: float = 0.99
     momentum: float = 0.0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key in ("alpha", "momentum"):
+            value = getattr(self, key)
+            _require(0 <= value < 1, f"optimizer.{key}", value, "at least 0 and below 1")
+
 
 @dataclass
 class Adagrad(Optimizer):
@@ -197,12 +215,20 @@ class Adagrad(Optimizer):
 
     lr_decay: float = 0.0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_finite("optimizer.lr_decay", self.lr_decay)
+
 
 @dataclass
 class Adadelta(Optimizer):
     """Adadelta."""
 
     rho: float = 0.9
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(0 <= self.rho < 1, "optimizer.rho", self.rho, "at least 0 and below 1")
 
 
 @dataclass
@@ -239,6 +265,7 @@ class EarlyStopping:
             _require(
                 self.patience >= 1, "early_stopping.patience", self.patience, "at least 1, or null for never"
             )
+        _require_finite("early_stopping.min_delta", self.min_delta)
 
 
 @dataclass
@@ -262,7 +289,8 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _require(self.temperature > 0, "sampling.temperature", self.temperature, "above 0")
+        in_range = 0 < self.temperature < float("inf")
+        _require(in_range, "sampling.temperature", self.temperature, "above 0 and finite")
         for key, least in (("primer_notes", 0), ("num_notes", 1), ("top_k", 0), ("seed", 0)):
             _require(getattr(self, key) >= least, f"sampling.{key}", getattr(self, key), f"at least {least}")
 
@@ -376,11 +404,20 @@ def check(arguments: Sequence[str]) -> list[str]:
         return list(arguments)
     overrides = resumed(parsed.overrides)
     flags = [a for a in arguments if a not in parsed.overrides]
+    searched = _search_path(parsed.config_dir) if parsed.config_dir else []
     register()
-    with initialize_config_dir(str(parsed.config_dir or CONF_DIR), version_base="1.3"):
-        for job in _jobs(_parse_overrides(overrides), parsed.multirun):
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        for job in _jobs(_parse_overrides([*searched, *overrides]), parsed.multirun):
             _check_job(job)
     return [*flags, *overrides]
+
+
+def _search_path(config_dir: str) -> list[str]:
+    """Where `--config-dir` adds options of the user's own, as an override."""
+    folder = Path(config_dir).absolute()
+    if not folder.is_dir():
+        raise UserError(f"--config-dir {config_dir}: there is no such folder")
+    return [f"hydra.searchpath=[{_quoted(f'file://{folder}')}]"]
 
 
 def resumed(overrides: Sequence[str]) -> list[str]:
@@ -404,11 +441,15 @@ def _quoted(value: str) -> str:
 
 def _parse_overrides(overrides: Sequence[str]) -> list[Override]:
     parsed = []
+    parser = OverridesParser.create(GlobalHydra.instance().config_loader())  # glob(*) asks it for options
     for text in overrides:
+        name, equals, value = text.partition("=")
         try:
-            parsed += OverridesParser.create().parse_overrides([text])
+            parsed += parser.parse_overrides([text])
         except HydraException as error:
-            raise UserError(f"{text}: not a setting; write name=value ({_first_line(error)})") from error
+            quoted = f'put the value in quotes: "{name}={_quoted(value)}"'
+            advice = f"cannot be read; {quoted}" if name and equals else "not a setting; write NAME=VALUE"
+            raise UserError(f"{text}: {advice}") from error
     return parsed
 
 
@@ -439,35 +480,64 @@ def _check_job(overrides: list[str]) -> None:
         composed = compose("config", overrides=overrides)
         parse(composed)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        raise UserError(_explain(error)) from error
+        raise UserError(_explain(error, overrides)) from error
+    except YAMLError as error:
+        raise UserError(" ".join(str(error).split())) from error
 
 
-def _explain(error: Exception) -> str:
+def _explain(error: Exception, overrides: Sequence[str]) -> str:
     """A composition error in one line: what was given, what is allowed."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, option = error.missing_cfg_file.rpartition("/")
-        group = group.removeprefix("/")
-        options = [o for o in error.options or [] if not o.startswith("_")]
-        return f"{group}={option}: there is no such {group}; choose {_choices(option, options)}"
-    text = f"{error} {error.__cause__ or ''}"
-    unknown = re.search(r"Could not (?:override|delete from config\. The value of) '([^']+)'", text)
-    if unknown:
-        return _explain_unknown(unknown.group(1))
-    wrong = re.search(r"Error merging override (\S+)", text)
+        return _explain_option(error.missing_cfg_file, error.options or [], overrides)
+    cause = error.__cause__ or error.__context__ or error
+    in_file = re.match(r"In '([^']+)': \w+ raised while composing", str(error))
+    where = f"{in_file.group(1)}.yaml: " if in_file else ""
+    if isinstance(cause, ConfigKeyError | ConfigAttributeError) and cause.full_key:
+        return where + _explain_unknown(str(cause.full_key), cause.parent_node)
+    present = re.search(r"An item is already at '([^']+)'", str(error))
+    if present:
+        return f"+{present.group(1)}: this setting is there already; leave out the +"
+    wrong = re.search(r"Error merging override (.+)", str(error))
     if wrong:
-        return f"{wrong.group(1)}: {_first_line(error.__cause__ or error)}"
-    return _first_line(error.__cause__ or error)
+        return f"{wrong.group(1)}: {_wrong_type(cause)}"
+    if isinstance(cause, OmegaConfBaseException) and cause.full_key:
+        return f"{where}{cause.full_key}: {_wrong_type(cause)}"
+    return where + _first_line(cause)
 
 
-def _explain_unknown(key: str) -> str:
+def _explain_option(file: str, options: Sequence[str], overrides: Sequence[str]) -> str:
+    """`file`, as in optimizer/adamm, is not there."""
+    settings = [o.lstrip("+").split("=", 1) for o in overrides if "=" in o]
+    group, option = next((s for s in settings if "/".join(s) == file), file.lstrip("/").rsplit("/", 1))
+    choices = _choices(option, [o for o in options if not o.startswith("_")])
+    advice = f"; {YOUR_FILES}" if group == "dataset" else ""
+    return f"{group}={option}: there is no such {group}; choose {choices}{advice}"
+
+
+def _explain_unknown(key: str, parent: Any) -> str:
+    """`key` is none of the settings in `parent`."""
     section, _, name = key.rpartition(".")
-    default = compose("config")
-    parent = OmegaConf.select(default, section) if section else default
-    names = sorted(str(k) for k in parent) if isinstance(parent, DictConfig) else []
-    if not names:
-        return _explain_unknown(section)
+    names = sorted({str(k) for k in parent} - {"hydra"})
     where = f"{section} has" if section else "there are"
-    return f"{key}: there is no such setting; {where} {_choices(name, names)}"
+    advice = {
+        "dataset.path": f"; {YOUR_FILES}",
+        "experiment": "; the first line of an experiment's file must be: # @package _global_",
+    }
+    return f"{key}: there is no such setting; {where} {_choices(name, names)}{advice.get(key, '')}"
+
+
+def _wrong_type(error: BaseException) -> str:
+    """OmegaConf's words for a value of the wrong type in the words of a user."""
+    text = _first_line(error)
+    allowed = {
+        "converted to Float": "a number such as 0.5",
+        "converted to Integer": "an integer such as 2",
+        "not a valid bool": "true or false",
+        "not a ListConfig": "a list such as [0.9,0.99]",
+        "not Optional": "a value, not null",
+        "not a subclass of": "given setting by setting, as SECTION.SETTING=VALUE",
+    }
+    return next((f"it must be {words}" for found, words in allowed.items() if found in text), text)
 
 
 def _choices(given: str, allowed: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 from noternn.config import Dataset, FolderDataset, ScoreDataset, UnionDataset
@@ -23,7 +24,7 @@ def sources_of(dataset: Dataset) -> list[Source]:
     if isinstance(dataset, UnionDataset):
         return _union_sources(dataset)
     assert isinstance(dataset, FolderDataset)
-    sources = folder_sources(Path(dataset.path))
+    sources = folder_sources(Path(os.path.expanduser(dataset.path)))
     if not sources:
         raise UserError(_no_files(dataset.name, dataset.path))
     return sources
@@ -33,7 +34,7 @@ def _union_sources(dataset: UnionDataset) -> list[Source]:
     found: list[Source] = []
     missing = []
     for name, path in dataset.paths.items():
-        sources = folder_sources(Path(path))
+        sources = folder_sources(Path(os.path.expanduser(path)))
         found += [Source(s.path, f"{name}/{s.name}", s.kind) for s in sources]
         if not sources:
             missing.append(f"{name} ({path})")

@@ -12,7 +12,7 @@ class NoteLSTM(nn.Module):
     """Embedding, LSTM and one or two fully connected layers.
 
     Two fully connected layers have a ReLU between them (without a non-linearity they would be one
-    linear map) and meet at the mean of hidden_size and vocab_size, as in the predecessor's network.
+    linear map) and meet at the mean of hidden_size and vocab_size, as in the original Note-RNN.
 
     Args:
         vocab_size: number of ids.

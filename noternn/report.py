@@ -56,7 +56,7 @@ def save_curves(metrics_path: Path, path: Path, title: str = "") -> None:
 def verdict(rows: Sequence[Row]) -> str:
     """In words, whether the run overfitted.
 
-    Past the best epoch, a rise of val/nll while train_eval/nll falls is memorising.
+    Past the best epoch, a rise of val/nll while train_eval/nll falls is memorizing.
     """
     best = min(rows, key=lambda row: row["val/nll"])
     last = rows[-1]
@@ -69,7 +69,7 @@ def verdict(rows: Sequence[Row]) -> str:
     if fall <= 0:
         return f"{where}; neither loss improved from there: training had stopped learning"
     return (
-        f"{where}; from there val/nll rose by {rise:.3f} while train_eval/nll fell by {fall:.3f}: overfitting"
+        f"{where}; from there val/nll rose by {rise:.3f} while train_eval/nll fell by {fall:.3f}: memorizing"
     )
 
 

@@ -194,13 +194,31 @@ class Run:
     def fit(self, tracker: Tracker) -> dict[str, Any]:
         """Train from the start or from last.ckpt, then write what the run came to."""
         trainer = self._trainer(tracker)
-        trainer.fit(
-            self.module,
-            datamodule=self.data,
-            ckpt_path=self.run_dir / LAST if self.config.resume else None,
-            weights_only=True,
-        )
+        try:
+            trainer.fit(
+                self.module,
+                datamodule=self.data,
+                ckpt_path=self.run_dir / LAST if self.config.resume else None,
+                weights_only=True,
+            )
+        except (KeyboardInterrupt, SystemExit):  # Lightning turns the first into the second
+            self._say_how_to_resume()
+            raise
         return self._finish(tracker)
+
+    def _say_how_to_resume(self) -> None:
+        if (self.run_dir / LAST).exists():
+            self._draw_curves()
+            log.info(
+                "stopped after epoch %d; go on with: python train.py resume=%s",
+                self.curve.rows[-1]["epoch"], _relative(self.run_dir),
+            )  # fmt: skip
+        else:
+            log.info("stopped before the first epoch was over: there is nothing to resume")
+
+    def _draw_curves(self) -> None:
+        title = f"{self.config.dataset.name}, {self.run_dir.name}"
+        save_curves(self.run_dir / "metrics.csv", self.run_dir / "curves.png", title)
 
     def _trainer(self, tracker: Tracker) -> pl.Trainer:
         config, every = self.config, self.config.checkpoint.every_n_epochs
@@ -279,8 +297,7 @@ class Run:
         best = best_row(rows)
         sample = self._compose(load_composer(self.run_dir / "best.ckpt"))
         statistics = self._save_sample(sample, self.run_dir / "sample", int(best["epoch"]), tracker)
-        title = f"{self.config.dataset.name}, {self.run_dir.name}"
-        save_curves(self.run_dir / "metrics.csv", self.run_dir / "curves.png", title)
+        self._draw_curves()
         summary: dict[str, Any] = {
             "status": "finished",
             "best_epoch": int(best["epoch"]),
