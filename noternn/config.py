@@ -425,18 +425,28 @@ def resumed(overrides: Sequence[str]) -> list[str]:
     runs = [o.split("=", 1)[1] for o in overrides if o.startswith("resume=")]
     if not runs or runs[-1] in ("null", ""):
         return list(overrides)
-    run = Path(runs[-1].strip("'\""))
+    run = Path(_unquoted(runs[-1]))
     record = run / ".hydra" / "overrides.yaml"
     if not (run / "last.ckpt").is_file() or not record.is_file():
         raise UserError(f"resume={run}: no run to continue there; give a run's folder, which holds last.ckpt")
     before = [str(o) for o in OmegaConf.load(record) if not str(o).startswith("resume=")]
-    return [*before, *overrides, "hydra.mode=RUN", f"hydra.run.dir={_quoted(str(run))}"]
+    others = [o for o in overrides if not o.startswith("resume=")]
+    folder = _quoted(str(run))  # that of a sweep's job holds a "="
+    return [*before, *others, f"resume={folder}", "hydra.mode=RUN", f"hydra.run.dir={folder}"]
 
 
 def _quoted(value: str) -> str:
     """A value as Hydra's grammar reads it back unchanged."""
     escaped = value.replace("'", "\\'")
     return f"'{escaped}'"
+
+
+def _unquoted(value: str) -> str:
+    """A value as the user meant it, with or without the quotes of Hydra's grammar."""
+    quote = value[0]
+    if quote not in "'\"" or len(value) < 2 or value[-1] != quote:
+        return value
+    return value[1:-1].replace(f"\\{quote}", quote)
 
 
 def _parse_overrides(overrides: Sequence[str]) -> list[Override]:

@@ -45,7 +45,7 @@ class Stepper:
         """Log-probabilities of the next id, shape (vocab_size,), after some more ids."""
         inputs = torch.tensor([ids], device=self.device)  # (1, time)
         logits, self.state = self.network(inputs, self.state)
-        log_probs: NDArray[np.float64] = logits[0, -1].double().cpu().log_softmax(-1).numpy()
+        log_probs: NDArray[np.float64] = logits[0, -1].cpu().double().log_softmax(-1).numpy()
         return log_probs
 
 
@@ -60,11 +60,12 @@ def probabilities(
         temperature: above 0.
         top_k: how many of the most probable allowed ids keep their probability; 0 for all.
     """
-    logits = np.where(mask, log_probs / temperature, -np.inf)
-    if 0 < top_k < len(logits):
-        order = np.argsort(-logits, kind="stable")
-        logits[order[top_k:]] = -np.inf
-    weights = np.exp(logits - logits.max())
+    kept = np.where(mask, log_probs, -np.inf)
+    if 0 < top_k < len(kept):
+        order = np.argsort(-kept, kind="stable")
+        kept[order[top_k:]] = -np.inf
+    with np.errstate(over="ignore"):  # at the lowest temperatures all but the most probable become 0
+        weights = np.exp((kept - kept.max()) / temperature)
     normalized: NDArray[np.float64] = weights / weights.sum()
     return normalized
 

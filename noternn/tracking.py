@@ -16,6 +16,8 @@ from typing import Any
 import wandb
 from pytorch_lightning.loggers import WandbLogger
 
+from noternn.errors import UserError
+
 log = logging.getLogger(__name__)
 
 INIT_TIMEOUT_SECONDS = 20.0  # before an unreachable server makes a run offline
@@ -117,7 +119,20 @@ def _resolve(mode: str) -> str | None:
         return mode
     if os.environ.get("WANDB_MODE"):
         return None
-    return "online" if wandb.setup().settings.api_key else "offline"
+    return "online" if _is_logged_in() else "offline"
+
+
+def _is_logged_in() -> bool:
+    """Whether wandb has a key that its server takes; never asks for one."""
+    try:
+        return wandb.login(prompt=False)
+    except wandb.errors.AuthenticationError as error:
+        log.warning("wandb could not log in (%s): logging offline", _first_line(error))
+        return False
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _start(
@@ -128,6 +143,10 @@ def _start(
     group: str | None,
     config: dict[str, Any],
 ) -> Any | None:
+    if mode == "online" and not _is_logged_in():  # wandb itself would ask
+        raise UserError(
+            "logger.mode=online: not logged in to wandb; run `wandb login` first, or leave logger.mode=auto"
+        )
     if mode == "disabled" or (mode is None and os.environ["WANDB_MODE"] == "disabled"):
         return None
     options: dict[str, Any] = {
@@ -146,7 +165,8 @@ def _start(
     try:
         run = wandb.init(mode=mode, **options)  # type: ignore[arg-type]
     except (wandb.errors.CommError, wandb.errors.UsageError) as error:
-        log.warning("wandb could not go online (%s); logging offline instead", str(error).splitlines()[0])
+        log.warning("wandb could not go online (%s); logging offline instead", _first_line(error))
+        options["id"] += "-offline"  # the first one still counts as in use
         run = wandb.init(mode="offline", **options)
     run.define_metric("epoch", hidden=True)
     run.define_metric("*", step_metric="epoch")

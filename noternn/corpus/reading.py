@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import sys
@@ -15,6 +16,10 @@ from tqdm import tqdm
 from noternn.corpus.sources import Source
 from noternn.piece import PieceError
 from noternn.tokenizer import RoundTrip, Tokenizer, round_trip
+
+log = logging.getLogger(__name__)
+
+log = logging.getLogger(__name__)
 
 MIN_FILES_FOR_PROCESSES = 32  # below, starting processes costs more than they save
 
@@ -64,10 +69,9 @@ def read_all(
     """
     read = partial(read_one, tokenizer=tokenizer)
     num_processes = _available_cores() if num_processes is None else num_processes
-    interval = 0.1 if sys.stderr.isatty() else 10.0  # seconds between lines of a log file
-    progress = partial(
-        tqdm, total=len(sources), desc="reading", unit="file", leave=False, mininterval=interval
-    )
+    if not sys.stderr.isatty():  # a bar would fill a log file
+        log.info("reading %d files", len(sources))
+    progress = partial(tqdm, total=len(sources), desc="reading", unit="file", leave=False, disable=None)
     if num_processes < 2 or len(sources) < MIN_FILES_FOR_PROCESSES:
         yield from progress(map(read, sources))
         return

@@ -75,10 +75,10 @@ def folder_sources(folder: Path) -> list[Source]:
 
 def score_sources(corpus: str) -> list[Source]:
     """The scores of an embedded corpus; only "bach", the four-part chorales, is known."""
-    from noternn.score import chorale_paths  # music21 takes two seconds to import
-
     if corpus != "bach":
         raise UserError(f"there is no embedded corpus {corpus!r}; there is bach")
+    from noternn.score import chorale_paths  # music21 takes two seconds to import
+
     return [Source(path, path.stem, "score") for path in chorale_paths()]
 
 

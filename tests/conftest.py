@@ -1,0 +1,134 @@
+"""Small pieces that are music, folders of them, and runs so small that they take a second."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pytest
+
+from noternn.midi import write_midi
+from noternn.piece import Piece
+
+# Read when torch is imported. Networks as small as these are slower on two threads than on one, and
+# a thread that waits must not burn the core that another process needs.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10))  # major, natural minor
+BARS = ((1, 1, 1, 1), (0.5, 0.5, 1, 1, 1), (1.5, 0.5, 1, 1), (2, 1, 1), (0.5, 0.5, 0.5, 0.5, 2))  # beats
+CHORD_DEGREES = (0, 3, 4, 5)  # of the scale: what the bass plays
+
+
+def small_piece(seed: int) -> Piece:
+    """A melody over fifths in the bass, 40 to 70 notes; each seed has its own key, metre and tempo."""
+    rng = np.random.default_rng(seed)
+    scale, tonic = SCALES[rng.integers(2)], int(rng.integers(48, 60))
+    degree = int(rng.integers(7, 15))
+    notes: list[tuple[float, float, int]] = []  # onset and duration in beats, pitch
+
+    def pitch(of: int) -> int:
+        return tonic + 12 * (of // 7) + scale[of % 7]
+
+    for bar in range(rng.integers(8, 11)):
+        root = int(rng.choice(CHORD_DEGREES))
+        notes += [(4.0 * bar, 4.0, pitch(root - 7)), (4.0 * bar, 4.0, pitch(root - 3))]
+        beat = 0.0
+        for beats in BARS[rng.integers(len(BARS))]:
+            degree = int(np.clip(degree + rng.integers(-2, 3), 5, 17))
+            notes.append((4 * bar + beat, beats, pitch(degree)))
+            beat += beats
+    onset, duration, pitches = np.array(notes).T
+    return Piece.from_notes(
+        onset * 480,
+        duration * 480,
+        pitches,
+        velocity=rng.integers(60, 101, len(notes)),
+        tempos=((0, float(rng.integers(80, 141))),),
+        metres=((0, 4, 4),),
+        name=f"piece {seed}",
+    )
+
+
+@pytest.fixture
+def make_piece() -> Callable[[int], Piece]:
+    """`make_piece(seed)`: a piece of 40 to 70 notes, the same for the same seed."""
+    return small_piece
+
+
+@pytest.fixture
+def midi_folder(tmp_path: Path) -> Callable[[int], Path]:
+    """`midi_folder(num_files)`: a folder of distinct pieces, `piece_000.mid` and on; always the same."""
+
+    def write(num_files: int) -> Path:
+        folder = tmp_path / "midi"
+        for seed in range(num_files):
+            write_midi(small_piece(seed), folder / f"piece_{seed:03d}.mid")
+        return folder
+
+    return write
+
+
+TINY = (
+    "model.embedding_dim=8",
+    "model.hidden_size=16",
+    "model.num_layers=1",
+    "trainer.max_epochs=3",
+    "early_stopping=none",
+    "checkpoint.every_n_epochs=2",
+    "sampling.primer_notes=4",
+    "sampling.num_notes=12",
+)
+
+
+class TrainTiny(Protocol):
+    """`train_tiny(run_dir, *overrides, folder=...)`: trains in this process, returns the summary."""
+
+    def __call__(self, run_dir: Path, *overrides: str, folder: Path | None = None) -> dict[str, Any]: ...
+
+
+@pytest.fixture(scope="session")
+def tiny() -> list[str]:
+    """Overrides that make a run small, in the forms that the command line and Hydra's API take."""
+    return list(TINY)
+
+
+@pytest.fixture(scope="session")
+def corpus_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of ten pieces; do not write to it."""
+    folder = tmp_path_factory.mktemp("corpus")
+    for seed in range(10):
+        write_midi(small_piece(seed), folder / f"piece_{seed:03d}.mid")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def train_tiny(corpus_dir: Path) -> TrainTiny:
+    """Train a tiny network on the CPU without wandb; overrides come last."""
+    from hydra import compose, initialize_config_dir
+
+    from noternn import config
+    from noternn.datasets import sources_of
+    from noternn.training import train
+
+    def run(run_dir: Path, *overrides: str, folder: Path | None = None) -> dict[str, Any]:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        fixed = ["dataset=folder", f"dataset.path={folder or corpus_dir}", "logger=csv"]
+        fixed += ["trainer.accelerator=cpu", "datamodule.cache_dir=null"]
+        config.register()
+        with initialize_config_dir(str(config.CONF_DIR), version_base="1.3"):
+            parsed = config.parse(compose("config", [*fixed, *TINY, *overrides]))
+        return train(parsed, sources_of(parsed.dataset), run_dir)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny_run(train_tiny: TrainTiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of three epochs, with a checkpoint at the second; do not write to it."""
+    run_dir = tmp_path_factory.mktemp("run")
+    train_tiny(run_dir)
+    return run_dir

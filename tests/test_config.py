@@ -1,0 +1,450 @@
+"""The command line: what is accepted, and how a mistake is answered."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from noternn import config
+from noternn.config import CONF_DIR, Config, check, parse, resumed, to_plain
+from noternn.datamodule import MidiDataModule
+from noternn.errors import UserError
+from noternn.lstm import NoteLSTM
+from noternn.optim import build_optimizer
+from noternn.sweep import _shared_keys
+from noternn.tokenizer import ChordTokenizer, EventTokenizer
+
+REPOSITORY = Path(__file__).parents[1]
+OPTIONS = [(path.parent.name, path.stem) for path in sorted(CONF_DIR.glob("*/*.yaml"))]
+SECTIONS = [field.name for field in dataclasses.fields(Config)]
+
+
+def arguments_for(group: str, option: str) -> list[str]:
+    needed = ["dataset.path=somewhere"] if option == "folder" else []
+    return [f"{group}={option}", *needed]
+
+
+@cache
+def composed(*overrides: str) -> DictConfig:
+    config.register()
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        return compose("config", list(overrides))
+
+
+def parsed(line: str) -> Config:
+    """The configuration of a command line; as `check` reads it, but composed once for all settings."""
+    arguments = line.split(" ")
+    choices = [a for a in arguments if (CONF_DIR / a.partition("=")[0]).is_dir()]
+    settings = [a for a in arguments if a not in choices]
+    return parse(OmegaConf.merge(composed(*choices), OmegaConf.from_dotlist(settings)))
+
+
+def error_of(*arguments: str) -> str:
+    """The answer to a command line that is wrong, which is to be short."""
+    with pytest.raises(UserError) as error:
+        check(arguments)
+    message = str(error.value)
+    assert len(message.splitlines()) <= 2
+    assert len(message) < 300
+    return message
+
+
+def run_train(*arguments: str, folder: Path, forbid_torch: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run train.py in a folder, with a torch that may not be imported if `forbid_torch`."""
+    environment = dict(os.environ)
+    if forbid_torch:
+        (folder / "instead").mkdir()
+        (folder / "instead" / "torch.py").write_text("raise SystemExit('torch was imported')")
+        environment["PYTHONPATH"] = str(folder / "instead")
+    command = [sys.executable, str(REPOSITORY / "train.py"), *arguments]
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8", check=False
+    )
+
+
+# What is shipped
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS, ids=[f"{group}={option}" for group, option in OPTIONS])
+def test_shipped_option_is_accepted(group: str, option: str) -> None:
+    arguments = arguments_for(group, option)
+    assert check(arguments) == arguments
+
+
+def test_default_configuration_is_accepted() -> None:
+    assert check([]) == []
+
+
+SWEEPS = [
+    (path.stem, OmegaConf.select(OmegaConf.load(path), "hydra.sweeper.params"))
+    for path in sorted((CONF_DIR / "experiment").glob("*.yaml"))
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"), [s for s in SWEEPS if s[1]], ids=lambda value: str(value)[:20]
+)
+def test_every_job_of_a_shipped_sweep_is_accepted(name: str, parameters: dict[str, str]) -> None:
+    check(["-m", f"experiment={name}", *(f"{key}={values}" for key, values in parameters.items())])
+
+
+@pytest.mark.parametrize("option", [option for group, option in OPTIONS if group == "optimizer"])
+def test_settings_of_an_optimizer_are_those_of_its_class(option: str) -> None:
+    settings = to_plain(parsed(f"optimizer={option}"))["optimizer"]
+    optimizer = build_optimizer([torch.nn.Parameter(torch.zeros(1))], **settings)
+    assert type(optimizer).__name__.lower() == option
+
+
+def parameters_of(class_: type) -> dict[str, Any]:
+    parameters = inspect.signature(class_).parameters.values()
+    return {p.name: p.default for p in parameters}
+
+
+@pytest.mark.parametrize(
+    ("section", "class_"),
+    [(config.EventTokenizer, EventTokenizer), (config.ChordTokenizer, ChordTokenizer)],
+    ids=["event", "chord"],
+)
+def test_settings_of_a_tokenizer_are_the_arguments_of_its_class(section: type, class_: type) -> None:
+    settings = {field.name: field.default for field in dataclasses.fields(section)}
+    del settings["name"]
+    assert settings == parameters_of(class_)
+
+
+def test_settings_of_the_model_are_the_arguments_of_its_class() -> None:
+    settings = {field.name for field in dataclasses.fields(config.Model)}
+    assert settings == parameters_of(NoteLSTM).keys() - {"vocab_size"}
+
+
+def test_settings_of_the_datamodule_are_arguments_of_its_class() -> None:
+    settings = {field.name for field in dataclasses.fields(config.DataModule)}
+    from_elsewhere = {"sources", "tokenizer", "seed", "validation_fraction", "test_fraction"}
+    assert settings == parameters_of(MidiDataModule).keys() - from_elsewhere
+
+
+def test_configuration_as_plain_data_holds_no_other_types() -> None:
+    def check_plain(value: object) -> None:
+        if isinstance(value, dict):
+            assert all(type(key) is str for key in value)
+            value = list(value.values())
+        if isinstance(value, list | tuple):
+            for item in value:
+                check_plain(item)
+        else:
+            assert value is None or type(value) in (bool, int, float, str)
+
+    check_plain(to_plain(parsed("tokenizer=chord dataset=all")))
+
+
+def test_settings_given_on_the_command_line_arrive() -> None:
+    settings = parse(composed("optimizer=sgd", "optimizer.lr=0.25", "seed=3", "early_stopping=none"))
+    assert isinstance(settings.optimizer, config.SGD)
+    assert (settings.optimizer.lr, settings.seed, settings.early_stopping.patience) == (0.25, 3, None)
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["optimizer=adamm"], ["optimizer=adamm", "adadelta, adagrad, adam, adamw", "(did you mean adam?)"]),
+        (["model=lstn"], ["model=lstn", "lstm, note_rnn", "(did you mean lstm?)"]),
+        (
+            ["dataset=/home/me/midi"],
+            ["dataset=/home/me/midi", "all, bach", "dataset=folder dataset.path=FOLDER"],
+        ),
+        (["dataset.path=/home/me/midi"], ["dataset.path", "dataset=folder dataset.path=FOLDER"]),
+        (["dataset=folder"], ["dataset.path is not set", "dataset.path=FOLDER"]),
+        (["~optimizer"], ["optimizer is not set"]),
+        (["optimizer.lr=fast"], ["optimizer.lr=fast", "a number"]),
+        (["seed=zero"], ["seed=zero", "an integer"]),
+        (["trainer.max_epochs=1.5"], ["trainer.max_epochs=1.5", "an integer"]),
+        (["tokenizer.velocity=loud"], ["tokenizer.velocity=loud", "true or false"]),
+        (["optimizer.betas=0.9"], ["optimizer.betas=0.9", "a list"]),
+        (["model.num_layers=null"], ["model.num_layers=null", "not null"]),
+        (["trainer=3"], ["trainer=3", "SECTION.SETTING=VALUE"]),
+        (["model.num_layer=2"], ["model.num_layer:", "hidden_size", "(did you mean num_layers?)"]),
+        (["trainer={max_epoch:3}"], ["trainer.max_epoch:", "(did you mean max_epochs?)"]),
+        (["optimzer=adam"], ["optimzer:", "sampling", "(did you mean optimizer?)"]),
+        (["hydra.rn.dir=x"], ["hydra.rn:", "(did you mean run?)"]),
+        (["+foo=1"], ["+foo:", "no such setting"]),
+        (["+model.foo=1"], ["+model.foo:", "model has", "num_layers"]),
+        (["+seed=1"], ["+seed:", "leave out the +"]),
+        (["model.num_layers"], ["model.num_layers:", "NAME=VALUE"]),
+        (["dataset=folder", "dataset.path=~/x"], ["\"dataset.path='~/x'\"", "in quotes"]),
+        (["dataset=folder", "dataset.path=it's"], [r"dataset.path='it\'s'", "in quotes"]),
+        (["--config-dir", "nowhere", "model=lstm"], ["--config-dir nowhere", "no such folder"]),
+    ],
+    ids=lambda value: " ".join(value) if "=" in value[-1] else None,
+)
+def test_mistake_is_answered_with_what_was_given_and_what_is_allowed(
+    arguments: list[str], parts: list[str]
+) -> None:
+    message = error_of(*arguments)
+    for part in parts:
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "allowed"),
+    [
+        (["tokenizer=chord", "tokenizer.max_beat=3"], "max_beats"),
+        (["optimizer=sgd", "optimizer.momentun=0.5"], "momentum"),
+        (["experiment=note_rnn", "tokenizer.pitch_clas=true"], "pitch_class"),
+        (["dataset=all", "dataset.paths.zeldo=x"], "zelda"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_unknown_setting_is_compared_with_those_of_the_chosen_option(
+    arguments: list[str], allowed: str
+) -> None:
+    assert f"(did you mean {allowed}?)" in error_of(*arguments)
+
+
+def test_sweep_without_m_is_told_to_add_it() -> None:
+    message = error_of("optimizer=sgd,adam")
+    assert "add -m (python train.py -m optimizer=sgd,adam)" in message
+
+
+@pytest.mark.parametrize(
+    ("sweep", "part"),
+    [
+        ("optimizer=sgd,adamm", "optimizer=adamm"),
+        ("optimizer.lr=0.1,fast", "optimizer.lr=fast"),
+        ("optimizer.lr=0.1,0.2,-1", "optimizer.lr=-1.0: it must be above 0"),
+        ("model.num_layers=range(0,3)", "model.num_layers=0: it must be at least 1"),
+        ("model.num_layers=choice(1,2,0)", "model.num_layers=0: it must be at least 1"),
+    ],
+)
+def test_wrong_value_inside_a_sweep_is_found_before_it_starts(sweep: str, part: str) -> None:
+    assert part in error_of("-m", "seed=1,2", sweep)
+
+
+@pytest.mark.parametrize(
+    "sweep", ["optimizer=glob(*)", "optimizer=sgd,adam", "seed=range(3)", "optimizer.lr=interval(0.1,1)"]
+)
+def test_every_way_to_write_a_sweep_is_accepted(sweep: str) -> None:
+    assert check(["-m", sweep]) == ["-m", sweep]
+
+
+OUT_OF_RANGE = [
+    "seed=-1",
+    "seed=4294967296",
+    "dataset.validation_fraction=-0.1",
+    "dataset.validation_fraction=1",
+    "dataset.test_fraction=nan",
+    "dataset.validation_fraction=0.5 dataset.test_fraction=0.5",
+    "tokenizer.steps_per_beat=0",
+    "tokenizer.steps_per_beat=100000",
+    "tokenizer.max_shift_beats=0",
+    "tokenizer.max_duration_beats=100000",
+    "tokenizer.name=chord",
+    "tokenizer=chord tokenizer.max_beats=0",
+    "tokenizer=chord tokenizer.max_beats=100000",
+    "tokenizer=chord tokenizer.min_count=0",
+    "tokenizer=chord tokenizer.step_beats=0",
+    "tokenizer=chord tokenizer.step_beats=inf",
+    "datamodule.batch_size=0",
+    "datamodule.window_length=0",
+    "datamodule.num_processes=-1",
+    "model.embedding_dim=0",
+    "model.hidden_size=0",
+    "model.num_layers=0",
+    "model.dropout=-0.1",
+    "model.dropout=1",
+    "model.num_fc_layers=3",
+    "optimizer.lr=0",
+    "optimizer.lr=-0.1",
+    "optimizer.lr=nan",
+    "optimizer.lr=inf",
+    "optimizer.weight_decay=-1",
+    "optimizer.betas=[0.9]",
+    "optimizer.betas=[0.9,1]",
+    "optimizer.betas=[0.9,0.9,0.9]",
+    "optimizer=sgd optimizer.momentum=1",
+    "optimizer=sgd optimizer.momentum=0",
+    "optimizer=rmsprop optimizer.alpha=-1",
+    "optimizer=rmsprop optimizer.momentum=-1",
+    "optimizer=adagrad optimizer.lr_decay=-1",
+    "optimizer=adadelta optimizer.rho=2",
+    "trainer.max_epochs=0",
+    "trainer.accelerator=tpu",
+    "trainer.precision=8",
+    "trainer.gradient_clip_val=0",
+    "early_stopping.patience=0",
+    "early_stopping.min_delta=-1",
+    "early_stopping.min_delta=nan",
+    "checkpoint.every_n_epochs=0",
+    "sampling.primer_notes=-1",
+    "sampling.num_notes=0",
+    "sampling.temperature=0",
+    "sampling.temperature=inf",
+    "sampling.top_k=-1",
+    "sampling.seed=-1",
+    "logger.mode=loud",
+]
+
+
+@pytest.mark.parametrize("line", OUT_OF_RANGE)
+def test_value_out_of_range_is_answered_with_the_range(line: str) -> None:
+    setting = line.split(" ")[-1].split("=")[0].split(".")[-1]
+    with pytest.raises(UserError, match=rf"^[^=]*\b{setting}=[^=]*: it must be [^\n]+$"):
+        parsed(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "seed=0",
+        "seed=4294967295",
+        "dataset.validation_fraction=0 dataset.test_fraction=0",
+        "model.dropout=0",
+        "optimizer=sgd optimizer.momentum=0 optimizer.nesterov=false",
+        "trainer.gradient_clip_val=null",
+        "early_stopping.patience=null",
+        "sampling.top_k=0 sampling.primer_notes=0",
+        "datamodule.cache_dir=null datamodule.num_processes=0",
+    ],
+)
+def test_value_at_the_edge_of_its_range_is_accepted(line: str) -> None:
+    assert isinstance(parsed(line), Config)
+
+
+# Options of the user's own
+
+
+@pytest.fixture
+def own_options(tmp_path: Path) -> Path:
+    folder = tmp_path / "own conf"
+    files = {
+        "model/tiny.yaml": "defaults:\n  - lstm\nhidden_size: 8\n",
+        "experiment/wrong_name.yaml": "# @package _global_\nmodel:\n  num_layer: 3\n",
+        "experiment/wrong_type.yaml": "# @package _global_\nmodel:\n  num_layers: three\n",
+        "experiment/wrong_option.yaml": "# @package _global_\ndefaults:\n  - override /model: tinny\n",
+        "experiment/no_package.yaml": "model:\n  num_layers: 3\n",
+        "experiment/no_yaml.yaml": "# @package _global_\nmodel: [\n",
+    }
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+def test_options_of_a_folder_of_ones_own_are_accepted(own_options: Path) -> None:
+    arguments = ["--config-dir", str(own_options), "model=tiny"]
+    assert check(arguments) == arguments
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("wrong_name", ["experiment/wrong_name.yaml: model.num_layer", "(did you mean num_layers?)"]),
+        ("wrong_type", ["experiment/wrong_type.yaml: model.num_layers", "an integer"]),
+        ("wrong_option", ["model=tinny", "lstm, note_rnn, tiny", "(did you mean tiny?)"]),
+        ("no_package", ["experiment/no_package.yaml", "# @package _global_"]),
+        ("no_yaml", ["no_yaml.yaml", "line 3"]),
+    ],
+)
+def test_mistake_in_an_options_file_is_answered_with_its_place(
+    name: str, parts: list[str], own_options: Path
+) -> None:
+    with pytest.raises(UserError) as error:
+        check(["--config-dir", str(own_options), f"experiment={name}"])
+    for part in parts:
+        assert part in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+
+# Continuing a run
+
+
+@pytest.fixture(params=["run", "optimizer=sgd,seed=5", "it's a run, (1)"])
+def run_folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    run = tmp_path / request.param
+    (run / ".hydra").mkdir(parents=True)
+    (run / "last.ckpt").touch()
+    (run / ".hydra" / "overrides.yaml").write_text("- optimizer=sgd\n- resume=/an/earlier/run\n- seed=5\n")
+    return run
+
+
+def test_resuming_puts_the_settings_of_the_run_first(run_folder: Path) -> None:
+    overrides = resumed([f"resume={run_folder}", "trainer.max_epochs=9"])
+    assert overrides[:3] == ["optimizer=sgd", "seed=5", "trainer.max_epochs=9"]
+
+
+@pytest.mark.parametrize("quoted", [False, True], ids=["plain", "quoted"])
+def test_resumed_settings_are_accepted_and_later_ones_win(quoted: bool, run_folder: Path) -> None:
+    escaped = str(run_folder).replace("'", r"\'")
+    overrides = check([f"resume='{escaped}'" if quoted else f"resume={run_folder}", "seed=6"])
+    settings = parse(composed(*overrides))
+    assert isinstance(settings.optimizer, config.SGD)
+    assert (settings.seed, settings.resume) == (6, str(run_folder))
+
+
+@pytest.mark.parametrize("resume", ["resume=null", "resume="])
+def test_resuming_nothing_changes_nothing(resume: str) -> None:
+    assert resumed([resume, "seed=5"]) == [resume, "seed=5"]
+
+
+def test_folder_that_holds_no_run_cannot_be_resumed(tmp_path: Path) -> None:
+    assert "no run to continue there" in error_of(f"resume={tmp_path}")
+
+
+# Sweeps
+
+
+def test_keys_that_a_sweep_does_not_vary_are_shared() -> None:
+    assert _shared_keys(["optimizer=sgd,adam", "model.num_layers=1", "seed=range(3)"]) == ["model.num_layers"]
+
+
+def test_nothing_is_shared_where_nothing_is_swept() -> None:
+    assert _shared_keys(["optimizer=sgd", "model.num_layers=1"]) == []
+
+
+# train.py
+
+
+def test_checking_imports_no_torch() -> None:
+    code = "import sys; from noternn.config import check; check(sys.argv[1:]); print('torch' in sys.modules)"
+    command = [sys.executable, "-c", code, "-m", "optimizer=sgd,adam", "tokenizer=chord"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "False"
+
+
+def test_mistake_ends_train_py_with_one_line_and_status_1(tmp_path: Path) -> None:
+    run = run_train("optimizer=adamm", folder=tmp_path, forbid_torch=True)
+    assert (run.returncode, run.stdout) == (1, "")
+    [line] = run.stderr.splitlines()
+    assert line.startswith("error: optimizer=adamm: there is no such optimizer")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_help_lists_every_group_option_and_section(tmp_path: Path) -> None:
+    run = run_train("--help", folder=tmp_path, forbid_torch=True)
+    assert (run.returncode, run.stderr) == (0, "")
+    lines = run.stdout.splitlines()
+    for group in {group for group, _ in OPTIONS}:
+        [line] = [line for line in lines if line.startswith(f"  {group}:")]
+        options = [option for of, option in OPTIONS if of == group]
+        assert line.split(":")[1].strip() == ", ".join(options)
+    for section in SECTIONS:
+        assert any(line.startswith(f"{section}:") for line in lines)
+
+
+def test_empty_dataset_ends_train_py_with_where_to_put_files(tmp_path: Path) -> None:
+    run = run_train("dataset=chrono", folder=tmp_path, forbid_torch=True)
+    assert (run.returncode, run.stdout) == (1, "")
+    [line] = run.stderr.splitlines()
+    assert line.startswith("error: dataset=chrono: there are no MIDI files")
+    assert "data/chrono" in line

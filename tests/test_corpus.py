@@ -1,0 +1,443 @@
+"""Corpora: finding and reading files, skipping the unreadable, the token cache, ids."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from noternn.config import FolderDataset, ScoreDataset, UnionDataset
+from noternn.corpus import (
+    SPLITS,
+    EncodedCorpus,
+    Source,
+    TokenizedCorpus,
+    encode_corpus,
+    find_midi_files,
+    folder_sources,
+    tokenize_corpus,
+)
+from noternn.datasets import sources_of
+from noternn.errors import UserError
+from noternn.midi import write_midi
+from noternn.piece import Piece
+from noternn.tokenizer import BOS_ID, EOS_ID, SPECIAL_TOKENS, UNK_ID, build_tokenizer
+
+MidiFolder = Callable[[int], Path]
+MakePiece = Callable[[int], Piece]
+
+EVENT: dict[str, Any] = {"name": "event"}
+ODD_NAMES = [
+    "a b.mid",
+    " leading and trailing .mid",
+    "new\nline.mid",
+    "Ocarina — Zeldas Wiegenlied für Flöte ♯.mid",
+    "ゼルダ.MID",
+    "key=value,other.mid",
+    'it\'s "quoted".mid',
+    "[1] {2} $HOME ${x}.mid",
+    "tab\tand\x1b[31mcolor.mid",
+    "-m.mid",
+    "x" * 240 + ".mid",
+]
+
+
+class UnreadSource(Source):
+    """A file that is in the cache, so that reading it would be a mistake."""
+
+    def read(self) -> Piece:
+        raise AssertionError(f"{self.name} was read although it is in the cache")
+
+
+def tokenized(
+    folder: Path, tokenizer: dict[str, Any] = EVENT, cache_dir: Path | None = None
+) -> TokenizedCorpus:
+    return tokenize_corpus(folder_sources(folder), tokenizer, cache_dir, num_processes=0)
+
+
+def from_cache(folder: Path, cache_dir: Path) -> TokenizedCorpus:
+    """The corpus of a folder; fails if a file is read."""
+    sources = [UnreadSource(s.path, s.name) for s in folder_sources(folder)]
+    return tokenize_corpus(sources, EVENT, cache_dir, num_processes=0)
+
+
+def encoded(corpus: TokenizedCorpus, min_count: int = 1) -> EncodedCorpus:
+    """With seed 2, twelve pieces of `midi_folder` fall into all three splits."""
+    return encode_corpus(corpus, seed=2, validation_fraction=0.3, test_fraction=0.2, min_count=min_count)
+
+
+def assert_same_corpus(first: TokenizedCorpus, second: TokenizedCorpus) -> None:
+    for name, value in vars(first).items():
+        assert np.array_equal(getattr(second, name), value), name
+
+
+# Finding files
+
+
+def test_files_are_found_at_any_depth_and_in_any_case(tmp_path: Path) -> None:
+    names = ["a.mid", "B.MID", "c.midi", "deep/down/d.Midi", "deep/e.mId"]
+    for name in [*names, "f.mid.txt", "g.mp3", "mid", "deep/h.mxl"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert list(find_midi_files(tmp_path)) == sorted(tmp_path / name for name in names)
+
+
+def test_hidden_files_and_folders_are_ignored(tmp_path: Path) -> None:
+    for name in ["a.mid", ".b.mid", "._a.mid", ".trash/c.mid", "deep/.git/d.mid"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert list(find_midi_files(tmp_path)) == [tmp_path / "a.mid"]
+
+
+def test_folder_may_be_hidden_itself(tmp_path: Path) -> None:
+    (tmp_path / ".midi").mkdir()
+    (tmp_path / ".midi" / "a.mid").touch()
+    assert len(folder_sources(tmp_path / ".midi")) == 1
+
+
+def test_sources_are_named_by_their_path_in_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "disc 1").mkdir()
+    (tmp_path / "disc 1" / "Frog's Theme.mid").touch()
+    (tmp_path / "a.MID").touch()
+    assert [s.name for s in folder_sources(tmp_path)] == ["a.MID", str(Path("disc 1", "Frog's Theme.mid"))]
+
+
+def test_missing_folder_holds_no_files(tmp_path: Path) -> None:
+    assert folder_sources(tmp_path / "nowhere") == []
+
+
+def test_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.mid").touch()
+    with pytest.raises(UserError, match=r"a\.mid is a file; give the folder"):
+        folder_sources(tmp_path / "a.mid")
+
+
+# Datasets
+
+
+def test_dataset_without_files_says_where_to_put_them(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"dataset=chrono: .*chrono; put yours there, or run dataset=bach"):
+        sources_of(FolderDataset(name="chrono", path=str(tmp_path / "chrono")))
+
+
+def test_path_of_a_dataset_may_begin_with_the_home_folder(
+    midi_folder: MidiFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(midi_folder(2).parent))
+    assert len(sources_of(FolderDataset(name="folder", path="~/midi"))) == 2
+
+
+def test_union_takes_the_folders_that_are_there_and_names_the_others(
+    midi_folder: MidiFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = midi_folder(2)
+    paths = {"chrono": str(folder), "zelda": str(folder / "zelda")}
+    sources = sources_of(UnionDataset(name="all", paths=paths))
+    assert [s.name for s in sources] == ["chrono/piece_000.mid", "chrono/piece_001.mid"]
+    assert "no MIDI files for zelda" in caplog.text
+
+
+def test_union_of_empty_folders_says_where_to_put_files(tmp_path: Path) -> None:
+    paths = {"chrono": str(tmp_path / "c"), "zelda": str(tmp_path / "z")}
+    with pytest.raises(UserError, match=r"dataset=all: there are no MIDI files"):
+        sources_of(UnionDataset(name="all", paths=paths))
+
+
+def test_embedded_corpus_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(UserError, match="no embedded corpus 'mozart'; there is bach"):
+        sources_of(ScoreDataset(name="mozart", corpus="mozart"))
+
+
+# Reading
+
+
+def test_file_that_cannot_be_read_is_skipped_with_its_reason_and_the_rest_goes_on(
+    midi_folder: MidiFolder,
+) -> None:
+    folder = midi_folder(3)
+    (folder / "text.mid").write_text("hello")
+    (folder / "empty.mid").touch()
+    (folder / "cut.mid").write_bytes((folder / "piece_000.mid").read_bytes()[:100])
+    (folder / "gone.mid").symlink_to(folder / "nowhere")
+    corpus = tokenized(folder)
+    assert sorted(corpus.names) == ["piece_000.mid", "piece_001.mid", "piece_002.mid"]
+    reasons = {s.name: s.reason for s in corpus.skipped}
+    assert reasons.keys() == {"text.mid", "empty.mid", "cut.mid", "gone.mid"}
+    assert "not a MIDI file" in reasons["text.mid"]
+    assert "file is empty" in reasons["empty.mid"]
+    assert "ends in the middle" in reasons["cut.mid"]
+    assert "cannot be opened: No such file" in reasons["gone.mid"]
+
+
+def test_corpus_in_which_nothing_can_be_read_is_refused_with_reasons(tmp_path: Path) -> None:
+    for i in range(5):
+        (tmp_path / f"{i}.mid").write_text("hello")
+    with pytest.raises(
+        UserError, match=r"none of the 5 files could be read \(0\.mid: not a MIDI file.*2\.mid"
+    ):
+        tokenized(tmp_path)
+
+
+@pytest.mark.parametrize("tokenizer", [EVENT, {"name": "chord"}], ids=["event", "chord"])
+def test_piece_of_drums_is_skipped_where_the_tokenizer_writes_none(
+    tokenizer: dict[str, Any], midi_folder: MidiFolder
+) -> None:
+    folder = midi_folder(2)
+    write_midi(Piece.from_notes([0, 480], 240, [36, 38], is_drum=True), folder / "beat.mid")
+    [skipped] = tokenized(folder, tokenizer).skipped
+    assert skipped.name == "beat.mid"
+    assert "only drums?" in skipped.reason
+
+
+def test_piece_of_drums_is_read_where_the_tokenizer_writes_them(midi_folder: MidiFolder) -> None:
+    folder = midi_folder(2)
+    write_midi(Piece.from_notes([0, 480], 240, [36, 38], is_drum=True), folder / "beat.mid")
+    assert tokenized(folder, {"name": "event", "program": True}).num_pieces == 3
+
+
+def test_odd_file_names_are_read_and_shown_in_one_line(tmp_path: Path, make_piece: MakePiece) -> None:
+    folder = tmp_path / "midi"
+    for seed, name in enumerate(ODD_NAMES):
+        write_midi(make_piece(seed), tmp_path / "piece.mid")
+        folder.mkdir(exist_ok=True)
+        os.replace(tmp_path / "piece.mid", folder / name)
+    undecodable = os.fsdecode(b"\xff\xfe.mid")
+    try:
+        (folder / undecodable).write_text("hello")
+    except OSError:
+        pytest.skip("this file system takes only names in UTF-8")
+    cache = tmp_path / "cache"
+    corpus = tokenized(folder, cache_dir=cache)
+    assert corpus.num_pieces == len(ODD_NAMES)
+    names = [*corpus.names.tolist(), *(s.name for s in corpus.skipped)]
+    assert len(set(names)) == len(ODD_NAMES) + 1
+    assert all(name.isprintable() and len(name) <= 200 and name.encode() for name in names)
+    assert_same_corpus(from_cache(folder, cache), corpus)
+
+
+def test_order_of_the_files_never_matters(midi_folder: MidiFolder) -> None:
+    folder = midi_folder(5)
+    (folder / "text.mid").write_text("hello")
+    sources = folder_sources(folder)
+    shuffled = random.Random(0).sample(sources, len(sources))
+    assert_same_corpus(tokenize_corpus(shuffled, EVENT, None, 0), tokenize_corpus(sources, EVENT, None, 0))
+
+
+def test_parallel_reading_gives_the_same_corpus(midi_folder: MidiFolder) -> None:
+    folder = midi_folder(32)
+    (folder / "text.mid").write_text("hello")
+    parallel = tokenize_corpus(folder_sources(folder), EVENT, None, num_processes=2)
+    assert_same_corpus(parallel, tokenized(folder))
+
+
+def test_tokens_of_a_corpus_are_those_of_its_pieces(midi_folder: MidiFolder, make_piece: MakePiece) -> None:
+    corpus = tokenized(midi_folder(3))
+    tokenizer = build_tokenizer(**EVENT)
+    for i, name in enumerate(corpus.names):
+        piece = make_piece(int(name[6:9]))
+        assert corpus.tokens[corpus.piece(i)].tolist() == tokenizer.tokenize(piece)
+        assert corpus.num_notes[i] == piece.num_notes
+        assert corpus.beats[i] == piece.beats
+        assert corpus.seconds[i] == pytest.approx(piece.duration_seconds, rel=1e-4)
+        assert corpus.tempo[i] == pytest.approx(piece.tempos[0][1], rel=1e-4)
+
+
+# The cache
+
+
+def test_second_time_no_file_is_read(midi_folder: MidiFolder, tmp_path: Path) -> None:
+    folder = midi_folder(3)
+    (folder / "text.mid").write_text("hello")
+    first = tokenized(folder, cache_dir=tmp_path / "cache")
+    assert_same_corpus(from_cache(folder, tmp_path / "cache"), first)
+
+
+def test_no_cache_is_kept_without_a_folder(midi_folder: MidiFolder, tmp_path: Path) -> None:
+    tokenized(midi_folder(2))
+    assert [path.name for path in tmp_path.iterdir()] == ["midi"]
+
+
+def test_cache_is_one_file_and_leaves_no_temporary_one(midi_folder: MidiFolder, tmp_path: Path) -> None:
+    tokenized(midi_folder(2), cache_dir=tmp_path / "new" / "cache")
+    [path] = (tmp_path / "new" / "cache").iterdir()
+    assert path.suffix == ".npz"
+
+
+def test_changed_file_is_read_again(midi_folder: MidiFolder, make_piece: MakePiece, tmp_path: Path) -> None:
+    folder, cache = midi_folder(2), tmp_path / "cache"
+    before = tokenized(folder, cache_dir=cache)
+    write_midi(make_piece(7), folder / "piece_000.mid")
+    after = tokenized(folder, cache_dir=cache)
+    assert after.fingerprint != before.fingerprint
+    assert make_piece(7).music_hash() in after.music_hashes
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_file_that_was_unreadable_is_read_when_it_is_mended(midi_folder: MidiFolder, tmp_path: Path) -> None:
+    folder, cache = midi_folder(2), tmp_path / "cache"
+    (folder / "new.mid").write_text("hello")
+    assert tokenized(folder, cache_dir=cache).num_pieces == 2
+    shutil.copy(folder / "piece_001.mid", folder / "new.mid")
+    assert tokenized(folder, cache_dir=cache).num_pieces == 3
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"name": "event", "steps_per_beat": 4}, {"name": "event", "velocity": True}, {"name": "chord"}],
+    ids=str,
+)
+def test_other_tokenizer_has_a_cache_of_its_own(
+    other: dict[str, Any], midi_folder: MidiFolder, tmp_path: Path
+) -> None:
+    folder, cache = midi_folder(2), tmp_path / "cache"
+    first = tokenized(folder, cache_dir=cache)
+    assert tokenized(folder, other, cache).tokens.tolist() != first.tokens.tolist()
+    assert_same_corpus(from_cache(folder, cache), first)
+
+
+def truncate(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def flip_in_the_middle(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes(byte ^ 0xFF for byte in data[middle : middle + 20]) + data[middle + 20 :]
+
+
+def flip_near_the_start(data: bytes) -> bytes:
+    return data[:100] + bytes([data[100] ^ 0xFF]) + data[101:]
+
+
+def flip_in_the_directory(data: bytes) -> bytes:
+    # of the last entry: a version of the format that does not exist
+    at = data.rindex(b"PK\x01\x02") + 6
+    return data[:at] + b"\xff" + data[at + 1 :]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        truncate,
+        flip_in_the_middle,
+        flip_near_the_start,
+        flip_in_the_directory,
+        lambda _: b"",
+        lambda _: b"not a cache",
+        lambda _: b"PK\x05\x06" + bytes(18),
+    ],
+    ids=["truncated", "middle", "start", "directory", "empty", "text", "no arrays"],
+)
+def test_damaged_cache_is_made_again_with_a_warning(
+    damage: Callable[[bytes], bytes],
+    midi_folder: MidiFolder,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    folder, cache = midi_folder(3), tmp_path / "cache"
+    first = tokenized(folder, cache_dir=cache)
+    [path] = cache.iterdir()
+    path.write_bytes(damage(path.read_bytes()))
+    assert_same_corpus(tokenized(folder, cache_dir=cache), first)
+    assert f"the token cache {path} is damaged and is made again" in caplog.text
+    assert_same_corpus(from_cache(folder, cache), first)
+
+
+def test_cache_of_other_files_is_not_believed(midi_folder: MidiFolder, tmp_path: Path) -> None:
+    folder, cache = midi_folder(2), tmp_path / "cache"
+    tokenized(folder, {"name": "chord"}, cache)
+    [of_chords] = cache.iterdir()
+    first = tokenized(folder, cache_dir=cache)
+    [of_events] = set(cache.iterdir()) - {of_chords}
+    shutil.copy(of_chords, of_events)
+    assert_same_corpus(tokenized(folder, cache_dir=cache), first)
+
+
+def test_cache_folder_that_cannot_be_written_only_warns(
+    midi_folder: MidiFolder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    corpus = tokenized(midi_folder(2), cache_dir=tmp_path / "file" / "cache")
+    assert corpus.num_pieces == 2
+    [record] = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "the token cache was not written" in record.getMessage()
+
+
+# Ids
+
+
+def test_vocabulary_is_that_of_the_training_split_alone(midi_folder: MidiFolder) -> None:
+    corpus = tokenized(midi_folder(12))
+    split = encoded(corpus)
+    of = {name: corpus.tokens[corpus.piece(i)].tolist() for i, name in enumerate(corpus.names)}
+    trained = {token for name in split.names["train"] for token in of[name]}
+    assert set(split.vocabulary.tokens) == trained | set(SPECIAL_TOKENS)
+    assert set(corpus.tokens) > trained, "the other splits have tokens of their own"
+
+
+def test_unknown_tokens_are_counted(midi_folder: MidiFolder) -> None:
+    corpus = tokenized(midi_folder(12))
+    split = encoded(corpus)
+    of = {name: corpus.tokens[corpus.piece(i)].tolist() for i, name in enumerate(corpus.names)}
+    for name in SPLITS:
+        tokens = [token for piece in split.names[name] for token in [*of[piece], "<eos>"]]
+        expected = sum(token not in split.vocabulary for token in tokens) / len(tokens)
+        assert split.sizes[name].unknown_fraction == pytest.approx(expected)
+    assert split.sizes["train"].unknown_fraction == 0
+    assert split.sizes["validation"].unknown_fraction > 0
+
+
+def test_rare_tokens_are_unknown_in_training_too(midi_folder: MidiFolder) -> None:
+    corpus = tokenized(midi_folder(12))
+    split = encoded(corpus, min_count=3)
+    trained = np.concatenate([ids[1:-1] for ids in split.ids["train"]])
+    counts = np.bincount(trained, minlength=len(split.vocabulary))
+    assert counts[len(SPECIAL_TOKENS) :].min() >= 3
+    assert counts[UNK_ID] == round(split.sizes["train"].unknown_fraction * split.sizes["train"].num_tokens)
+    assert counts[UNK_ID] > 0
+
+
+def test_ids_are_the_tokens_between_bos_and_eos(midi_folder: MidiFolder) -> None:
+    corpus = tokenized(midi_folder(6))
+    split = encoded(corpus)
+    place = {name: i for i, name in enumerate(corpus.names.tolist())}
+    for name, ids in zip(split.names["train"], split.ids["train"], strict=True):
+        assert (ids[0], ids[-1]) == (BOS_ID, EOS_ID)
+        tokens = [split.vocabulary.tokens[i] for i in ids[1:-1]]
+        assert tokens == corpus.tokens[corpus.piece(place[name])].tolist()
+
+
+def test_sizes_add_up(midi_folder: MidiFolder) -> None:
+    corpus = tokenized(midi_folder(12))
+    split = encoded(corpus)
+    sizes = [split.sizes[name] for name in SPLITS]
+    for name in SPLITS:
+        size = split.sizes[name]
+        assert size.num_pieces == len(split.ids[name]) == len(split.names[name]) > 0
+        assert size.num_tokens == sum(len(ids) - 1 for ids in split.ids[name])
+    assert sum(size.num_pieces for size in sizes) == corpus.num_pieces
+    assert sum(size.num_notes for size in sizes) == corpus.num_notes.sum()
+    assert sum(size.beats for size in sizes) == pytest.approx(corpus.beats.sum())
+    assert sum(size.seconds for size in sizes) == pytest.approx(corpus.seconds.sum())
+    assert sum(size.num_tokens for size in sizes) == len(corpus.indices) + corpus.num_pieces
+
+
+def test_tempo_is_the_median_of_the_training_pieces(midi_folder: MidiFolder, make_piece: MakePiece) -> None:
+    split = encoded(tokenized(midi_folder(6)))
+    tempos = [make_piece(int(name[6:9])).tempos[0][1] for name in split.names["train"]]
+    assert split.tempo == pytest.approx(np.median(tempos), rel=1e-4)
+
+
+def test_split_without_pieces_is_empty_and_has_no_unknown_tokens(midi_folder: MidiFolder) -> None:
+    corpus = tokenized(midi_folder(2))
+    split = encode_corpus(corpus, seed=0, validation_fraction=0.5, test_fraction=0.0, min_count=1)
+    assert split.ids["test"] == []
+    assert split.sizes["test"].unknown_fraction == 0
+    assert split.sizes["test"].num_notes == 0

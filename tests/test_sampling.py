@@ -1,0 +1,296 @@
+"""Sampling: frequencies that follow the probabilities, the grammar, the seed and the primer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from noternn.lstm import NoteLSTM
+from noternn.sampling import SamplingOptions, choose, probabilities, sample_ids
+from noternn.tokenizer import BOS_ID, SPECIAL_TOKENS, ChordTokenizer, Codec, EventTokenizer, Vocabulary
+
+FAST = settings(max_examples=100, deadline=None, derandomize=True, database=None)
+NUM_SPECIAL = len(SPECIAL_TOKENS)
+PITCHES = [str(pitch) for pitch in range(60, 72)]  # as the tokens of single notes
+# One token a note, and each may follow each: what is sampled depends on the network alone.
+NOTES = Codec(ChordTokenizer(durations=False, rests=False, min_count=1), Vocabulary(PITCHES))
+CHORDS = Codec(
+    ChordTokenizer(min_count=1),
+    Vocabulary(["60", "48.60.64", "50.57", "Duration_6", "Duration_12", "Rest_6"]),
+)
+EVENTS = Codec(
+    EventTokenizer(),
+    Vocabulary([*(f"Pitch_{p}" for p in range(60, 68)), "Duration_6", "Duration_12", "Shift_6", "Shift_12"]),
+)
+each_codec = pytest.mark.parametrize("codec", [NOTES, CHORDS, EVENTS], ids=["notes", "chords", "events"])
+
+
+def network_of(codec: Codec, dropout: float = 0.0, seed: int = 0) -> NoteLSTM:
+    torch.manual_seed(seed)
+    return NoteLSTM(len(codec.vocabulary), 6, 8, 1, dropout, 1)
+
+
+def network_with(probs: list[float]) -> NoteLSTM:
+    """A network that gives the first tokens of `NOTES` these probabilities, whatever came before."""
+    network = network_of(NOTES)
+    logits = torch.full((len(NOTES.vocabulary),), -1e9)
+    logits[NUM_SPECIAL : NUM_SPECIAL + len(probs)] = torch.tensor(probs).log()
+    assert isinstance(network.head, torch.nn.Linear)
+    network.head.weight.data.zero_()
+    network.head.bias.data.copy_(logits)
+    return network
+
+
+def sample(
+    codec: Codec,
+    network: NoteLSTM | None = None,
+    primer: list[int] | None = None,
+    *,
+    num_notes: int = 40,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    seed: int = 0,
+) -> list[int]:
+    options = SamplingOptions(num_notes, temperature, top_k, seed)
+    return sample_ids(network or network_of(codec), codec, primer or [], options)
+
+
+def frequencies(ids: list[int], num_tokens: int) -> NDArray[np.float64]:
+    return np.bincount(np.array(ids) - NUM_SPECIAL, minlength=num_tokens) / len(ids)
+
+
+def num_notes_of(codec: Codec, ids: list[int]) -> int:
+    return sum(codec.tokenizer.note_count(codec.vocabulary.tokens[id_]) for id_ in ids)
+
+
+@contextmanager
+def other_global_random_state(seed: int) -> Iterator[None]:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        before = np.random.get_state()  # it is the global state that is meant
+        np.random.seed(seed)
+        yield
+        np.random.set_state(before)
+
+
+# What is drawn
+
+
+def test_frequencies_follow_the_probabilities() -> None:
+    probs = [0.4, 0.3, 0.15, 0.1, 0.05]
+    ids = sample(NOTES, network_with(probs), num_notes=3000)
+    expected = np.array(probs) * len(ids)
+    counts = frequencies(ids, 5) * len(ids)
+    assert ((counts - expected) ** 2 / expected).sum() < 18.5  # chi-square, 4 degrees: p = 0.001
+
+
+def test_a_note_of_probability_90_percent_is_chosen_90_percent_of_the_time_with_top_k() -> None:
+    # The predecessor drew it 0.3 % of the time, and the least likely of the ten most often.
+    probs = [0.90, 0.05, 0.02, 0.01, 0.007, 0.005, 0.004, 0.002, 0.001, 0.0006, 0.0003, 0.0001]
+    counts = frequencies(sample(NOTES, network_with(probs), num_notes=3000, top_k=10), 12)
+    assert counts[0] == pytest.approx(0.90, abs=0.02)
+    assert counts[:4].tolist() == sorted(counts[:4], reverse=True)
+    assert counts[10:].tolist() == [0, 0]
+
+
+def test_choose_draws_each_id_with_its_probability() -> None:
+    probs, rng = np.array([0.0, 0.5, 0.0, 0.2, 0.3, 0.0]), np.random.default_rng(0)
+    counts = np.bincount([choose(probs, rng) for _ in range(20_000)], minlength=6) / 20_000
+    assert counts == pytest.approx(probs, abs=0.015)
+    assert counts[probs == 0].tolist() == [0, 0, 0]
+
+
+log_probabilities = st.lists(st.floats(-30, 0), min_size=6, max_size=6).map(np.array)
+masks = st.lists(st.booleans(), min_size=6, max_size=6).filter(any).map(np.array)
+everything = np.ones(6, dtype=bool)
+
+
+@FAST
+@given(log_probabilities)
+def test_temperature_1_without_top_k_is_the_softmax(log_probs: NDArray[np.float64]) -> None:
+    expected = np.exp(log_probs) / np.exp(log_probs).sum()
+    assert probabilities(log_probs, everything, 1.0, 0) == pytest.approx(expected)
+
+
+@FAST
+@given(log_probabilities, masks, st.floats(0.05, 20), st.integers(0, 8))
+def test_probabilities_sum_to_1_and_are_0_outside_the_mask(
+    log_probs: NDArray[np.float64], mask: NDArray[np.bool_], temperature: float, top_k: int
+) -> None:
+    probs = probabilities(log_probs, mask, temperature, top_k)
+    assert probs.sum() == pytest.approx(1)
+    assert not probs[~mask].any()
+
+
+@FAST
+@given(log_probabilities, masks, st.integers(1, 8))
+def test_top_k_keeps_the_k_most_probable_allowed_ids_in_proportion(
+    log_probs: NDArray[np.float64], mask: NDArray[np.bool_], top_k: int
+) -> None:
+    probs = probabilities(log_probs, mask, 1.0, top_k)
+    all_probs = probabilities(log_probs, mask, 1.0, 0)
+    kept = sorted(np.flatnonzero(mask), key=lambda i: -log_probs[i])[:top_k]
+    expected = np.zeros(6)
+    expected[kept] = all_probs[kept] / all_probs[kept].sum()
+    assert probs == pytest.approx(expected)
+
+
+def test_top_k_of_1_is_greedy() -> None:
+    ids = sample(NOTES, network_with([0.3, 0.4, 0.3]), top_k=1)
+    assert set(ids) == {NUM_SPECIAL + 1}
+
+
+@FAST
+@given(log_probabilities.filter(lambda p: np.ptp(p) > 0.1 and np.sort(p)[-1] - np.sort(p)[-2] > 0.1))
+def test_a_temperature_near_0_takes_the_most_probable_id(log_probs: NDArray[np.float64]) -> None:
+    probs = probabilities(log_probs, everything, 1e-3, 0)
+    assert probs[log_probs.argmax()] == pytest.approx(1)
+
+
+def test_the_lowest_temperature_that_is_accepted_still_gives_probabilities() -> None:
+    probs = probabilities(np.log([0.2, 0.5, 0.3]), np.ones(3, dtype=bool), 5e-324, 0)
+    assert probs.tolist() == [0, 1, 0]
+
+
+@FAST
+@given(log_probabilities)
+def test_a_high_temperature_makes_all_ids_alike(log_probs: NDArray[np.float64]) -> None:
+    assert probabilities(log_probs, everything, 1e6, 0) == pytest.approx([1 / 6] * 6, rel=1e-3)
+
+
+@FAST
+@given(log_probabilities, st.floats(0.2, 5))
+def test_temperature_raises_probabilities_to_the_power_of_its_inverse(
+    log_probs: NDArray[np.float64], temperature: float
+) -> None:
+    powers = np.exp(log_probs) ** (1 / temperature)
+    assert probabilities(log_probs, everything, temperature, 0) == pytest.approx(powers / powers.sum())
+
+
+# What comes out
+
+
+@each_codec
+def test_special_tokens_are_never_sampled(codec: Codec) -> None:
+    network = network_of(codec)
+    assert isinstance(network.head, torch.nn.Linear)
+    network.head.bias.data[:NUM_SPECIAL] = 20.0  # however probable they are
+    assert min(sample(codec, network, num_notes=100)) >= NUM_SPECIAL
+
+
+@each_codec
+def test_every_token_is_one_that_the_grammar_allows(codec: Codec) -> None:
+    state = codec.tokenizer.start
+    for id_ in sample(codec, num_notes=100):
+        assert codec.mask(state)[id_]
+        state = codec.tokenizer.advance(state, codec.vocabulary.tokens[id_])
+    assert codec.tokenizer.is_complete(state)
+
+
+@pytest.mark.parametrize("num_notes", [1, 7, 40])
+@each_codec
+def test_samples_have_the_notes_asked_for_and_the_rest_of_the_last_chord(
+    codec: Codec, num_notes: int
+) -> None:
+    ids = sample(codec, num_notes=num_notes)
+    largest_chord = max(codec.tokenizer.note_count(token) for token in codec.vocabulary.tokens)
+    assert num_notes <= num_notes_of(codec, ids) < num_notes + largest_chord
+
+
+@each_codec
+def test_samples_decode_to_the_notes_they_count(codec: Codec) -> None:
+    ids = sample(codec)
+    piece = codec.decode(ids, tempo=96)
+    assert piece.num_notes == num_notes_of(codec, ids)
+    assert piece.tempos == ((0, 96.0),)
+
+
+def test_a_sample_of_nothing_but_rests_ends() -> None:
+    codec = Codec(ChordTokenizer(max_beats=1, min_count=1), Vocabulary(["60", "Duration_12", "Rest_12"]))
+    network = network_of(codec)
+    assert isinstance(network.head, torch.nn.Linear)
+    network.head.bias.data[codec.vocabulary.id("Rest_12")] = 1e9  # it may follow itself for ever
+    assert len(sample(codec, network, num_notes=2)) < 1000
+
+
+# Seeds, modes and primers
+
+
+@each_codec
+def test_the_same_seed_gives_the_same_ids(codec: Codec) -> None:
+    assert sample(codec, seed=5) == sample(codec, seed=5)
+
+
+@each_codec
+def test_another_seed_gives_other_ids(codec: Codec) -> None:
+    assert sample(codec, seed=5) != sample(codec, seed=6)
+
+
+def test_seed_0_is_a_seed_like_any_other() -> None:
+    network, samples = network_of(NOTES), []
+    for global_seed in (1, 2):
+        with other_global_random_state(global_seed):
+            samples.append(sample(NOTES, network, seed=0))
+    assert samples[0] == samples[1] != sample(NOTES, network, seed=1)
+
+
+def test_dropout_is_off_while_sampling() -> None:
+    with_dropout, without = network_of(NOTES, dropout=0.9), network_of(NOTES)
+    assert sample(NOTES, with_dropout.train()) == sample(NOTES, without.eval())
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_training_mode_is_restored(training: bool) -> None:
+    network = network_of(NOTES).train(training)
+    sample(NOTES, network)
+    assert network.training is training
+
+
+def test_sampling_needs_no_gradients_and_changes_no_weight() -> None:
+    network = network_of(NOTES)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    sample(NOTES, network)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+@each_codec
+def test_the_primer_stands_at_the_beginning(codec: Codec) -> None:
+    primer = sample(codec, num_notes=10, seed=3)
+    continued = sample(codec, primer=primer, num_notes=15)
+    assert continued[: len(primer)] == primer
+    assert num_notes_of(codec, continued[len(primer) :]) >= 15
+
+
+def test_what_follows_a_primer_depends_on_it() -> None:
+    network = network_of(NOTES)
+    for parameter in network.parameters():
+        parameter.data *= 5  # so much that what was read matters
+    primers = [[NUM_SPECIAL] * 4, [NUM_SPECIAL + 11] * 4]
+    continued = [sample(NOTES, network, primer)[len(primer) :] for primer in primers]
+    assert continued[0] != continued[1]
+
+
+def test_each_step_is_drawn_from_the_whole_past() -> None:
+    """Stepping with a carried state draws what reading everything anew for each token would draw."""
+    network, rng = network_of(NOTES).eval(), np.random.default_rng(4)
+    mask = np.arange(len(NOTES.vocabulary)) >= NUM_SPECIAL
+    ids = [BOS_ID]
+    for _ in range(20):
+        with torch.no_grad():
+            log_probs = network(torch.tensor([ids]))[0][0, -1].double().log_softmax(-1).numpy()
+        ids.append(choose(probabilities(log_probs, mask, 0.8, 5), rng))
+    assert sample(NOTES, network, num_notes=20, temperature=0.8, top_k=5, seed=4) == ids[1:]
+
+
+def test_every_allowed_token_turns_up_with_an_even_network() -> None:
+    counts = Counter(sample(NOTES, network_with([1 / 12] * 12), num_notes=400))
+    assert len(counts) == 12
