@@ -5,7 +5,7 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from noternn import config
+from noternn import command_line, config
 from noternn.errors import UserError
 from noternn.sweep import run_job
 
@@ -20,7 +20,7 @@ def main(composed: DictConfig) -> float | None:
 
 if __name__ == "__main__":
     try:
-        sys.argv[1:] = config.check(sys.argv[1:])
+        sys.argv[1:] = command_line.check(sys.argv[1:])
     except UserError as error:
         sys.exit(f"error: {error}")
     main()

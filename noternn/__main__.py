@@ -36,7 +36,10 @@ def generate(options: argparse.Namespace) -> None:
         print(line, file=sys.stderr)
     sampling = SamplingOptions(options.num_notes, options.temperature, options.top_k, options.seed)
     piece = composer.compose(primer, sampling)
-    write_midi(piece, options.output)
+    try:
+        write_midi(piece, options.output)
+    except OSError as error:
+        raise UserError(f"-o {options.output}: cannot be written: {error.strerror or error}") from error
     s = sample_statistics(piece)
     print(
         f"{options.output}: {s.num_notes} notes, {s.num_pitches} pitches, {s.beats:.0f} beats, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import torch
 
+import noternn
 from noternn.errors import UserError
 from noternn.lstm import NoteLSTM
 from noternn.midi import read_midi
@@ -72,15 +74,15 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-        if damaged:
-            raise UserError(f"{path}: the checkpoint is damaged (in {damaged}); use another one")
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError) as error:
-        raise UserError(f"{path}: not a readable checkpoint ({type(error).__name__})") from error
-    except Exception as error:  # torch raises pickle.UnpicklingError for anything but plain data
+            damaged = archive.testzip()  # torch.load does not look at the checksums
+        checkpoint = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
         raise UserError(f"{path}: refused, it holds more than weights and plain data") from error
-    if not isinstance(checkpoint, dict) or CHECKPOINT_KEY not in checkpoint:
+    except Exception as error:  # damage shows in many ways
+        raise UserError(f"{path}: not a readable checkpoint ({type(error).__name__})") from error
+    if damaged:
+        raise UserError(f"{path}: the checkpoint is damaged (in {damaged}); use another one")
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(CHECKPOINT_KEY), dict):
         raise UserError(f"{path}: not a checkpoint of NoteRNN")
     return checkpoint
 
@@ -89,9 +91,19 @@ def load_composer(path: Path) -> Composer:
     """The composer in a checkpoint file.
 
     Raises:
-        UserError: see `load_checkpoint`.
+        UserError: see `load_checkpoint`; or if another version wrote it that this one cannot read.
     """
     checkpoint = load_checkpoint(path)
+    try:
+        return _composer(checkpoint)
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise UserError(
+            f"{path}: NoteRNN {noternn.__version__} cannot use this checkpoint, "
+            f"which version {checkpoint[CHECKPOINT_KEY].get('version')} wrote"
+        ) from error
+
+
+def _composer(checkpoint: dict[str, Any]) -> Composer:
     content = checkpoint[CHECKPOINT_KEY]
     config = content["config"]
     codec = Codec(build_tokenizer(**config["tokenizer"]), Vocabulary(content["vocabulary"]))

@@ -97,6 +97,15 @@ def tiny() -> list[str]:
 
 
 @pytest.fixture(scope="session")
+def offline(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An environment for commands in which nobody is logged in and nothing is reached."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    nobody = str(tmp_path_factory.mktemp("home") / "netrc")
+    nowhere = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9")
+    return inherited | nowhere | {"NETRC": nobody, "CUDA_VISIBLE_DEVICES": ""}
+
+
+@pytest.fixture(scope="session")
 def corpus_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of ten pieces; do not write to it."""
     folder = tmp_path_factory.mktemp("corpus")

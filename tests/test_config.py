@@ -17,7 +17,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from noternn import config
-from noternn.config import CONF_DIR, Config, check, parse, resumed, to_plain
+from noternn.command_line import check, resumed
+from noternn.config import CONF_DIR, Config, parse, to_plain
 from noternn.datamodule import MidiDataModule
 from noternn.errors import UserError
 from noternn.lstm import NoteLSTM
@@ -56,7 +57,7 @@ def error_of(*arguments: str) -> str:
         check(arguments)
     message = str(error.value)
     assert len(message.splitlines()) <= 2
-    assert len(message) < 300
+    assert len(message) < 400
     return message
 
 
@@ -157,60 +158,53 @@ def test_settings_given_on_the_command_line_arrive() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "parts"),
+    ("line", "parts"),
     [
-        (["optimizer=adamm"], ["optimizer=adamm", "adadelta, adagrad, adam, adamw", "(did you mean adam?)"]),
-        (["model=lstn"], ["model=lstn", "lstm, note_rnn", "(did you mean lstm?)"]),
+        ("optimizer=adamm", ["optimizer=adamm", "adadelta, adagrad, adam, adamw", "(did you mean adam?)"]),
+        ("model=lstn", ["model=lstn", "lstm, note_rnn", "(did you mean lstm?)"]),
         (
-            ["dataset=/home/me/midi"],
+            "dataset=/home/me/midi",
             ["dataset=/home/me/midi", "all, bach", "dataset=folder dataset.path=FOLDER"],
         ),
-        (["dataset.path=/home/me/midi"], ["dataset.path", "dataset=folder dataset.path=FOLDER"]),
-        (["dataset=folder"], ["dataset.path is not set", "dataset.path=FOLDER"]),
-        (["~optimizer"], ["optimizer is not set"]),
-        (["optimizer.lr=fast"], ["optimizer.lr=fast", "a number"]),
-        (["seed=zero"], ["seed=zero", "an integer"]),
-        (["trainer.max_epochs=1.5"], ["trainer.max_epochs=1.5", "an integer"]),
-        (["tokenizer.velocity=loud"], ["tokenizer.velocity=loud", "true or false"]),
-        (["optimizer.betas=0.9"], ["optimizer.betas=0.9", "a list"]),
-        (["model.num_layers=null"], ["model.num_layers=null", "not null"]),
-        (["trainer=3"], ["trainer=3", "SECTION.SETTING=VALUE"]),
-        (["model.num_layer=2"], ["model.num_layer:", "hidden_size", "(did you mean num_layers?)"]),
-        (["trainer={max_epoch:3}"], ["trainer.max_epoch:", "(did you mean max_epochs?)"]),
-        (["optimzer=adam"], ["optimzer:", "sampling", "(did you mean optimizer?)"]),
-        (["hydra.rn.dir=x"], ["hydra.rn:", "(did you mean run?)"]),
-        (["+foo=1"], ["+foo:", "no such setting"]),
-        (["+model.foo=1"], ["+model.foo:", "model has", "num_layers"]),
-        (["+seed=1"], ["+seed:", "leave out the +"]),
-        (["model.num_layers"], ["model.num_layers:", "NAME=VALUE"]),
-        (["dataset=folder", "dataset.path=~/x"], ["\"dataset.path='~/x'\"", "in quotes"]),
-        (["dataset=folder", "dataset.path=it's"], [r"dataset.path='it\'s'", "in quotes"]),
-        (["--config-dir", "nowhere", "model=lstm"], ["--config-dir nowhere", "no such folder"]),
+        ("dataset.path=/home/me/midi", ["dataset.path", "dataset=folder dataset.path=FOLDER"]),
+        ("dataset=folder", ["dataset.path is not set", "dataset.path=FOLDER"]),
+        ("~optimizer", ["optimizer is not set"]),
+        ("optimizer.lr=fast", ["optimizer.lr=fast", "a number"]),
+        ("trainer.max_epochs=1.5", ["trainer.max_epochs=1.5", "an integer"]),
+        ("tokenizer.velocity=loud", ["tokenizer.velocity=loud", "true or false"]),
+        ("optimizer.betas=0.9", ["optimizer.betas=0.9", "a list"]),
+        ("model.num_layers=null", ["model.num_layers=null", "not null"]),
+        ("trainer=3", ["trainer=3", "SECTION.SETTING=VALUE"]),
+        ("model.num_layer=2", ["model.num_layer:", "hidden_size", "(did you mean num_layers?)"]),
+        ("trainer={max_epoch:3}", ["trainer.max_epoch:", "(did you mean max_epochs?)"]),
+        ("optimzer=adam", ["optimzer:", "sampling", "(did you mean optimizer?)"]),
+        ("hydra.rn.dir=x", ["hydra.rn:", "(did you mean run?)"]),
+        ("+foo=1", ["+foo:", "no such setting"]),
+        ("+model.foo=1", ["+model.foo:", "model has", "num_layers"]),
+        ("+seed=1", ["+seed:", "leave out the +"]),
+        ("model.num_layers", ["model.num_layers:", "NAME=VALUE"]),
+        ("dataset=folder dataset.path=~/x", ["\"dataset.path='~/x'\"", "in quotes"]),
+        ("dataset=folder dataset.path=it's", [r"dataset.path='it\'s'", "in quotes"]),
+        ("--config-dir nowhere model=lstm", ["--config-dir nowhere", "no such folder"]),
     ],
-    ids=lambda value: " ".join(value) if "=" in value[-1] else None,
 )
-def test_mistake_is_answered_with_what_was_given_and_what_is_allowed(
-    arguments: list[str], parts: list[str]
-) -> None:
-    message = error_of(*arguments)
+def test_mistake_is_answered_with_what_was_given_and_what_is_allowed(line: str, parts: list[str]) -> None:
+    message = error_of(*line.split(" "))
     for part in parts:
         assert part in message
 
 
 @pytest.mark.parametrize(
-    ("arguments", "allowed"),
+    ("line", "allowed"),
     [
-        (["tokenizer=chord", "tokenizer.max_beat=3"], "max_beats"),
-        (["optimizer=sgd", "optimizer.momentun=0.5"], "momentum"),
-        (["experiment=note_rnn", "tokenizer.pitch_clas=true"], "pitch_class"),
-        (["dataset=all", "dataset.paths.zeldo=x"], "zelda"),
+        ("tokenizer=chord tokenizer.max_beat=3", "max_beats"),
+        ("optimizer=sgd optimizer.momentun=0.5", "momentum"),
+        ("experiment=note_rnn tokenizer.pitch_clas=true", "pitch_class"),
+        ("dataset=all dataset.paths.zeldo=x", "zelda"),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_unknown_setting_is_compared_with_those_of_the_chosen_option(
-    arguments: list[str], allowed: str
-) -> None:
-    assert f"(did you mean {allowed}?)" in error_of(*arguments)
+def test_unknown_setting_is_compared_with_those_of_the_chosen_option(line: str, allowed: str) -> None:
+    assert f"(did you mean {allowed}?)" in error_of(*line.split(" "))
 
 
 def test_sweep_without_m_is_told_to_add_it() -> None:
@@ -223,18 +217,16 @@ def test_sweep_without_m_is_told_to_add_it() -> None:
     [
         ("optimizer=sgd,adamm", "optimizer=adamm"),
         ("optimizer.lr=0.1,fast", "optimizer.lr=fast"),
-        ("optimizer.lr=0.1,0.2,-1", "optimizer.lr=-1.0: it must be above 0"),
-        ("model.num_layers=range(0,3)", "model.num_layers=0: it must be at least 1"),
-        ("model.num_layers=choice(1,2,0)", "model.num_layers=0: it must be at least 1"),
+        ("optimizer.lr=0.1,-1", "optimizer.lr=-1.0: it must be above 0"),
+        ("model.num_layers=range(0,2)", "model.num_layers=0: it must be at least 1"),
+        ("model.num_layers=choice(1,0)", "model.num_layers=0: it must be at least 1"),
     ],
 )
 def test_wrong_value_inside_a_sweep_is_found_before_it_starts(sweep: str, part: str) -> None:
-    assert part in error_of("-m", "seed=1,2", sweep)
+    assert part in error_of("-m", sweep)
 
 
-@pytest.mark.parametrize(
-    "sweep", ["optimizer=glob(*)", "optimizer=sgd,adam", "seed=range(3)", "optimizer.lr=interval(0.1,1)"]
-)
+@pytest.mark.parametrize("sweep", ["optimizer=glob(ada*)", "seed=range(2)", "optimizer.lr=interval(0.1,1)"])
 def test_every_way_to_write_a_sweep_is_accepted(sweep: str) -> None:
     assert check(["-m", sweep]) == ["-m", sweep]
 
@@ -360,11 +352,9 @@ def test_options_of_a_folder_of_ones_own_are_accepted(own_options: Path) -> None
 def test_mistake_in_an_options_file_is_answered_with_its_place(
     name: str, parts: list[str], own_options: Path
 ) -> None:
-    with pytest.raises(UserError) as error:
-        check(["--config-dir", str(own_options), f"experiment={name}"])
+    message = error_of("--config-dir", str(own_options), f"experiment={name}")
     for part in parts:
-        assert part in str(error.value)
-    assert len(str(error.value).splitlines()) == 1
+        assert part in message
 
 
 # Continuing a run
@@ -384,13 +374,15 @@ def test_resuming_puts_the_settings_of_the_run_first(run_folder: Path) -> None:
     assert overrides[:3] == ["optimizer=sgd", "seed=5", "trainer.max_epochs=9"]
 
 
-@pytest.mark.parametrize("quoted", [False, True], ids=["plain", "quoted"])
-def test_resumed_settings_are_accepted_and_later_ones_win(quoted: bool, run_folder: Path) -> None:
-    escaped = str(run_folder).replace("'", r"\'")
-    overrides = check([f"resume='{escaped}'" if quoted else f"resume={run_folder}", "seed=6"])
-    settings = parse(composed(*overrides))
+def test_resumed_settings_are_accepted_and_later_ones_win(run_folder: Path) -> None:
+    settings = parse(composed(*check([f"resume={run_folder}", "seed=6"])))
     assert isinstance(settings.optimizer, config.SGD)
     assert (settings.seed, settings.resume) == (6, str(run_folder))
+
+
+def test_run_to_resume_may_stand_in_quotes(run_folder: Path) -> None:
+    escaped = str(run_folder).replace("'", r"\'")
+    assert resumed([f"resume='{escaped}'"]) == resumed([f"resume={run_folder}"])
 
 
 @pytest.mark.parametrize("resume", ["resume=null", "resume="])
@@ -417,7 +409,8 @@ def test_nothing_is_shared_where_nothing_is_swept() -> None:
 
 
 def test_checking_imports_no_torch() -> None:
-    code = "import sys; from noternn.config import check; check(sys.argv[1:]); print('torch' in sys.modules)"
+    check_call = "from noternn.command_line import check; check(sys.argv[1:])"
+    code = f"import sys; {check_call}; print('torch' in sys.modules)"
     command = [sys.executable, "-c", code, "-m", "optimizer=sgd,adam", "tokenizer=chord"]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "False"
 

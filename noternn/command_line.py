@@ -1,0 +1,193 @@
+"""A command line -> the settings of its jobs, checked, with every mistake told in one line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
+
+from noternn.config import CONF_DIR, choices, parse, register
+from noternn.errors import UserError
+
+YOUR_FILES = "for your own files give dataset=folder dataset.path=FOLDER"
+
+
+def check(arguments: Sequence[str]) -> list[str]:
+    """Check a command line, every job of a sweep included, before anything is started.
+
+    Args:
+        arguments: what stands after the script's name.
+
+    Returns:
+        The arguments to hand to Hydra: the same, or with `resume=RUN` spelled out.
+
+    Raises:
+        UserError: on the first setting that does not exist or has a wrong value, in one line.
+    """
+    parsed = get_args_parser().parse_args(list(arguments))
+    if parsed.help or parsed.hydra_help or parsed.info or parsed.shell_completion:
+        return list(arguments)
+    overrides = resumed(parsed.overrides)
+    flags = [a for a in arguments if a not in parsed.overrides]
+    searched = _search_path(parsed.config_dir) if parsed.config_dir else []
+    register()
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        for job in _jobs(_parse_overrides([*searched, *overrides]), parsed.multirun):
+            _check_job(job)
+    return [*flags, *overrides]
+
+
+def _search_path(config_dir: str) -> list[str]:
+    """Where `--config-dir` adds options of the user's own, as an override."""
+    folder = Path(config_dir).absolute()
+    if not folder.is_dir():
+        raise UserError(f"--config-dir {config_dir}: there is no such folder")
+    return [f"hydra.searchpath=[{_quoted(f'file://{folder}')}]"]
+
+
+def resumed(overrides: Sequence[str]) -> list[str]:
+    """The overrides of the run named by `resume=`, then the others, in that run's folder."""
+    runs = [o.split("=", 1)[1] for o in overrides if o.startswith("resume=")]
+    if not runs or runs[-1] in ("null", ""):
+        return list(overrides)
+    run = Path(_unquoted(runs[-1]))
+    record = run / ".hydra" / "overrides.yaml"
+    if not (run / "last.ckpt").is_file() or not record.is_file():
+        raise UserError(f"resume={run}: no run to continue there; give a run's folder, which holds last.ckpt")
+    before = [str(o) for o in OmegaConf.load(record) if not str(o).startswith("resume=")]
+    others = [o for o in overrides if not o.startswith("resume=")]
+    folder = _quoted(str(run))  # that of a sweep's job holds a "="
+    return [*before, *others, f"resume={folder}", "hydra.mode=RUN", f"hydra.run.dir={folder}"]
+
+
+def _quoted(value: str) -> str:
+    """A value as Hydra's grammar reads it back unchanged."""
+    escaped = value.replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def _unquoted(value: str) -> str:
+    """A value as the user meant it, with or without the quotes of Hydra's grammar."""
+    quote = value[0]
+    if quote not in "'\"" or len(value) < 2 or value[-1] != quote:
+        return value
+    return value[1:-1].replace(f"\\{quote}", quote)
+
+
+def _parse_overrides(overrides: Sequence[str]) -> list[Override]:
+    parsed = []
+    parser = OverridesParser.create(GlobalHydra.instance().config_loader())  # glob(*) asks it for options
+    for text in overrides:
+        name, equals, value = text.partition("=")
+        try:
+            parsed += parser.parse_overrides([text])
+        except HydraException as error:
+            quoted = f'put the value in quotes: "{name}={_quoted(value)}"'
+            advice = f"cannot be read; {quoted}" if name and equals else "not a setting; write NAME=VALUE"
+            raise UserError(f"{text}: {advice}") from error
+    return parsed
+
+
+def _jobs(overrides: Sequence[Override], multirun: bool) -> Iterator[list[str]]:
+    """Overrides of jobs that together use every value of a sweep at least once."""
+    fixed = [str(o.input_line) for o in overrides if not o.is_sweep_override()]
+    swept = [_values(o) for o in overrides if o.is_sweep_override()]
+    if swept and not multirun:
+        name = next(o for o in overrides if o.is_sweep_override()).input_line
+        raise UserError(f"{name}: several values are a sweep; add -m (python train.py -m {name})")
+    swept = [values for values in swept if values]
+    yield fixed + [values[0] for values in swept]
+    for i, values in enumerate(swept):
+        others = [v[0] for j, v in enumerate(swept) if j != i]
+        for value in values[1:]:
+            yield fixed + others + [value]
+
+
+def _values(override: Override) -> list[str]:
+    """The settings of a sweep over a list or range; none for the sweeps that a sweeper draws."""
+    if not (override.is_choice_sweep() or override.is_range_sweep()):
+        return []
+    values = list(override.sweep_string_iterator())
+    if override.is_range_sweep():
+        values = [values[0], values[-1]]  # what lies between two good numbers is good
+    return [f"{override.get_key_element()}={value}" for value in values]
+
+
+def _check_job(overrides: list[str]) -> None:
+    try:
+        composed = compose("config", overrides=overrides)
+        parse(composed)
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise UserError(_explain(error, overrides)) from error
+    except YAMLError as error:
+        raise UserError(" ".join(str(error).split())) from error
+
+
+def _explain(error: Exception, overrides: Sequence[str]) -> str:
+    """A composition error in one line: what was given, what is allowed."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        return _explain_option(error.missing_cfg_file, error.options or [], overrides)
+    cause = error.__cause__ or error.__context__ or error
+    in_file = re.match(r"In '([^']+)': \w+ raised while composing", str(error))
+    where = f"{in_file.group(1)}.yaml: " if in_file else ""
+    if isinstance(cause, ConfigKeyError | ConfigAttributeError) and cause.full_key:
+        return where + _explain_unknown(str(cause.full_key), cause.parent_node)
+    present = re.search(r"An item is already at '([^']+)'", str(error))
+    if present:
+        return f"+{present.group(1)}: this setting is there already; leave out the +"
+    wrong = re.search(r"Error merging override (.+)", str(error))
+    if wrong:
+        return f"{wrong.group(1)}: {_wrong_type(cause)}"
+    if isinstance(cause, OmegaConfBaseException) and cause.full_key:
+        return f"{where}{cause.full_key}: {_wrong_type(cause)}"
+    return where + _first_line(cause)
+
+
+def _explain_option(file: str, options: Sequence[str], overrides: Sequence[str]) -> str:
+    """`file`, as in optimizer/adamm, is not there."""
+    settings = [o.lstrip("+").split("=", 1) for o in overrides if "=" in o]
+    group, option = next((s for s in settings if "/".join(s) == file), file.lstrip("/").rsplit("/", 1))
+    allowed = choices(option, [o for o in options if not o.startswith("_")])
+    advice = f"; {YOUR_FILES}" if group == "dataset" else ""
+    return f"{group}={option}: there is no such {group}; choose {allowed}{advice}"
+
+
+def _explain_unknown(key: str, parent: Any) -> str:
+    """`key` is none of the settings in `parent`."""
+    section, _, name = key.rpartition(".")
+    names = sorted({str(k) for k in parent} - {"hydra"})
+    where = f"{section} has" if section else "there are"
+    advice = {
+        "dataset.path": f"; {YOUR_FILES}",
+        "experiment": "; the first line of an experiment's file must be: # @package _global_",
+    }
+    return f"{key}: there is no such setting; {where} {choices(name, names)}{advice.get(key, '')}"
+
+
+def _wrong_type(error: BaseException) -> str:
+    """OmegaConf's words for a value of the wrong type in the words of a user."""
+    text = _first_line(error)
+    allowed = {
+        "converted to Float": "a number such as 0.5",
+        "converted to Integer": "an integer such as 2",
+        "not a valid bool": "true or false",
+        "not a ListConfig": "a list such as [0.9,0.99]",
+        "not Optional": "a value, not null",
+        "not a subclass of": "given setting by setting, as SECTION.SETTING=VALUE",
+    }
+    return next((f"it must be {words}" for found, words in allowed.items() if found in text), text)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
