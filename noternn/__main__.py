@@ -11,7 +11,7 @@ from noternn.errors import UserError
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; its results go to stdout, messages to stderr."""
-    options = _parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     try:
         generate(options)
     except UserError as error:
@@ -47,7 +47,8 @@ def generate(options: argparse.Namespace) -> None:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
     parser = argparse.ArgumentParser(prog="python -m noternn", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     g = commands.add_parser("generate", help="compose a MIDI file with a trained network")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -11,10 +12,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from tqdm import tqdm
 
+from noternn.errors import UserError
 from noternn.metrics import SplitSize, rates
 from noternn.module import NoteRNN
 from noternn.tables import write_csv
@@ -63,6 +65,11 @@ class OverfittingCurve(Callback):
         }
         self.rows.append(row)
         write_csv(self.path, self.rows, COLUMNS)
+        if not math.isfinite(row["val/nll"]):
+            raise UserError(
+                f"val/nll is {row['val/nll']} after epoch {row['epoch']}: training diverged; "
+                "give a lower optimizer.lr"
+            )
         for logger in trainer.loggers:
             logger.log_metrics({**row, "best_epoch": best_row(self.rows)["epoch"]}, trainer.global_step)
         # For the names of checkpoints: Lightning itself counts epochs from 0.
@@ -149,11 +156,29 @@ class Progress(Callback):
 
 
 class NamedCheckpoint(ModelCheckpoint):
-    """A ModelCheckpoint that may stand beside others with the same schedule."""
+    """A ModelCheckpoint that may stand beside others with the same schedule, in a folder that may be moved."""
 
     @property
     def state_key(self) -> str:
         return f"NamedCheckpoint[{self.filename}]"
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        # In a folder of another name Lightning would forget which epoch was the best so far.
+        folder = str(self.dirpath)
+
+        def here(path: str) -> str:
+            return os.path.join(folder, os.path.basename(path)) if path else path
+
+        paths = {name: here(path) for name, path in state_dict.items() if name.endswith("_model_path")}
+        best = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **paths, "dirpath": folder, "best_k_models": best})
+
+
+class ConfiguredEarlyStopping(EarlyStopping):
+    """An EarlyStopping that, after resuming, has the patience of the configuration, not of the checkpoint."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict({**state_dict, "patience": self.patience})
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -163,8 +188,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(path.name + ".tmp")
-        with temporary.open("wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        try:
+            with temporary.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EarlyStopping
+from pytorch_lightning.accelerators import CUDAAccelerator, MPSAccelerator
 
 import noternn
 from noternn import config as configuration
 from noternn.callbacks import (
     AtomicCheckpointIO,
+    ConfiguredEarlyStopping,
     NamedCheckpoint,
     OverfittingCurve,
     Progress,
@@ -74,10 +75,16 @@ def train(
     _quiet_libraries()
     if not config.resume and (run_dir / "metrics.csv").exists():
         raise UserError(f"{run_dir} already holds a run; continue it with resume={run_dir}, or wait a second")
-    if config.resume:
-        _check_resumable(config, load_checkpoint(run_dir / LAST))
+    _check_accelerator(config.trainer.accelerator)
     plain = configuration.to_plain(config)
+    resumed = load_checkpoint(run_dir / LAST) if config.resume else None
+    if resumed:
+        _check_resumable(config, plain, resumed)
     data = _load_data(config, plain, sources)
+    if resumed and data.tokenized.fingerprint != resumed["noternn"]["corpus_fingerprint"]:
+        raise UserError(
+            f"resume={config.resume}: it was trained with other files; start a new run with these"
+        )
     _write_split(data, run_dir / "split.json")
     torch.manual_seed(config.seed)
     module = NoteRNN(plain["model"], plain["optimizer"], len(data.codec.vocabulary), config.seed)
@@ -90,9 +97,26 @@ def train(
         return run.fit(tracker)
 
 
-def _check_resumable(config: Config, checkpoint: dict[str, Any]) -> None:
-    """Refuse a run that is over."""
-    stopping = [s for name, s in checkpoint["callbacks"].items() if name.startswith("EarlyStopping")]
+def _check_accelerator(name: str) -> None:
+    available = {"auto": True, "cpu": True, "cuda": CUDAAccelerator.is_available()}
+    available["mps"] = MPSAccelerator.is_available()
+    available["gpu"] = available["cuda"] or available["mps"]
+    if not available[name]:
+        usable = ", ".join(other for other in available if available[other])
+        raise UserError(f"trainer.accelerator={name}: this machine has none; it can do {usable}")
+
+
+def _check_resumable(config: Config, plain: dict[str, Any], checkpoint: dict[str, Any]) -> None:
+    """Refuse a run that is over, or one that would go on as another than it began."""
+    before = checkpoint["noternn"]["config"]
+    for section in ("tokenizer", "model", "optimizer", "dataset"):
+        for name, value in plain[section].items():
+            is_place = section == "dataset" and not name.endswith("_fraction")  # the files are compared
+            if not is_place and before[section].get(name) != value:
+                _refuse_change(config, f"{section}.{name}", before[section].get(name), value)
+    if before["seed"] != config.seed:
+        _refuse_change(config, "seed", before["seed"], config.seed)
+    stopping = [s for name, s in checkpoint["callbacks"].items() if "EarlyStopping" in name]
     patience = config.early_stopping.patience
     stopped = bool(stopping) and patience is not None and stopping[0]["wait_count"] >= patience
     if stopped or checkpoint["epoch"] + 1 >= config.trainer.max_epochs:
@@ -102,6 +126,13 @@ def _check_resumable(config: Config, checkpoint: dict[str, Any]) -> None:
         )
 
 
+def _refuse_change(config: Config, name: str, before: object, value: object) -> None:
+    raise UserError(
+        f"resume={config.resume}: it was trained with {name}={before}, not {value}; "
+        "keep it, or start a new run"
+    )
+
+
 def _quiet_libraries() -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     for message, category in (
@@ -109,6 +140,7 @@ def _quiet_libraries() -> None:
         (r".*does not have many workers.*", UserWarning),  # batches are slices of an array: no workers
         (r".*Checkpoint directory .* exists and is not empty.*", UserWarning),  # a run's own folder
         (r".*train_dataloader.*shuffle.*", UserWarning),
+        (r".*callbacks used to create the checkpoint.*", UserWarning),  # resumed with early_stopping=none
     ):
         warnings.filterwarnings("ignore", message, category)
 
@@ -240,7 +272,7 @@ class Run:
         ]
         if config.early_stopping.patience is not None:
             stopping = asdict(config.early_stopping)
-            callbacks.append(EarlyStopping("val/nll", **stopping, check_on_train_epoch_end=True))
+            callbacks.append(ConfiguredEarlyStopping("val/nll", **stopping, check_on_train_epoch_end=True))
         logger = tracker.lightning_logger()
         return pl.Trainer(
             **asdict(config.trainer),

@@ -27,6 +27,8 @@ from noternn.module import NoteRNN
 from noternn.piece import Piece
 
 TRAIN = CONF_DIR.parent / "train.py"
+# So fast that the best epoch is not the last one.
+TOO_FAST = ("optimizer=sgd", "optimizer.lr=20", "trainer.gradient_clip_val=null")
 OPTIMIZERS = sorted(path.stem for path in (CONF_DIR / "optimizer").glob("*.yaml"))
 
 
@@ -190,8 +192,7 @@ def measured_again(checkpoint: Path) -> float:
 def test_best_holds_the_weights_of_the_best_epoch_and_last_those_of_the_last(
     train_tiny: TrainTiny, tmp_path: Path
 ) -> None:
-    # So high a rate that the last epoch is not the best one.
-    train_tiny(tmp_path, "optimizer=rmsprop", "optimizer.lr=0.3", "trainer.max_epochs=4")
+    train_tiny(tmp_path, *TOO_FAST, "trainer.max_epochs=4")
     val = [float(row["val/nll"]) for row in rows_of(tmp_path)]
     assert min(val) < val[-1]
     assert measured_again(tmp_path / "best.ckpt") == pytest.approx(min(val), abs=1e-5)
@@ -353,27 +354,47 @@ def test_a_run_resumed_in_a_folder_of_another_name_keeps_its_best_epoch(
     train_tiny: TrainTiny, tmp_path: Path
 ) -> None:
     before, after = tmp_path / "before", tmp_path / "after"
-    too_fast = ["optimizer=rmsprop", "optimizer.lr=0.3"]
-    train_tiny(before, *too_fast, "trainer.max_epochs=3")
+    train_tiny(before, *TOO_FAST, "trainer.max_epochs=3")
     before.rename(after)
-    train_tiny(after, *too_fast, "trainer.max_epochs=4", f"resume={after}")
+    train_tiny(after, *TOO_FAST, "trainer.max_epochs=4", f"resume={after}")
     val = [float(row["val/nll"]) for row in rows_of(after)]
-    assert val.index(min(val)) < 3  # or this shows nothing
+    assert val.index(min(val)) + 1 < 4
     assert measured_again(after / "best.ckpt") == pytest.approx(min(val), abs=1e-5)
     assert not before.exists()
 
 
-@pytest.mark.parametrize("change", ["seed=1", "model.hidden_size=20", "tokenizer=chord", "files"])
-def test_a_run_is_not_resumed_with_another_network_or_corpus(
-    change: str, train_tiny: TrainTiny, tmp_path: Path, midi_folder: Callable[[int], Path]
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("seed=1", "with seed=0, not 1"),
+        ("model.hidden_size=20", r"with model\.hidden_size=16, not 20"),
+        ("optimizer.lr=0.3", r"with optimizer\.lr=0\.002, not 0\.3"),
+        ("dataset.validation_fraction=0.5", r"with dataset\.validation_fraction=0\.1, not 0\.5"),
+        ("tokenizer=chord", r"with tokenizer\.name=event, not chord"),
+    ],
+)
+def test_a_run_is_not_resumed_with_what_would_make_it_another(
+    change: str, message: str, train_tiny: TrainTiny, tiny_run: Path
 ) -> None:
-    folder = midi_folder(4)
-    train_tiny(tmp_path / "run", "trainer.max_epochs=1", folder=folder)
-    if change == "files":
-        (folder / "piece_003.mid").unlink()
-    options = [] if change == "files" else [change]
-    with pytest.raises(UserError, match="was trained with"):
-        train_tiny(tmp_path / "run", *options, f"resume={tmp_path / 'run'}", folder=folder)
+    with pytest.raises(UserError, match=f"it was trained {message}; keep it, or start a new run"):
+        train_tiny(tiny_run, change, "trainer.max_epochs=9", f"resume={tiny_run}")
+
+
+def test_a_run_is_not_resumed_with_other_files(
+    train_tiny: TrainTiny, tiny_run: Path, midi_folder: Callable[[int], Path]
+) -> None:
+    with pytest.raises(UserError, match="it was trained with other files"):
+        train_tiny(tiny_run, "trainer.max_epochs=9", f"resume={tiny_run}", folder=midi_folder(9))
+
+
+def test_a_run_is_resumed_with_its_files_in_another_place(
+    train_tiny: TrainTiny, tmp_path: Path, midi_folder: Callable[[int], Path]
+) -> None:
+    before = midi_folder(3)
+    train_tiny(tmp_path / "run", "trainer.max_epochs=1", folder=before)
+    after = before.rename(tmp_path / "moved")
+    train_tiny(tmp_path / "run", "trainer.max_epochs=2", f"resume={tmp_path / 'run'}", folder=after)
+    assert len(rows_of(tmp_path / "run")) == 2
 
 
 def test_a_second_run_in_the_same_folder_is_refused(train_tiny: TrainTiny, tiny_run: Path) -> None:
@@ -452,7 +473,7 @@ def test_a_run_whose_loss_is_not_a_number_says_so(
     train_tiny: TrainTiny, tmp_path: Path, midi_folder: Callable[[int], Path]
 ) -> None:
     options = ["optimizer=sgd", "optimizer.lr=1e38", "trainer.gradient_clip_val=null"]
-    with pytest.raises(UserError, match=r"lower optimizer\.lr"):
+    with pytest.raises(UserError, match=r"after epoch 1: training diverged; give a lower optimizer\.lr"):
         train_tiny(tmp_path / "run", *options, folder=midi_folder(3))
 
 
