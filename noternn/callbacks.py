@@ -156,7 +156,7 @@ class Progress(Callback):
 
 
 class NamedCheckpoint(ModelCheckpoint):
-    """A ModelCheckpoint that may stand beside others with the same schedule, in a folder that may be moved."""
+    """A ModelCheckpoint that may stand beside others like it, in a folder that may be moved."""
 
     @property
     def state_key(self) -> str:

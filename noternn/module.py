@@ -57,8 +57,9 @@ class NoteRNN(pl.LightningModule):
         torch.manual_seed((self.seed * 1_000_003 + self.global_step) % 2**63)
         total, num_tokens = self._nll(batch, is_first=batch_idx == 0)
         self._train_meter.update(total.item(), num_tokens)
-        # Every token weighs the same. A mean over the few rows that are left when most lanes have run
-        # out of pieces would let the last pieces of an epoch pull the weights away from all others.
+        # A batch weighs as many lanes as it still holds. A mean over the few rows that are left when
+        # most lanes have run out of pieces would let the last pieces of an epoch pull the weights away
+        # from all others.
         assert self._state is not None
         num_lanes = self._state[0].shape[1]
         return total / (num_lanes * batch.inputs.shape[1])

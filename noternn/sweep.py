@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from noternn import config as configuration
 from noternn.datasets import sources_of
@@ -64,7 +64,9 @@ class SweepCallback(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Leave what all jobs share out of the names of their folders."""
-        shared = _shared_keys(list(config.hydra.overrides.task))
+        params = OmegaConf.select(config, "hydra.sweeper.params") or {}  # what an experiment sweeps
+        swept = [f"{name}={values}" for name, values in params.items()]
+        shared = _shared_keys([*config.hydra.overrides.task, *swept])
         if shared:
             # Jobs are composed anew from these overrides, also in other processes.
             keys = ",".join(shared)
@@ -91,6 +93,7 @@ class SweepCallback(Callback):
 def _shared_keys(overrides: list[str]) -> list[str]:
     """The keys that a multirun sets but does not sweep; none if it sweeps nothing."""
     parsed = OverridesParser.create().parse_overrides(overrides)
-    if not any(override.is_sweep_override() for override in parsed):
+    swept = {override.key_or_group for override in parsed if override.is_sweep_override()}
+    if not swept:
         return []
-    return [override.get_key_element() for override in parsed if not override.is_sweep_override()]
+    return [override.key_or_group for override in parsed if override.key_or_group not in swept]

@@ -5,8 +5,10 @@ The only importer of wandb.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
+import platform
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -135,6 +137,13 @@ def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
+def _run_id(run_dir: Path) -> str:
+    """A name that `wandb leet` can list, the same when the run is resumed, and no other folder's."""
+    place = f"{platform.node()}:{run_dir.resolve()}"
+    readable = re.sub(r"[^\w.-]+", "-", run_dir.name)[-100:]
+    return f"{readable}-{hashlib.sha256(place.encode()).hexdigest()[:6]}"
+
+
 def _start(
     mode: str | None,
     project: str,
@@ -154,8 +163,7 @@ def _start(
         "entity": entity,
         "dir": str(run_dir.parent),
         "name": run_dir.name,
-        # `wandb leet` lists runs by their ids; a resumed run goes on under its own.
-        "id": re.sub(r"[^\w.-]+", "-", f"{group}-{run_dir.name}" if group else run_dir.name)[-120:],
+        "id": _run_id(run_dir),
         "resume": "allow",
         "group": group,
         "config": config,

@@ -239,7 +239,7 @@ class Run:
         return self._finish(tracker)
 
     def _say_how_to_resume(self) -> None:
-        if (self.run_dir / LAST).exists():
+        if self.curve.rows and (self.run_dir / LAST).exists():
             self._draw_curves()
             log.info(
                 "stopped after epoch %d; go on with: python train.py resume=%s",

@@ -6,8 +6,10 @@ import csv
 import json
 import math
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -303,6 +305,33 @@ def test_a_resumed_run_is_the_run_that_never_stopped(
         assert same_weights(whole / name, stopped / name)
     for name in ("sample.mid", "samples/epoch_003.mid"):
         assert (whole / name).read_bytes() == (stopped / name).read_bytes()
+
+
+def test_a_run_stopped_from_outside_says_how_to_go_on_and_then_is_the_run_that_never_stopped(
+    train_tiny: TrainTiny, corpus_dir: Path, tiny: list[str], offline: dict[str, str], tmp_path: Path
+) -> None:
+    whole, stopped = tmp_path / "whole", tmp_path / "runs" / "stopped"
+    command = [sys.executable, str(TRAIN), "dataset=folder", f"dataset.path={corpus_dir}", *tiny]
+    command += [
+        "trainer.max_epochs=10000",
+        "logger=csv",
+        "trainer.accelerator=cpu",
+        f"hydra.run.dir={stopped}",
+    ]
+    process = subprocess.Popen(command, cwd=tmp_path, env=offline, stderr=subprocess.PIPE, text=True)
+    while not (stopped / "last.ckpt").exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    num_epochs = len(rows_of(stopped))
+    assert process.returncode != 0
+    assert f"stopped after epoch {num_epochs}; go on with: python train.py resume=runs/stopped" in err
+    assert (stopped / "curves.png").exists()
+    epochs = f"trainer.max_epochs={num_epochs + 2}"
+    train_tiny(stopped, epochs, f"resume={stopped}")
+    train_tiny(whole, epochs)
+    assert same_weights(whole / "last.ckpt", stopped / "last.ckpt")
+    assert [row["val/nll"] for row in rows_of(whole)] == [row["val/nll"] for row in rows_of(stopped)]
 
 
 def test_seconds_go_on_where_the_stopped_run_was(train_tiny: TrainTiny, tmp_path: Path) -> None:

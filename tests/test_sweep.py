@@ -1,0 +1,183 @@
+"""`train.py -m`: a folder a job, one wandb group, a table at the end, and no job that stops the others."""
+
+from __future__ import annotations
+
+import csv
+import json
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import open_dict
+from wandb.proto.wandb_internal_pb2 import Record
+
+from noternn.config import CONF_DIR, register
+from noternn.report import SWEEP_COLUMNS
+from noternn.sweep import SweepCallback
+
+TRAIN = CONF_DIR.parent / "train.py"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    folder: Path
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def table(self) -> list[dict[str, str]]:
+        with (self.folder / "sweep.csv").open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    @property
+    def jobs(self) -> set[str]:
+        return {path.parent.name for path in self.folder.glob("*/summary.json")}
+
+
+def train(home: Path, environment: dict[str, str], *arguments: str) -> Sweep:
+    command = [sys.executable, str(TRAIN), *arguments]
+    done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=300)
+    (folder,) = (home / "runs").glob("*_sweep")
+    return Sweep(folder, done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="module")
+def sweep(
+    corpus_dir: Path, tiny: list[str], offline: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Sweep:
+    """Two jobs that end well."""
+    fixed = [f"dataset.path={corpus_dir}", "dataset=folder", "++seed=0", *tiny]
+    return train(tmp_path_factory.mktemp("sweep"), offline, "-m", "optimizer=sgd,adam", *fixed)
+
+
+@pytest.fixture(scope="module")
+def failing(
+    corpus_dir: Path, tiny: list[str], offline: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Sweep:
+    """Six jobs: two have no files, two only one piece, one diverges, the last ends well."""
+    home = tmp_path_factory.mktemp("failing")
+    (home / "empty").mkdir()
+    (home / "single").mkdir()
+    (home / "music").symlink_to(corpus_dir)
+    (home / "single" / "piece.mid").write_bytes((corpus_dir / "piece_000.mid").read_bytes())
+    return train(
+        home, offline, "-m", "dataset=folder", "dataset.path=empty,single,music", "logger=csv",
+        "optimizer=sgd", "optimizer.lr=1e38,0.5", *tiny, "trainer.gradient_clip_val=null",
+    )  # fmt: skip
+
+
+def test_a_sweep_exits_with_status_0(sweep: Sweep) -> None:
+    assert sweep.status == 0, sweep.stderr
+
+
+def test_jobs_have_folders_named_by_what_differs_alone(sweep: Sweep) -> None:
+    assert sweep.jobs == {"optimizer=sgd", "optimizer=adam"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "shared"),
+    [
+        (["experiment=optimizers", "seed=1", "++model.dropout=0.5"], ["experiment", "seed", "model.dropout"]),
+        (["seed=1,2", "optimizer=sgd,adam", "dataset=bach"], ["dataset"]),
+        (["seed=1", "optimizer=sgd"], None),  # one job: its folder needs a name
+    ],
+)
+def test_what_all_jobs_share_is_left_out_of_their_names(
+    overrides: list[str], shared: list[str] | None
+) -> None:
+    register()
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        composed = compose("config", [o for o in overrides if "," not in o], return_hydra_config=True)
+    with open_dict(composed):
+        composed.hydra.overrides.task = overrides
+    SweepCallback().on_multirun_start(composed)
+    setting = "hydra.job.config.override_dirname.exclude_keys"
+    expected = [f"{setting}=[{','.join(shared)}]"] if shared else []
+    assert [o for o in composed.hydra.overrides.hydra if o.startswith(setting)] == expected
+
+
+def test_every_job_leaves_the_files_of_a_run(sweep: Sweep) -> None:
+    for job in sweep.jobs:
+        files = {path.name for path in (sweep.folder / job).iterdir()}
+        assert files >= {"best.ckpt", "last.ckpt", "metrics.csv", "curves.png", "sample.mid", "train.log"}
+
+
+def test_the_table_has_a_row_for_every_job_the_best_first(sweep: Sweep) -> None:
+    assert {row["job"] for row in sweep.table} == sweep.jobs
+    losses = [float(row["val/nll"]) for row in sweep.table]
+    assert losses == sorted(losses)
+    for row in sweep.table:
+        summary = json.loads((sweep.folder / row["job"] / "summary.json").read_text())
+        assert float(row["val/nll"]) == summary["val/nll"]
+        assert row["status"] == summary["status"] == "finished"
+        assert row["error"] == ""
+
+
+def test_the_table_is_printed_at_the_end(sweep: Sweep) -> None:
+    *_, header, first, second, _, where = sweep.stdout.rstrip().splitlines()
+    assert header.split() == list(SWEEP_COLUMNS)
+    printed = [line.split()[:2] for line in (first, second)]
+    assert printed == [[row["job"], f"{float(row['val/nll']):.4f}"] for row in sweep.table]
+    assert where == f"table: {sweep.folder.relative_to(sweep.folder.parents[1]) / 'sweep.csv'}"
+
+
+def records(path: Path) -> Iterator[Record]:
+    """The records of an offline wandb run, which are kept in LevelDB's log format."""
+    data, place, parts = path.read_bytes(), 7, b""
+    while place + 7 <= len(data):
+        if 32768 - place % 32768 < 7:  # no header fits into the rest of this block
+            place += 32768 - place % 32768
+        _, length, kind = struct.unpack_from("<IHB", data, place)
+        parts += data[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):  # a whole record, or the last part of one
+            yield Record.FromString(parts)
+            parts = b""
+
+
+def test_the_jobs_are_runs_of_one_wandb_group(sweep: Sweep) -> None:
+    logs = (sweep.folder / "wandb").glob("offline-run-*/*.wandb")
+    runs = [record.run for path in logs for record in records(path) if record.HasField("run")]
+    assert {run.run_group for run in runs} == {sweep.folder.name}
+    assert {run.display_name for run in runs} == sweep.jobs
+    assert len({run.run_id for run in runs}) == 2
+
+
+def test_a_sweep_with_a_failed_job_exits_with_status_1(failing: Sweep) -> None:
+    assert failing.status == 1, failing.stderr
+
+
+def test_jobs_that_fail_do_not_stop_the_others(failing: Sweep) -> None:
+    status = {row["job"]: row["status"] for row in failing.table}
+    assert len(status) == 6
+    assert status.pop("dataset.path=music,optimizer.lr=0.5") == "finished"
+    assert set(status.values()) == {"failed"}
+    assert (failing.folder / "dataset.path=music,optimizer.lr=0.5" / "sample.mid").exists()
+
+
+@pytest.mark.parametrize(
+    ("job", "reason"),
+    [
+        ("dataset.path=empty,optimizer.lr=0.5", "there are no MIDI files (.mid, .midi) in empty"),
+        ("dataset.path=single,optimizer.lr=0.5", "the corpus holds only one piece"),
+        ("dataset.path=music,optimizer.lr=1e+38", "after epoch 1: training diverged"),
+    ],
+)
+def test_a_failed_job_is_listed_with_its_reason(failing: Sweep, job: str, reason: str) -> None:
+    (row,) = (row for row in failing.table if row["job"] == job)
+    assert reason in row["error"]
+    assert f"failed: {job}: {row['error']}" in failing.stderr.splitlines()
+
+
+def test_failed_jobs_come_last_in_the_table(failing: Sweep) -> None:
+    assert [row["status"] for row in failing.table] == ["finished"] + 5 * ["failed"]
+
+
+def test_a_users_mistake_shows_no_traceback(failing: Sweep) -> None:
+    assert "Traceback" not in failing.stderr
