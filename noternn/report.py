@@ -69,7 +69,7 @@ def verdict(rows: Sequence[Row]) -> str:
     if fall <= 0:
         return f"{where}; neither loss improved from there: training had stopped learning"
     return (
-        f"{where}; from there val/nll rose by {rise:.3f} while train_eval/nll fell by {fall:.3f}: memorizing"
+        f"{where}; from there train_eval/nll fell by {fall:.3f} but val/nll did not ({rise:+.3f}): memorizing"
     )
 
 

@@ -33,7 +33,7 @@ def test_verdict_of_a_run_that_still_improved() -> None:
 def test_verdict_of_a_run_that_memorized() -> None:
     text = verdict(OVERFITTED)
     assert text.startswith("best at epoch 2 of 4")
-    assert "val/nll rose by 0.500" in text
+    assert "val/nll did not (+0.500)" in text
     assert "train_eval/nll fell by 0.400" in text
     assert "memorizing" in text
 
