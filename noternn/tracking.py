@@ -48,9 +48,9 @@ class Tracker:
         }
         self.run.log({"epoch": epoch, **shown})
 
-    def finish(self, rows: Sequence[dict[str, Any]], summary: dict[str, Any], curves: Path) -> None:
-        """Put the curves on one chart, and the results into the run's summary."""
-        if not self.run or not rows:
+    def curves(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Draw the losses so far on one chart."""
+        if not self.run:
             return
         epochs = [row["epoch"] for row in rows]
         series = wandb.plot.line_series(
@@ -60,7 +60,13 @@ class Tracker:
             title="nll, training against validation",
             xname="epoch",
         )
-        self.run.log({"curves": series, "curves_image": wandb.Image(str(curves))})
+        self.run.log({"epoch": epochs[-1], "curves": series})
+
+    def finish(self, summary: dict[str, Any], picture: Path) -> None:
+        """Put the results into the run's summary, with the picture of the curves."""
+        if not self.run:
+            return
+        self.run.log({"curves_picture": wandb.Image(str(picture))})
         self.run.summary.update(summary)
 
     @property

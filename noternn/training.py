@@ -308,9 +308,9 @@ class Run:
     def _sample_at(self, epoch: int, tracker: Tracker) -> None:
         """A sample of the current weights, always from the same primer and seed."""
         composer = Composer(self.module.network, self.data.codec, self.corpus.tempo)
-        self._save_sample(
-            self._compose(composer), self.run_dir / "samples" / f"epoch_{epoch:03d}", epoch, tracker
-        )
+        stem = self.run_dir / "samples" / f"epoch_{epoch:03d}"
+        self._save_sample(self._compose(composer), stem, epoch, tracker)
+        tracker.curves(self.curve.rows)
 
     def _save_sample(self, piece: Piece, stem: Path, epoch: int, tracker: Tracker) -> dict[str, Any]:
         stem.parent.mkdir(parents=True, exist_ok=True)
@@ -346,7 +346,8 @@ class Run:
             "sample": statistics,
         }
         write_text(self.run_dir / "summary.json", json.dumps(summary, indent=1))
-        tracker.finish(rows, summary, self.run_dir / "curves.png")
+        tracker.curves(rows)
+        tracker.finish(summary, self.run_dir / "curves.png")
         print(_summary_text(summary, self.run_dir, tracker))
         return summary
 
