@@ -1,4 +1,4 @@
-"""Find files, read them, say why one was dropped, split the pieces, tokenize, cache."""
+"""Find files, read them, say why one was dropped, group near-duplicates, split, tokenize, cache."""
 
 from noternn.corpus.reading import Skipped
 from noternn.corpus.sources import Source, find_midi_files, folder_sources, score_sources

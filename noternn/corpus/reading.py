@@ -11,13 +11,15 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
+from noternn.corpus.duplicates import fingerprint
+from noternn.corpus.leak import note_steps
 from noternn.corpus.sources import Source
 from noternn.piece import PieceError
 from noternn.tokenizer import RoundTrip, Tokenizer, round_trip
-
-log = logging.getLogger(__name__)
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +47,8 @@ class TokenizedPiece:
         seconds: the same in seconds.
         tempo: beats per minute over the whole piece.
         round_trip: what the tokens lose.
+        ngrams: see `duplicates.fingerprint`.
+        steps: see `leak.note_steps`.
     """
 
     name: str
@@ -55,6 +59,8 @@ class TokenizedPiece:
     seconds: float
     tempo: float
     round_trip: RoundTrip
+    ngrams: NDArray[np.uint64]
+    steps: NDArray[np.uint32]
 
 
 def read_all(
@@ -104,6 +110,8 @@ def read_one(source: Source, tokenizer: Tokenizer) -> TokenizedPiece | Skipped:
         seconds=seconds,
         tempo=60 * beats / seconds,
         round_trip=round_trip(tokenizer, piece),
+        ngrams=fingerprint(piece),
+        steps=note_steps(piece),
     )
 
 

@@ -1,4 +1,4 @@
-"""Pieces -> train, validation and test, by content and seed; tokens -> ids of the training vocabulary."""
+"""Pieces -> train, validation and test, by groups of near-duplicates; tokens -> ids of a vocabulary."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from noternn.corpus.leak import copied_fraction
 from noternn.corpus.tokenized import TokenizedCorpus
 from noternn.errors import UserError
 from noternn.metrics import SplitSize
@@ -18,9 +19,22 @@ from noternn.tokenizer import BOS_ID, EOS_ID, UNK_ID, Vocabulary
 SPLITS = ("train", "validation", "test")
 
 
+@dataclass(frozen=True)
+class Leak:
+    """Share of the validation notes that training holds too, see `leak.copied_fraction`.
+
+    Args:
+        ungrouped: in the split of the same seed in which only pieces with one music hash stay together.
+        grouped: in the split as it is.
+    """
+
+    ungrouped: float
+    grouped: float
+
+
 @dataclass(frozen=True, eq=False)
 class EncodedCorpus:
-    """A corpus split by piece, as ids of a vocabulary made from the training split alone.
+    """A corpus split by groups of near-duplicates, as ids of a vocabulary made from the training split alone.
 
     Args:
         vocabulary: of the training split.
@@ -29,6 +43,8 @@ class EncodedCorpus:
         music_hashes: of each split, the pieces' hashes in the same order.
         sizes: of each split.
         tempo: median beats per minute of the training pieces.
+        duplicates: the names of the pieces of each group of two or more, the groups sorted.
+        leak: what of the validation notes stands in training.
     """
 
     vocabulary: Vocabulary
@@ -37,46 +53,53 @@ class EncodedCorpus:
     music_hashes: dict[str, list[str]]
     sizes: dict[str, SplitSize]
     tempo: float
+    duplicates: list[list[str]]
+    leak: Leak
 
 
-def split_of(music_hash: str, seed: int, validation_fraction: float, test_fraction: float) -> str:
-    """The split of a piece, decided by its music and the seed alone.
+def split_of(group: str, seed: int, validation_fraction: float, test_fraction: float) -> str:
+    """The split of a group of pieces, decided by its name, which its music decides, and the seed alone.
 
-    Adding a file therefore moves no other one, and the same music is never on both sides.
+    Adding a file therefore moves no group that it does not join, and no group is on both sides.
     """
-    place = _place(music_hash, seed)
+    place = _place(group, seed)
     if place < test_fraction:
         return "test"
     return "validation" if place < test_fraction + validation_fraction else "train"
 
 
-def _place(music_hash: str, seed: int) -> float:
+def _place(group: str, seed: int) -> float:
     """A number in [0, 1) that looks random and depends on nothing else."""
-    digest = hashlib.sha256(f"{seed}:{music_hash}".encode()).digest()
+    digest = hashlib.sha256(f"{seed}:{group}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def assign_splits(
-    music_hashes: Sequence[str], seed: int, validation_fraction: float, test_fraction: float
+    groups: Sequence[str], seed: int, validation_fraction: float, test_fraction: float
 ) -> list[str]:
     """The split of every piece; a corpus too small to fill them still gets train and validation.
 
+    Args:
+        groups: the name of each piece's group, see `duplicates.group_pieces`.
+        seed: decides, with the names, the split.
+        validation_fraction, test_fraction: expected share of the groups.
+
     Raises:
-        UserError: if there are fewer than two different pieces.
+        UserError: if there are fewer than two groups.
     """
-    distinct = sorted(set(music_hashes), key=lambda h: _place(h, seed))
+    distinct = sorted(set(groups), key=lambda group: _place(group, seed))
     if len(distinct) < 2:
         raise UserError(
             "the corpus holds only one piece (or copies of one); "
             "training needs at least two: one to learn from, one to validate on"
         )
-    split = {h: split_of(h, seed, validation_fraction, test_fraction) for h in distinct}
+    split = {group: split_of(group, seed, validation_fraction, test_fraction) for group in distinct}
     if "train" not in split.values():
         split[distinct[-1]] = "train"
     if "validation" not in split.values():
-        candidates = [h for h in distinct if split[h] == "train"]
+        candidates = [group for group in distinct if split[group] == "train"]
         split[candidates[0] if len(candidates) > 1 else distinct[0]] = "validation"
-    return [split[h] for h in music_hashes]
+    return [split[group] for group in groups]
 
 
 def encode_corpus(
@@ -87,16 +110,17 @@ def encode_corpus(
     test_fraction: float,
     min_count: int,
 ) -> EncodedCorpus:
-    """Split a corpus by piece and turn its tokens into ids.
+    """Split a corpus by groups of near-duplicates and turn its tokens into ids.
 
     Args:
         corpus: all pieces.
         seed: decides, with each piece's content, the split.
-        validation_fraction, test_fraction: expected share of the pieces.
+        validation_fraction, test_fraction: expected share of the groups.
         min_count: tokens seen fewer times in the training split become UNK.
     """
-    assigned = np.array(assign_splits(corpus.music_hashes.tolist(), seed, validation_fraction, test_fraction))
-    members = {name: np.flatnonzero(assigned == name) for name in SPLITS}
+    groups, fractions = corpus.groups.tolist(), (validation_fraction, test_fraction)
+    members = _members(assign_splits(groups, seed, *fractions))
+    ungrouped = _members(assign_splits(corpus.music_hashes.tolist(), seed, *fractions))
     vocabulary = _training_vocabulary(corpus, members["train"], min_count)
     table = np.array([vocabulary.id(token) for token in corpus.tokens.tolist()], dtype=np.int64)
     ids = {
@@ -110,7 +134,27 @@ def encode_corpus(
         music_hashes={name: corpus.music_hashes[indices].tolist() for name, indices in members.items()},
         sizes={name: _size(corpus, members[name], ids[name]) for name in SPLITS},
         tempo=float(np.median(corpus.tempo[members["train"]])),
+        duplicates=_duplicates(corpus.names.tolist(), groups),
+        leak=Leak(ungrouped=_leak(corpus, ungrouped), grouped=_leak(corpus, members)),
     )
+
+
+def _members(assigned: Sequence[str]) -> dict[str, NDArray[np.int64]]:
+    """Of each split, the indices of its pieces."""
+    return {name: np.flatnonzero(np.array(assigned) == name) for name in SPLITS}
+
+
+def _duplicates(names: Sequence[str], groups: Sequence[str]) -> list[list[str]]:
+    """The names in each group of two or more."""
+    named: dict[str, list[str]] = {}
+    for name, group in zip(names, groups, strict=True):
+        named.setdefault(group, []).append(name)
+    return sorted(sorted(members) for members in named.values() if len(members) > 1)
+
+
+def _leak(corpus: TokenizedCorpus, members: dict[str, NDArray[np.int64]]) -> float:
+    validation = [corpus.steps_of(i) for i in members["validation"].tolist()]
+    return copied_fraction(validation, (corpus.steps_of(i) for i in members["train"].tolist()))
 
 
 def _training_vocabulary(corpus: TokenizedCorpus, train: NDArray[np.int64], min_count: int) -> Vocabulary:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from noternn.corpus.duplicates import group_pieces
 from noternn.corpus.reading import Skipped, TokenizedPiece, read_all
 from noternn.corpus.sources import Source
 from noternn.errors import UserError
@@ -22,7 +23,7 @@ from noternn.tokenizer import build_tokenizer
 
 log = logging.getLogger(__name__)
 
-CACHE_VERSION = 1  # raise it when a change of the code changes what a cache holds
+CACHE_VERSION = 2  # raise it when a change of the code changes what a cache holds
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +40,8 @@ class TokenizedCorpus:
         offsets: (num_pieces + 1,) where each piece begins in `indices`.
         num_notes, beats, seconds, tempo: (num_pieces,) see `TokenizedPiece`.
         round_trip: (num_pieces, 4) the fields of `RoundTrip`.
+        groups: (num_pieces,) the group of near-duplicates of each, see `duplicates.group_pieces`.
+        steps, step_offsets: the `leak.note_steps` of the pieces, stored like `indices` and `offsets`.
     """
 
     fingerprint: str
@@ -53,6 +56,9 @@ class TokenizedCorpus:
     seconds: NDArray[np.float64]
     tempo: NDArray[np.float64]
     round_trip: NDArray[np.float64]
+    groups: NDArray[np.str_]
+    steps: NDArray[np.uint32]
+    step_offsets: NDArray[np.int64]
 
     @property
     def num_pieces(self) -> int:
@@ -62,6 +68,10 @@ class TokenizedCorpus:
     def piece(self, index: int) -> NDArray[np.uint32]:
         """The token indices of one piece."""
         return self.indices[self.offsets[index] : self.offsets[index + 1]]
+
+    def steps_of(self, index: int) -> NDArray[np.uint32]:
+        """The steps from note to note of one piece."""
+        return self.steps[self.step_offsets[index] : self.step_offsets[index + 1]]
 
 
 def tokenize_corpus(
@@ -107,7 +117,7 @@ def _assemble(results: Sequence[TokenizedPiece | Skipped], fingerprint: str) -> 
     pieces.sort(key=lambda piece: (piece.music_hash, piece.name))
     tokens = sorted({token for piece in pieces for token in piece.tokens})
     index = {token: i for i, token in enumerate(tokens)}
-    lengths = [len(piece.tokens) for piece in pieces]
+    groups = group_pieces([piece.music_hash for piece in pieces], [piece.ngrams for piece in pieces])
     trips = [piece.round_trip for piece in pieces]
     return TokenizedCorpus(
         fingerprint=fingerprint,
@@ -116,7 +126,7 @@ def _assemble(results: Sequence[TokenizedPiece | Skipped], fingerprint: str) -> 
         music_hashes=np.array([piece.music_hash for piece in pieces], dtype=np.str_),
         tokens=np.array(tokens, dtype=np.str_),
         indices=np.array([index[token] for piece in pieces for token in piece.tokens], dtype=np.uint32),
-        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        offsets=_offsets([len(piece.tokens) for piece in pieces]),
         num_notes=np.array([piece.num_notes for piece in pieces], dtype=np.int64),
         beats=np.array([piece.beats for piece in pieces]),
         seconds=np.array([piece.seconds for piece in pieces]),
@@ -124,7 +134,14 @@ def _assemble(results: Sequence[TokenizedPiece | Skipped], fingerprint: str) -> 
         round_trip=np.array(
             [(t.num_notes, t.kept_fraction, t.onset_error_beats, t.duration_error_beats) for t in trips]
         ).reshape(-1, 4),
+        groups=np.array(groups, dtype=np.str_),
+        steps=np.concatenate([np.zeros(0, dtype=np.uint32), *(piece.steps for piece in pieces)]),
+        step_offsets=_offsets([len(piece.steps) for piece in pieces]),
     )
+
+
+def _offsets(lengths: Sequence[int]) -> NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 
 
 def _save(corpus: TokenizedCorpus, path: Path) -> None:
