@@ -130,7 +130,7 @@ def test_settings_of_the_model_are_the_arguments_of_its_class() -> None:
 
 def test_settings_of_the_datamodule_are_arguments_of_its_class() -> None:
     settings = {field.name for field in dataclasses.fields(config.DataModule)}
-    from_elsewhere = {"sources", "tokenizer", "seed", "validation_fraction", "test_fraction"}
+    from_elsewhere = {"sources", "tokenizer", "seed", "validation_fraction", "test_fraction", "tracks"}
     assert settings == parameters_of(MidiDataModule).keys() - from_elsewhere
 
 
@@ -248,6 +248,15 @@ OUT_OF_RANGE = [
     "tokenizer=chord tokenizer.min_count=0",
     "tokenizer=chord tokenizer.step_beats=0",
     "tokenizer=chord tokenizer.step_beats=inf",
+    "dataset.tracks=guitar",
+    "dataset.tracks=3",
+    "dataset.tracks=null",
+    "dataset.tracks=[]",
+    "dataset.tracks=[128]",
+    "dataset.tracks=[-1]",
+    "dataset.tracks=[0,piano]",
+    "dataset.tracks=[true]",
+    "dataset.tracks=drums",
     "datamodule.batch_size=0",
     "datamodule.window_length=0",
     "datamodule.num_processes=-1",
@@ -302,6 +311,8 @@ def test_value_out_of_range_is_answered_with_the_range(line: str) -> None:
         "seed=0",
         "seed=4294967295",
         "dataset.validation_fraction=0 dataset.test_fraction=0",
+        "dataset.tracks=[0,127]",
+        "dataset.tracks=drums tokenizer=event tokenizer.program=true",
         "model.dropout=0",
         "optimizer=sgd optimizer.momentum=0 optimizer.nesterov=false",
         "trainer.gradient_clip_val=null",

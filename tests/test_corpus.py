@@ -27,7 +27,7 @@ from noternn.corpus import (
 from noternn.datasets import sources_of
 from noternn.errors import UserError
 from noternn.midi import write_midi
-from noternn.piece import Piece
+from noternn.piece import Piece, select_tracks
 from noternn.tokenizer import BOS_ID, EOS_ID, SPECIAL_TOKENS, UNK_ID, build_tokenizer
 
 MidiFolder = Callable[[int], Path]
@@ -249,6 +249,29 @@ def test_tokens_of_a_corpus_are_those_of_its_pieces(midi_folder: MidiFolder, mak
         assert corpus.tempo[i] == pytest.approx(piece.tempos[0][1], rel=1e-4)
 
 
+def test_notes_that_were_not_asked_for_are_not_in_the_tokens(
+    midi_folder: MidiFolder, make_piece: MakePiece
+) -> None:
+    corpus = tokenize_corpus(folder_sources(midi_folder(2)), EVENT, None, 0, tracks="melody")
+    melodies = {f"piece_{i:03d}.mid": select_tracks(make_piece(i), "melody") for i in range(2)}
+    num_notes = {name: melody.num_notes for name, melody in melodies.items()}
+    assert dict(zip(corpus.names, corpus.num_notes, strict=True)) == num_notes
+    assert set(corpus.music_hashes) == {melody.music_hash() for melody in melodies.values()}
+
+
+@pytest.mark.parametrize(("tracks", "named"), [("piano", "piano"), ([0, 5], "[0,5]")], ids=str)
+def test_piece_without_the_notes_asked_for_is_skipped(
+    tracks: str | list[int], named: str, midi_folder: MidiFolder
+) -> None:
+    folder = midi_folder(2)
+    write_midi(Piece.from_notes([0, 480], 240, [36, 38], program=40), folder / "violin.mid")
+    corpus = tokenize_corpus(folder_sources(folder), EVENT, None, 0, tracks)
+    assert corpus.num_pieces == 2
+    assert [(s.name, s.reason) for s in corpus.skipped] == [
+        ("violin.mid", f"holds no notes of tracks={named}")
+    ]
+
+
 # The cache
 
 
@@ -299,6 +322,14 @@ def test_other_tokenizer_has_a_cache_of_its_own(
     folder, cache = midi_folder(2), tmp_path / "cache"
     first = tokenized(folder, cache_dir=cache)
     assert tokenized(folder, other, cache).tokens.tolist() != first.tokens.tolist()
+    assert_same_corpus(from_cache(folder, cache), first)
+
+
+def test_other_tracks_have_a_cache_of_their_own(midi_folder: MidiFolder, tmp_path: Path) -> None:
+    folder, cache = midi_folder(2), tmp_path / "cache"
+    first = tokenized(folder, cache_dir=cache)
+    melody = tokenize_corpus(folder_sources(folder), EVENT, cache, 0, tracks="melody")
+    assert melody.num_notes.sum() < first.num_notes.sum()
     assert_same_corpus(from_cache(folder, cache), first)
 
 
