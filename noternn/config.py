@@ -43,10 +43,17 @@ def _are_tracks(value: object) -> bool:
 
 @dataclass
 class Dataset:
-    """A corpus, which notes of it, and how it is split; the fractions are expected shares of the pieces."""
+    """A corpus, what of it is taken, and how it is split.
+
+    The fractions are expected shares of the pieces; `include` and `exclude` are patterns of file names (see
+    `noternn.corpus.sources.matching_sources`), and `max_files` are taken of what they leave.
+    """
 
     name: str = MISSING
     tracks: Any = "all"  # see `noternn.piece.select_tracks`
+    include: list[str] = field(default_factory=list)
+    exclude: list[str] = field(default_factory=list)
+    max_files: int | None = None
     validation_fraction: float = 0.1
     test_fraction: float = 0.1
 
@@ -55,6 +62,8 @@ class Dataset:
         for key, value in zip(("validation_fraction", "test_fraction"), fractions, strict=True):
             _require(0 <= value < 1, f"dataset.{key}", value, "at least 0 and below 1")
         _require(sum(fractions) < 1, "dataset.validation_fraction + test_fraction", sum(fractions), "below 1")
+        if self.max_files is not None:
+            _require(self.max_files >= 1, "dataset.max_files", self.max_files, "at least 1, or null for all")
         _require(_are_tracks(self.tracks), "dataset.tracks", self.tracks, TRACKS_ALLOWED)
 
 

@@ -24,6 +24,7 @@ from noternn.corpus import (
     folder_sources,
     tokenize_corpus,
 )
+from noternn.corpus.sources import matching_sources, sample_sources
 from noternn.datasets import sources_of
 from noternn.errors import UserError
 from noternn.midi import write_midi
@@ -117,6 +118,107 @@ def test_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.mid").touch()
     with pytest.raises(UserError, match=r"a\.mid is a file; give the folder"):
         folder_sources(tmp_path / "a.mid")
+
+
+def test_links_to_folders_are_followed_once_and_never_in_a_loop(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "midi", tmp_path / "elsewhere"
+    for name in ["midi/own/a.mid", "elsewhere/b.mid"]:
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    (folder / "another").symlink_to(folder / "own")
+    (folder / "loop").symlink_to(folder)
+    (folder / "own" / "out").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(folder)
+    assert list(find_midi_files(folder)) == [folder / "own" / "a.mid", folder / "own" / "out" / "b.mid"]
+
+
+def test_folder_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "a.mid").touch()
+    scandir = os.scandir
+
+    def refuse(path: Any) -> Any:  # permissions do not stop the superuser, who may run the tests
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert list(find_midi_files(tmp_path)) == [tmp_path / "a.mid"]
+    assert f"{tmp_path / 'closed'} cannot be read (Permission denied)" in caplog.text
+
+
+# Choosing files
+
+
+def named(*names: str) -> list[Source]:
+    return [Source(Path(name), name) for name in names]
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "left"),
+    [
+        ([], [], ["Boss.mid", "1/boss 2.MID", "1/2/Frög.mid"]),
+        (["*boss*"], [], ["Boss.mid", "1/boss 2.MID"]),
+        (["*/BOSS*.mid"], [], ["1/boss 2.MID"]),
+        (["1/*", "boss.mid"], ["*2.mid"], ["Boss.mid", "1/2/Frög.mid"]),
+        ([], ["*[12]*"], ["Boss.mid"]),
+        (["*fro\u0308g.mid"], [], ["1/2/Frög.mid"]),
+    ],
+)
+def test_files_are_chosen_by_patterns_in_any_case(
+    include: list[str], exclude: list[str], left: list[str]
+) -> None:
+    sources = named("Boss.mid", "1/boss 2.MID", "1/2/Frög.mid")
+    assert [s.name for s in matching_sources(sources, include, exclude)] == left
+
+
+def test_pattern_that_matches_nothing_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    assert len(matching_sources(named("a.mid", "b.mid"), [], ["a*", "boss"])) == 1
+    [record] = caplog.records
+    assert record.getMessage() == "dataset.exclude: 'boss' matches none of the 2 files"
+
+
+def test_patterns_that_leave_nothing_are_refused(midi_folder: MidiFolder) -> None:
+    dataset = FolderDataset(name="folder", path=str(midi_folder(2)), include=["boss"], exclude=["a*"])
+    message = (
+        r"dataset.include=\['boss'\] and dataset.exclude=\['a\*'\]: none of the 2 files of dataset=folder "
+        r"is left; patterns are compared with whole names such as 'piece_000.mid'"
+    )
+    with pytest.raises(UserError, match=message):
+        sources_of(dataset)
+
+
+def test_files_of_a_union_are_chosen_by_names_with_their_folder(midi_folder: MidiFolder) -> None:
+    paths = {"chrono": str(midi_folder(2)), "zelda": str(midi_folder(2))}
+    sources = sources_of(UnionDataset(name="all", paths=paths, include=["zelda/*"], max_files=1))
+    assert len(sources) == 1
+    assert sources[0].name.startswith("zelda/")
+
+
+def test_files_kept_do_not_depend_on_their_names(midi_folder: MidiFolder) -> None:
+    folder = midi_folder(6)
+
+    def kept() -> set[bytes]:
+        return {s.path.read_bytes() for s in sample_sources(folder_sources(folder), 3)}
+
+    before = kept()
+    assert len(before) == 3
+    for path in folder.iterdir():
+        path.rename(folder / f"{9 - int(path.stem[-1])}.mid")
+    assert kept() == before
+
+
+def test_more_files_than_there_are_is_all(midi_folder: MidiFolder) -> None:
+    sources = folder_sources(midi_folder(2))
+    assert sample_sources(sources, 3) == sources
+
+
+def test_file_that_cannot_be_opened_is_not_kept_before_others(midi_folder: MidiFolder) -> None:
+    folder = midi_folder(3)
+    (folder / "a.mid").symlink_to(folder / "nowhere")
+    assert "a.mid" not in [s.name for s in sample_sources(folder_sources(folder), 3)]
 
 
 # Datasets
