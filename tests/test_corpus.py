@@ -253,7 +253,7 @@ def test_union_of_empty_folders_says_where_to_put_files(tmp_path: Path) -> None:
 
 
 def test_embedded_corpus_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(UserError, match="no embedded corpus 'mozart'; there is bach"):
+    with pytest.raises(UserError, match="no embedded corpus 'mozart'; there are bach, fiddle, quartets"):
         sources_of(ScoreDataset(name="mozart", corpus="mozart"))
 
 

@@ -80,7 +80,8 @@ def read_all(
     # Forking would be unsafe where torch's threads already run.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(num_processes, mp_context=context) as pool:
-        yield from progress(pool.map(read, sources, chunksize=8))
+        chunksize = min(8, 1 + len(sources) // 128)  # a few slow files must not fall to one process
+        yield from progress(pool.map(read, sources, chunksize=chunksize))
 
 
 def read_one(

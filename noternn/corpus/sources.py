@@ -19,6 +19,7 @@ from noternn.piece import Piece
 log = logging.getLogger(__name__)
 
 MAX_NAME_LENGTH = 200
+EMBEDDED_CORPORA = ("bach", "fiddle", "quartets")
 
 
 @dataclass(frozen=True)
@@ -97,12 +98,16 @@ def folder_sources(folder: Path) -> list[Source]:
 
 
 def score_sources(corpus: str) -> list[Source]:
-    """The scores of an embedded corpus; only "bach", the four-part chorales, is known."""
-    if corpus != "bach":
-        raise UserError(f"there is no embedded corpus {corpus!r}; there is bach")
-    from noternn.score import chorale_paths  # music21 takes two seconds to import
+    """The scores of an embedded corpus (see `noternn.score.embedded_scores`).
 
-    return [Source(path, path.stem, "score") for path in chorale_paths()]
+    Raises:
+        UserError: if there is no such corpus.
+    """
+    if corpus not in EMBEDDED_CORPORA:
+        raise UserError(f"there is no embedded corpus {corpus!r}; there are {', '.join(EMBEDDED_CORPORA)}")
+    from noternn.score import embedded_scores  # music21 takes two seconds to import
+
+    return [Source(path, name, "score") for name, path in embedded_scores(corpus).items()]
 
 
 def matching_sources(
