@@ -124,6 +124,24 @@ class Piece:
         since: NDArray[np.float64] = (ticks - tempo_tick[segment]) * seconds_per_tick[segment]
         return elapsed[segment] + since
 
+    def bars_and_beats(self, ticks: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The bar that each time in ticks falls in, and the quarter note in that bar, both from 1.
+
+        A pickup that has a metre of its own is bar 1. Each metre begins a bar; before the first it is 4/4.
+        """
+        metres = [metre for metre in self.metres if metre[1] > 0]  # a file may say 0/4
+        if not metres or metres[0][0] > 0:
+            metres = [(0, 4, 4), *metres]
+        start, numerator, denominator = np.array(metres, dtype=np.int64).T
+        length = 4 * self.ticks_per_beat * numerator / denominator  # of a bar, in ticks
+        num_bars = np.ceil(np.diff(start) / length[:-1]).astype(np.int64)
+        first_bar = np.concatenate([[1], 1 + np.cumsum(num_bars)])
+        times = np.asarray(ticks, dtype=np.float64)
+        metre = np.searchsorted(start, times, side="right") - 1
+        since = times - start[metre]
+        bar = np.floor(since / length[metre] + 1e-9).astype(np.int64)  # a bar may be no whole number of ticks
+        return first_bar[metre] + bar, 1 + (since - bar * length[metre]) / self.ticks_per_beat
+
     def select(self, keep: NDArray[np.bool_]) -> Piece:
         """The same piece with only the notes where `keep`, shape (num_notes,), is true."""
         return dataclasses.replace(

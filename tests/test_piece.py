@@ -316,3 +316,34 @@ def test_melody_is_that_of_the_rule_applied_note_by_note(notes: list[Note]) -> N
     onsets = [*sorted(tops), 10**9]
     expected = [(on, min(tops[on][1], after - on), tops[on][2]) for on, after in itertools.pairwise(onsets)]
     assert melody_of(*notes) == expected
+
+
+# Bars and beats
+
+
+@pytest.mark.parametrize(
+    ("metres", "places"),
+    [
+        ((), {0: (1, 1), 480: (1, 2), 1919: (1, 4 + 479 / 480), 1920: (2, 1)}),
+        (((0, 1, 4), (480, 3, 4)), {0: (1, 1), 480: (2, 1), 1920: (3, 1)}),
+        (((0, 6, 8),), {1200: (1, 3.5), 1440: (2, 1)}),
+        (((960, 3, 4),), {480: (1, 2), 960: (2, 1), 2400: (3, 1)}),
+        (((0, 3, 4), (2000, 4, 4)), {1999: (2, 1 + 559 / 480), 2000: (3, 1), 3920: (4, 1)}),
+        (((0, 0, 4),), {1920: (2, 1)}),
+    ],
+    ids=str,
+)
+def test_time_is_counted_in_bars_and_quarter_notes(
+    metres: tuple[tuple[int, int, int], ...], places: dict[int, tuple[int, float]]
+) -> None:
+    piece = Piece.from_notes([0], 480, [60], metres=metres)
+    bars, beats = piece.bars_and_beats(list(places))
+    assert bars.tolist() == [bar for bar, _ in places.values()]
+    assert beats == pytest.approx([beat for _, beat in places.values()])
+
+
+def test_bars_that_are_no_whole_number_of_ticks_are_counted_right() -> None:
+    piece = Piece.from_notes([0], 1, [60], ticks_per_beat=1, metres=((0, 3, 32),))
+    bars, beats = piece.bars_and_beats(np.arange(0, 30, 3))
+    assert bars.tolist() == [1 + 8 * i for i in range(10)]
+    assert beats == pytest.approx(np.ones(10))
