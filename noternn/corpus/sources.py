@@ -141,8 +141,8 @@ def _folded(text: str) -> str:
 def sample_sources(sources: Sequence[Source], max_files: int) -> list[Source]:
     """At most `max_files` sources in their order, chosen by the hash of what they hold, not by name."""
     by_hash = sorted(sources, key=lambda source: (source.content_hash(), source.name))
-    kept = {source.name for source in by_hash[:max_files]}
-    return [source for source in sources if source.name in kept]
+    kept = set(by_hash[:max_files])
+    return [source for source in sources if source in kept]
 
 
 def printable(name: str) -> str:
