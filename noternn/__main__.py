@@ -1,8 +1,9 @@
-"""The commands beside training: `python -m noternn generate`."""
+"""The commands beside training: `python -m noternn generate` and `tokens`."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -13,10 +14,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command; its results go to stdout, messages to stderr."""
     options = build_parser().parse_args(arguments)
     try:
-        generate(options)
+        options.run(options)
+        sys.stdout.flush()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # as `| head` does once it has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
@@ -47,6 +51,36 @@ def generate(options: argparse.Namespace) -> None:
     )
 
 
+def tokens(options: argparse.Namespace) -> None:
+    """Print the tokens of a MIDI file against its bars and beats, and what they lose."""
+    from noternn.midi import read_midi
+    from noternn.piece import PieceError
+    from noternn.tables import format_table
+    from noternn.tokenizer import build_tokenizer, round_trip
+
+    try:
+        piece = read_midi(options.file)
+    except PieceError as error:
+        raise UserError(f"{options.file}: {error}") from error
+    tokenizer = build_tokenizer(options.tokenizer)
+    groups = tokenizer.tokens_by_onset(piece)
+    if not groups:
+        raise UserError(f"{options.file}: holds no notes that this tokenizer can write (only drums?)")
+    ticks = [onset * piece.ticks_per_beat / tokenizer.steps_per_beat for onset, _ in groups]
+    bars, beats = piece.bars_and_beats(ticks)
+    rows = [
+        {"bar": bar, "beat": f"{beat:.2f}", "tokens": " ".join(group)}
+        for bar, beat, (_, group) in zip(bars.tolist(), beats.tolist(), groups, strict=True)
+    ]
+    print(format_table(rows, ["bar", "beat", "tokens"]))
+    trip = round_trip(tokenizer, piece)
+    print(
+        f"{piece.num_notes} notes, {sum(len(group) for _, group in groups)} tokens; "
+        f"{trip.kept_fraction:.1%} of the notes come back, with errors of {trip.onset_error_beats:.3f} beats "
+        f"in onset, {trip.duration_error_beats:.3f} in duration"
+    )
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     parser = argparse.ArgumentParser(prog="python -m noternn", description=__doc__)
@@ -65,6 +99,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     g.add_argument("--seed", type=_natural, default=0, help="the same seed gives the same file (0)")
     g.add_argument("--primer", type=Path, metavar="IN.mid", help="a MIDI file to continue")
+    g.set_defaults(run=generate)
+    t = commands.add_parser("tokens", help="print a MIDI file as tokens, against bars and beats")
+    t.add_argument("file", type=Path, metavar="FILE.mid", help="the file to read")
+    t.add_argument(
+        "--tokenizer", choices=("event", "chord"), default="event", help="with its defaults (event)"
+    )
+    t.set_defaults(run=tokens)
     return parser
 
 

@@ -17,6 +17,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from noternn.errors import UserError
+from noternn.piece import TRACKS
 
 CONF_DIR = Path(__file__).resolve().parent.parent / "conf"
 
@@ -30,11 +31,29 @@ def _require_finite(name: str, value: float) -> None:
     _require(0 <= value < float("inf"), name, value, "at least 0 and finite")
 
 
+TRACKS_ALLOWED = f"{', '.join(TRACKS)} or a list of programs from 0 to 127 such as [0,40]"
+
+
+def _are_tracks(value: object) -> bool:
+    """Whether `select_tracks` takes it."""
+    if not isinstance(value, list):
+        return value in TRACKS
+    return bool(value) and all(type(program) is int and 0 <= program <= 127 for program in value)
+
+
 @dataclass
 class Dataset:
-    """A corpus and how it is split; the fractions are expected shares of the pieces."""
+    """A corpus, what of it is taken, and how it is split.
+
+    The fractions are expected shares of the pieces; `include` and `exclude` are patterns of file names (see
+    `noternn.corpus.sources.matching_sources`), and `max_files` are taken of what they leave.
+    """
 
     name: str = MISSING
+    tracks: Any = "all"  # see `noternn.piece.select_tracks`
+    include: list[str] = field(default_factory=list)
+    exclude: list[str] = field(default_factory=list)
+    max_files: int | None = None
     validation_fraction: float = 0.1
     test_fraction: float = 0.1
 
@@ -43,6 +62,9 @@ class Dataset:
         for key, value in zip(("validation_fraction", "test_fraction"), fractions, strict=True):
             _require(0 <= value < 1, f"dataset.{key}", value, "at least 0 and below 1")
         _require(sum(fractions) < 1, "dataset.validation_fraction + test_fraction", sum(fractions), "below 1")
+        if self.max_files is not None:
+            _require(self.max_files >= 1, "dataset.max_files", self.max_files, "at least 1, or null for all")
+        _require(_are_tracks(self.tracks), "dataset.tracks", self.tracks, TRACKS_ALLOWED)
 
 
 @dataclass
@@ -319,6 +341,10 @@ class Config:
 
     def __post_init__(self) -> None:
         _require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 4294967295")
+        writes_drums = isinstance(self.tokenizer, EventTokenizer) and self.tokenizer.program
+        can_be_written = self.dataset.tracks != "drums" or writes_drums
+        allowed = "given with tokenizer=event tokenizer.program=true, the one tokenizer that writes drums"
+        _require(can_be_written, "dataset.tracks", self.dataset.tracks, allowed)
 
 
 def register() -> None:

@@ -124,6 +124,7 @@ class MidiDataModule(pl.LightningDataModule):
         validation_fraction, test_fraction: expected share of the pieces.
         cache_dir: where token caches are kept; None keeps none.
         num_processes: processes that read files; None takes one a core.
+        tracks: which notes of each file: see `noternn.piece.select_tracks`.
     """
 
     tokenized: TokenizedCorpus
@@ -142,6 +143,7 @@ class MidiDataModule(pl.LightningDataModule):
         test_fraction: float,
         cache_dir: str | None,
         num_processes: int | None = None,
+        tracks: str | Sequence[int] = "all",
     ) -> None:
         super().__init__()
         self.sources = sources
@@ -153,10 +155,13 @@ class MidiDataModule(pl.LightningDataModule):
         self.test_fraction = test_fraction
         self.cache_dir = Path(cache_dir) if cache_dir else None
         self.num_processes = num_processes
+        self.tracks = tracks
 
     def prepare_data(self) -> None:
         if not hasattr(self, "tokenized"):
-            self.tokenized = tokenize_corpus(self.sources, self.tokenizer, self.cache_dir, self.num_processes)
+            self.tokenized = tokenize_corpus(
+                self.sources, self.tokenizer, self.cache_dir, self.num_processes, self.tracks
+            )
 
     def setup(self, stage: str | None = None) -> None:
         if hasattr(self, "corpus"):

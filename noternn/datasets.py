@@ -1,4 +1,4 @@
-"""A configured dataset -> its files, or one line that says where to put them."""
+"""A configured dataset -> its files, those that are wanted, or one line that says where to put them."""
 
 from __future__ import annotations
 
@@ -7,18 +7,37 @@ import os
 from pathlib import Path
 
 from noternn.config import Dataset, FolderDataset, ScoreDataset, UnionDataset
-from noternn.corpus.sources import Source, folder_sources, score_sources
+from noternn.corpus.sources import (
+    Source,
+    folder_sources,
+    matching_sources,
+    sample_sources,
+    score_sources,
+)
 from noternn.errors import UserError
 
 log = logging.getLogger(__name__)
 
 
 def sources_of(dataset: Dataset) -> list[Source]:
-    """The files of a dataset.
+    """The files of a dataset that its `include`, `exclude` and `max_files` leave.
 
     Raises:
         UserError: if there are none.
     """
+    found = _all_sources(dataset)
+    sources = matching_sources(found, dataset.include, dataset.exclude)
+    if not sources:
+        settings = ("include", dataset.include), ("exclude", dataset.exclude)
+        given = " and ".join(f"dataset.{name}={patterns}" for name, patterns in settings if patterns)
+        raise UserError(
+            f"{given}: none of the {len(found)} files of dataset={dataset.name} is left; "
+            f"patterns are compared with whole names such as {found[0].name!r}"
+        )
+    return sources if dataset.max_files is None else sample_sources(sources, dataset.max_files)
+
+
+def _all_sources(dataset: Dataset) -> list[Source]:
     if isinstance(dataset, ScoreDataset):
         return score_sources(dataset.corpus)
     if isinstance(dataset, UnionDataset):

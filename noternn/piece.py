@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from noternn.errors import UserError
 
 DEFAULT_TEMPO = 120.0  # beats per minute; what a MIDI file without a tempo means
+TRACKS = ("all", "pitched", "drums", "melody", "piano")  # what `select_tracks` knows by name
+NUM_PIANO_PROGRAMS = 8  # the piano family of General MIDI: programs 0 to 7
+MELODY_TOLERANCE_BEATS = 1 / 16  # legato notes overlap by less, strummed chords spread by less
 
 
 class PieceError(UserError):
@@ -120,6 +124,24 @@ class Piece:
         since: NDArray[np.float64] = (ticks - tempo_tick[segment]) * seconds_per_tick[segment]
         return elapsed[segment] + since
 
+    def bars_and_beats(self, ticks: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The bar that each time in ticks falls in, and the quarter note in that bar, both from 1.
+
+        A pickup that has a metre of its own is bar 1. Each metre begins a bar; before the first it is 4/4.
+        """
+        metres = [metre for metre in self.metres if metre[1] > 0]  # a file may say 0/4
+        if not metres or metres[0][0] > 0:
+            metres = [(0, 4, 4), *metres]
+        start, numerator, denominator = np.array(metres, dtype=np.int64).T
+        length = 4 * self.ticks_per_beat * numerator / denominator  # of a bar, in ticks
+        num_bars = np.ceil(np.diff(start) / length[:-1]).astype(np.int64)
+        first_bar = np.concatenate([[1], 1 + np.cumsum(num_bars)])
+        times = np.asarray(ticks, dtype=np.float64)
+        metre = np.searchsorted(start, times, side="right") - 1
+        since = times - start[metre]
+        bar = np.floor(since / length[metre] + 1e-9).astype(np.int64)  # a bar may be no whole number of ticks
+        return first_bar[metre] + bar, 1 + (since - bar * length[metre]) / self.ticks_per_beat
+
     def select(self, keep: NDArray[np.bool_]) -> Piece:
         """The same piece with only the notes where `keep`, shape (num_notes,), is true."""
         return dataclasses.replace(
@@ -155,6 +177,52 @@ class Piece:
         off = np.rint((pitched.onset + pitched.duration - pitched.onset.min()) * 12 / self.ticks_per_beat)
         notes = np.stack([on, pitched.pitch - pitched.pitch.min(), off], axis=1).astype("<i8")
         return hashlib.sha256(np.unique(notes, axis=0).tobytes()).hexdigest()
+
+
+def select_tracks(piece: Piece, tracks: str | Sequence[int]) -> Piece:
+    """The notes that were asked for by instrument or role; perhaps none.
+
+    Args:
+        piece: any piece.
+        tracks: a list of General MIDI programs (0 to 127), whose pitched notes are kept, or one of
+            "all": every note. "pitched": all but the drums. "drums": only they. "piano": programs 0 to 7.
+            "melody": the skyline of the pitched notes: a note belongs to it if no higher one sounds a
+            sixteenth of a beat after it began; of several at one onset the highest does, and each ends
+            at the next one's onset at the latest. This is the all-mono rule of Uitdenbogerd and Zobel
+            (Manipulation of Music for Melody Matching, ACM Multimedia 1998) with a tolerance.
+    """
+    if tracks == "all":
+        return piece
+    if tracks == "drums":
+        return piece.select(piece.is_drum)
+    if tracks == "pitched":
+        return piece.select(~piece.is_drum)
+    if tracks == "melody":
+        return _skyline(piece.select(~piece.is_drum))
+    programs = range(NUM_PIANO_PROGRAMS) if tracks == "piano" else tracks
+    assert not isinstance(programs, str), tracks
+    return piece.select(~piece.is_drum & np.isin(piece.program, list(programs)))
+
+
+def _skyline(piece: Piece) -> Piece:
+    """The highest notes of a piece without drums, one at a time."""
+    onset, pitch = piece.onset.tolist(), piece.pitch.tolist()
+    end = (piece.onset + piece.duration).tolist()
+    tolerance = round(MELODY_TOLERANCE_BEATS * piece.ticks_per_beat)
+    sounding: list[tuple[int, int]] = []  # a heap of (-pitch, end)
+    begun = 0
+    top: dict[int, int] = {}  # by onset, the index of the melody's note
+    for i, start in enumerate(onset):
+        while begun < len(onset) and onset[begun] <= start + tolerance:
+            heapq.heappush(sounding, (-pitch[begun], end[begun]))
+            begun += 1
+        while sounding and sounding[0][1] <= start + tolerance:
+            heapq.heappop(sounding)
+        if not sounding or pitch[i] >= -sounding[0][0]:
+            top[start] = max(top.get(start, i), i, key=lambda j: (pitch[j], end[j]))
+    melody = piece.select(np.isin(np.arange(piece.num_notes), list(top.values())))
+    until_next = np.append(np.diff(melody.onset), np.iinfo(np.int64).max)[: melody.num_notes]
+    return dataclasses.replace(melody, duration=np.minimum(melody.duration, until_next))
 
 
 def _column(

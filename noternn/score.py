@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -34,6 +34,40 @@ class _Note(NamedTuple):
     onset: int
     duration: int
     pitch: int
+
+
+QUARTET_FOLDERS = (
+    "beethoven",
+    "haydn",
+    "mozart/k80",
+    "mozart/k155",
+    "mozart/k156",
+    "mozart/k458",
+    "schumann_robert/opus41no1",
+)
+
+
+def embedded_scores(corpus: str) -> dict[str, Path]:
+    """The files of an embedded corpus by the names of their pieces, sorted; none is opened.
+
+    Args:
+        corpus: "bach": the chorales. "fiddle": Ryan's Mammoth Collection of fiddle tunes (Boston 1883),
+            a tune a file. "quartets": string quartets by Mozart, Haydn, Beethoven and Schumann, a movement
+            or a whole quartet a file. No file of these states a licence or a restriction of its own.
+
+    Raises:
+        KeyError: for any other.
+    """
+    root = common.getCorpusFilePath()
+    find: dict[str, Callable[[], Iterable[Path]]] = {
+        "bach": chorale_paths,
+        "fiddle": lambda: (root / "ryansMammoth").glob("*.abc"),
+        # beside some of them lies the same movement in another format
+        "quartets": lambda: (p for folder in QUARTET_FOLDERS for p in (root / folder).rglob("*.mxl")),
+    }
+    shown_from = {"quartets": root}  # a movement's name says little without its folder
+    paths = sorted(find[corpus]())
+    return {p.relative_to(shown_from.get(corpus, p.parent)).with_suffix("").as_posix(): p for p in paths}
 
 
 def chorale_paths() -> list[Path]:
@@ -71,7 +105,7 @@ def read_score(path: Path, name: str | None = None) -> Piece:
     try:
         parts = [_sounding(part).flatten() for part in parsed.getElementsByClass(stream.Part)]
         notes = np.array(sorted({note for part in parts for note in _notes(part)}), dtype=np.int64)
-        tempos, metres = _tempo_map(parts), _metre_map(parsed, parts)
+        tempos, metres = _tempo_map(parts), _metre_map(parsed)
     except Exception as error:  # music21 finds many faults only when the score is walked
         raise PieceError(f"is damaged: {_reason(error)}") from error
     if not len(notes):
@@ -172,12 +206,12 @@ def _tempo_map(parts: list[Any]) -> list[tuple[int, float]]:
     return changes[:1] + [change for before, change in pairwise(changes) if change[1] != before[1]]
 
 
-def _metre_map(score: Any, parts: list[Any]) -> list[tuple[int, int, int]]:
+def _metre_map(score: Any) -> list[tuple[int, int, int]]:
     """(tick, numerator, denominator) in time order, from the time signatures and the first bar's length."""
     metres: dict[int, tuple[int, int]] = {}
-    for part in reversed(parts):  # the first part wins
-        for signature in part.getElementsByClass(meter.TimeSignature):
-            metres[_ticks(signature.offset)] = (signature.numerator, signature.denominator)
+    for part in reversed(list(score.getElementsByClass(stream.Part))):  # the first part wins
+        for offset, signature in _time_signatures(part):
+            metres[_ticks(offset)] = (signature.numerator, signature.denominator)
     pickup = _pickup_ticks(score)
     if 0 in metres and pickup:
         first_bar = Fraction(pickup, 4 * TICKS_PER_BEAT)
@@ -191,6 +225,15 @@ def _metre_map(score: Any, parts: list[Any]) -> list[tuple[int, int, int]]:
             unit = max(denominator, first_bar.denominator)
             metres[0] = (int(first_bar * unit), unit)
     return [(tick, numerator, denominator) for tick, (numerator, denominator) in sorted(metres.items())]
+
+
+def _time_signatures(part: Any) -> Iterator[tuple[Any, Any]]:
+    """(offset, time signature) of a part; flattened, one that stands in two bars would lose a place."""
+    for measure in part.getElementsByClass(stream.Measure):
+        for signature in measure.getElementsByClass(meter.TimeSignature):
+            yield measure.offset + signature.offset, signature
+    for signature in part.getElementsByClass(meter.TimeSignature):
+        yield signature.offset, signature
 
 
 def _pickup_ticks(score: Any) -> int:

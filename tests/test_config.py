@@ -130,7 +130,7 @@ def test_settings_of_the_model_are_the_arguments_of_its_class() -> None:
 
 def test_settings_of_the_datamodule_are_arguments_of_its_class() -> None:
     settings = {field.name for field in dataclasses.fields(config.DataModule)}
-    from_elsewhere = {"sources", "tokenizer", "seed", "validation_fraction", "test_fraction"}
+    from_elsewhere = {"sources", "tokenizer", "seed", "validation_fraction", "test_fraction", "tracks"}
     assert settings == parameters_of(MidiDataModule).keys() - from_elsewhere
 
 
@@ -174,6 +174,7 @@ def test_settings_given_on_the_command_line_arrive() -> None:
         ("tokenizer.velocity=loud", ["tokenizer.velocity=loud", "true or false"]),
         ("optimizer.betas=0.9", ["optimizer.betas=0.9", "a list"]),
         ("model.num_layers=null", ["model.num_layers=null", "not null"]),
+        ("dataset.include=boss", ["dataset.include=boss", "a list"]),
         ("trainer=3", ["trainer=3", "SECTION.SETTING=VALUE"]),
         ("model.num_layer=2", ["model.num_layer:", "hidden_size", "(did you mean num_layers?)"]),
         ("trainer={max_epoch:3}", ["trainer.max_epoch:", "(did you mean max_epochs?)"]),
@@ -248,6 +249,16 @@ OUT_OF_RANGE = [
     "tokenizer=chord tokenizer.min_count=0",
     "tokenizer=chord tokenizer.step_beats=0",
     "tokenizer=chord tokenizer.step_beats=inf",
+    "dataset.max_files=0",
+    "dataset.tracks=guitar",
+    "dataset.tracks=3",
+    "dataset.tracks=null",
+    "dataset.tracks=[]",
+    "dataset.tracks=[128]",
+    "dataset.tracks=[-1]",
+    "dataset.tracks=[0,piano]",
+    "dataset.tracks=[true]",
+    "dataset.tracks=drums",
     "datamodule.batch_size=0",
     "datamodule.window_length=0",
     "datamodule.num_processes=-1",
@@ -302,6 +313,9 @@ def test_value_out_of_range_is_answered_with_the_range(line: str) -> None:
         "seed=0",
         "seed=4294967295",
         "dataset.validation_fraction=0 dataset.test_fraction=0",
+        "dataset.tracks=[0,127]",
+        "dataset.max_files=1 dataset.include=[boss*.mid]",
+        "dataset.tracks=drums tokenizer=event tokenizer.program=true",
         "model.dropout=0",
         "optimizer=sgd optimizer.momentum=0 optimizer.nesterov=false",
         "trainer.gradient_clip_val=null",

@@ -24,10 +24,11 @@ from noternn.corpus import (
     folder_sources,
     tokenize_corpus,
 )
+from noternn.corpus.sources import matching_sources, sample_sources
 from noternn.datasets import sources_of
 from noternn.errors import UserError
 from noternn.midi import write_midi
-from noternn.piece import Piece
+from noternn.piece import Piece, select_tracks
 from noternn.tokenizer import BOS_ID, EOS_ID, SPECIAL_TOKENS, UNK_ID, build_tokenizer
 
 MidiFolder = Callable[[int], Path]
@@ -119,6 +120,107 @@ def test_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
         folder_sources(tmp_path / "a.mid")
 
 
+def test_links_to_folders_are_followed_once_and_never_in_a_loop(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "midi", tmp_path / "elsewhere"
+    for name in ["midi/own/a.mid", "elsewhere/b.mid"]:
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    (folder / "another").symlink_to(folder / "own")
+    (folder / "loop").symlink_to(folder)
+    (folder / "own" / "out").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(folder)
+    assert list(find_midi_files(folder)) == [folder / "own" / "a.mid", folder / "own" / "out" / "b.mid"]
+
+
+def test_folder_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "a.mid").touch()
+    scandir = os.scandir
+
+    def refuse(path: Any) -> Any:  # permissions do not stop the superuser, who may run the tests
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert list(find_midi_files(tmp_path)) == [tmp_path / "a.mid"]
+    assert f"{tmp_path / 'closed'} cannot be read (Permission denied)" in caplog.text
+
+
+# Choosing files
+
+
+def named(*names: str) -> list[Source]:
+    return [Source(Path(name), name) for name in names]
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "left"),
+    [
+        ([], [], ["Boss.mid", "1/boss 2.MID", "1/2/Frög.mid"]),
+        (["*boss*"], [], ["Boss.mid", "1/boss 2.MID"]),
+        (["*/BOSS*.mid"], [], ["1/boss 2.MID"]),
+        (["1/*", "boss.mid"], ["*2.mid"], ["Boss.mid", "1/2/Frög.mid"]),
+        ([], ["*[12]*"], ["Boss.mid"]),
+        (["*fro\u0308g.mid"], [], ["1/2/Frög.mid"]),
+    ],
+)
+def test_files_are_chosen_by_patterns_in_any_case(
+    include: list[str], exclude: list[str], left: list[str]
+) -> None:
+    sources = named("Boss.mid", "1/boss 2.MID", "1/2/Frög.mid")
+    assert [s.name for s in matching_sources(sources, include, exclude)] == left
+
+
+def test_pattern_that_matches_nothing_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    assert len(matching_sources(named("a.mid", "b.mid"), [], ["a*", "boss"])) == 1
+    [record] = caplog.records
+    assert record.getMessage() == "dataset.exclude: 'boss' matches none of the 2 files"
+
+
+def test_patterns_that_leave_nothing_are_refused(midi_folder: MidiFolder) -> None:
+    dataset = FolderDataset(name="folder", path=str(midi_folder(2)), include=["boss"], exclude=["a*"])
+    message = (
+        r"dataset.include=\['boss'\] and dataset.exclude=\['a\*'\]: none of the 2 files of dataset=folder "
+        r"is left; patterns are compared with whole names such as 'piece_000.mid'"
+    )
+    with pytest.raises(UserError, match=message):
+        sources_of(dataset)
+
+
+def test_files_of_a_union_are_chosen_by_names_with_their_folder(midi_folder: MidiFolder) -> None:
+    paths = {"chrono": str(midi_folder(2)), "zelda": str(midi_folder(2))}
+    sources = sources_of(UnionDataset(name="all", paths=paths, include=["zelda/*"], max_files=1))
+    assert len(sources) == 1
+    assert sources[0].name.startswith("zelda/")
+
+
+def test_files_kept_do_not_depend_on_their_names(midi_folder: MidiFolder) -> None:
+    folder = midi_folder(6)
+
+    def kept() -> set[bytes]:
+        return {s.path.read_bytes() for s in sample_sources(folder_sources(folder), 3)}
+
+    before = kept()
+    assert len(before) == 3
+    for path in folder.iterdir():
+        path.rename(folder / f"{9 - int(path.stem[-1])}.mid")
+    assert kept() == before
+
+
+def test_more_files_than_there_are_is_all(midi_folder: MidiFolder) -> None:
+    sources = folder_sources(midi_folder(2))
+    assert sample_sources(sources, 3) == sources
+
+
+def test_file_that_cannot_be_opened_is_not_kept_before_others(midi_folder: MidiFolder) -> None:
+    folder = midi_folder(3)
+    (folder / "a.mid").symlink_to(folder / "nowhere")
+    assert "a.mid" not in [s.name for s in sample_sources(folder_sources(folder), 3)]
+
+
 # Datasets
 
 
@@ -151,7 +253,7 @@ def test_union_of_empty_folders_says_where_to_put_files(tmp_path: Path) -> None:
 
 
 def test_embedded_corpus_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(UserError, match="no embedded corpus 'mozart'; there is bach"):
+    with pytest.raises(UserError, match="no embedded corpus 'mozart'; there are bach, fiddle, quartets"):
         sources_of(ScoreDataset(name="mozart", corpus="mozart"))
 
 
@@ -249,6 +351,29 @@ def test_tokens_of_a_corpus_are_those_of_its_pieces(midi_folder: MidiFolder, mak
         assert corpus.tempo[i] == pytest.approx(piece.tempos[0][1], rel=1e-4)
 
 
+def test_notes_that_were_not_asked_for_are_not_in_the_tokens(
+    midi_folder: MidiFolder, make_piece: MakePiece
+) -> None:
+    corpus = tokenize_corpus(folder_sources(midi_folder(2)), EVENT, None, 0, tracks="melody")
+    melodies = {f"piece_{i:03d}.mid": select_tracks(make_piece(i), "melody") for i in range(2)}
+    num_notes = {name: melody.num_notes for name, melody in melodies.items()}
+    assert dict(zip(corpus.names, corpus.num_notes, strict=True)) == num_notes
+    assert set(corpus.music_hashes) == {melody.music_hash() for melody in melodies.values()}
+
+
+@pytest.mark.parametrize(("tracks", "named"), [("piano", "piano"), ([0, 5], "[0,5]")], ids=str)
+def test_piece_without_the_notes_asked_for_is_skipped(
+    tracks: str | list[int], named: str, midi_folder: MidiFolder
+) -> None:
+    folder = midi_folder(2)
+    write_midi(Piece.from_notes([0, 480], 240, [36, 38], program=40), folder / "violin.mid")
+    corpus = tokenize_corpus(folder_sources(folder), EVENT, None, 0, tracks)
+    assert corpus.num_pieces == 2
+    assert [(s.name, s.reason) for s in corpus.skipped] == [
+        ("violin.mid", f"holds no notes of tracks={named}")
+    ]
+
+
 # The cache
 
 
@@ -299,6 +424,14 @@ def test_other_tokenizer_has_a_cache_of_its_own(
     folder, cache = midi_folder(2), tmp_path / "cache"
     first = tokenized(folder, cache_dir=cache)
     assert tokenized(folder, other, cache).tokens.tolist() != first.tokens.tolist()
+    assert_same_corpus(from_cache(folder, cache), first)
+
+
+def test_other_tracks_have_a_cache_of_their_own(midi_folder: MidiFolder, tmp_path: Path) -> None:
+    folder, cache = midi_folder(2), tmp_path / "cache"
+    first = tokenized(folder, cache_dir=cache)
+    melody = tokenize_corpus(folder_sources(folder), EVENT, cache, 0, tracks="melody")
+    assert melody.num_notes.sum() < first.num_notes.sum()
     assert_same_corpus(from_cache(folder, cache), first)
 
 

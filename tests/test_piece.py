@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from noternn.piece import Piece
+from noternn.piece import Piece, select_tracks
 
 FAST = settings(max_examples=50, deadline=None, derandomize=True, database=None)
 STEPS_PER_BEAT = 12  # the grid of music_hash
@@ -235,3 +236,114 @@ def test_hash_does_not_change_between_versions() -> None:
     # It decides every split: whoever changes it moves all pieces, and raises CACHE_VERSION.
     piece = Piece.from_notes([0, 480, 960], [480, 240, 480], [60, 64, 67])
     assert piece.music_hash().startswith("cc273e17e69bd231")
+
+
+# Tracks
+
+BAND = Piece.from_notes(
+    [0, 0, 0, 0, 480],
+    [480, 480, 480, 240, 480],
+    [72, 60, 48, 36, 74],
+    program=[40, 0, 7, 0, 8],
+    is_drum=[False, False, False, True, False],
+)
+
+
+@pytest.mark.parametrize(
+    ("tracks", "pitches"),
+    [
+        ("all", [72, 60, 48, 36, 74]),
+        ("pitched", [72, 60, 48, 74]),
+        ("drums", [36]),
+        ("piano", [60, 48]),
+        ([40, 8], [72, 74]),
+        ([0], [60]),
+        ([99], []),
+        ("melody", [72, 74]),
+    ],
+    ids=str,
+)
+def test_tracks_are_chosen_by_instrument(tracks: str | list[int], pitches: list[int]) -> None:
+    assert sorted(select_tracks(BAND, tracks).pitch.tolist()) == sorted(pitches)
+
+
+def melody_of(*notes: Note) -> list[Note]:
+    """Of (onset, duration, pitch), 48 ticks a beat: two of 3 ticks are a sixteenth of a beat apart."""
+    columns = np.array(notes, dtype=np.int64).reshape(-1, 3).T
+    melody = select_tracks(Piece.from_notes(*columns, ticks_per_beat=48), "melody")
+    return list(zip(melody.onset.tolist(), melody.duration.tolist(), melody.pitch.tolist(), strict=True))
+
+
+def test_melody_is_the_highest_note_of_a_chord() -> None:
+    assert melody_of((0, 48, 60), (0, 48, 64), (0, 24, 67)) == [(0, 24, 67)]
+
+
+def test_melody_holds_no_note_that_begins_under_a_higher_one() -> None:
+    assert melody_of((0, 96, 72), (48, 96, 60), (96, 48, 71)) == [(0, 96, 72), (96, 48, 71)]
+
+
+def test_melody_ends_a_note_where_the_next_begins() -> None:
+    assert melody_of((0, 96, 60), (48, 48, 72)) == [(0, 48, 60), (48, 48, 72)]
+
+
+def test_melody_goes_on_in_a_lower_note_played_legato() -> None:
+    assert melody_of((0, 50, 72), (48, 48, 71)) == [(0, 48, 72), (48, 48, 71)]
+
+
+def test_melody_is_the_top_of_a_chord_that_is_spread() -> None:
+    assert melody_of((0, 96, 60), (1, 95, 64), (3, 93, 67)) == [(3, 93, 67)]
+
+
+def test_melody_of_a_unison_is_its_longest_note() -> None:
+    assert melody_of((0, 24, 60), (0, 48, 60)) == [(0, 48, 60)]
+
+
+def test_piece_of_drums_has_no_melody() -> None:
+    assert select_tracks(BAND.select(BAND.is_drum), "melody").num_notes == 0
+
+
+@FAST
+@given(note_lists)
+def test_melody_is_that_of_the_rule_applied_note_by_note(notes: list[Note]) -> None:
+    def is_hidden(note: Note) -> bool:
+        time = note[0] + 3
+        return any(on <= time < on + duration and pitch > note[2] for on, duration, pitch in notes)
+
+    tops: dict[int, Note] = {}
+    for note in sorted(notes, key=lambda note: (note[2], note[1])):
+        if not is_hidden(note):
+            tops[note[0]] = note
+    onsets = [*sorted(tops), 10**9]
+    expected = [(on, min(tops[on][1], after - on), tops[on][2]) for on, after in itertools.pairwise(onsets)]
+    assert melody_of(*notes) == expected
+
+
+# Bars and beats
+
+
+@pytest.mark.parametrize(
+    ("metres", "places"),
+    [
+        ((), {0: (1, 1), 480: (1, 2), 1919: (1, 4 + 479 / 480), 1920: (2, 1)}),
+        (((0, 1, 4), (480, 3, 4)), {0: (1, 1), 480: (2, 1), 1920: (3, 1)}),
+        (((0, 6, 8),), {1200: (1, 3.5), 1440: (2, 1)}),
+        (((960, 3, 4),), {480: (1, 2), 960: (2, 1), 2400: (3, 1)}),
+        (((0, 3, 4), (2000, 4, 4)), {1999: (2, 1 + 559 / 480), 2000: (3, 1), 3920: (4, 1)}),
+        (((0, 0, 4),), {1920: (2, 1)}),
+    ],
+    ids=str,
+)
+def test_time_is_counted_in_bars_and_quarter_notes(
+    metres: tuple[tuple[int, int, int], ...], places: dict[int, tuple[int, float]]
+) -> None:
+    piece = Piece.from_notes([0], 480, [60], metres=metres)
+    bars, beats = piece.bars_and_beats(list(places))
+    assert bars.tolist() == [bar for bar, _ in places.values()]
+    assert beats == pytest.approx([beat for _, beat in places.values()])
+
+
+def test_bars_that_are_no_whole_number_of_ticks_are_counted_right() -> None:
+    piece = Piece.from_notes([0], 1, [60], ticks_per_beat=1, metres=((0, 3, 32),))
+    bars, beats = piece.bars_and_beats(np.arange(0, 30, 3))
+    assert bars.tolist() == [1 + 8 * i for i in range(10)]
+    assert beats == pytest.approx(np.ones(10))

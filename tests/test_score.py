@@ -9,8 +9,9 @@ from typing import Any
 import music21
 import pytest
 
+from noternn.corpus.sources import EMBEDDED_CORPORA
 from noternn.piece import Piece, PieceError
-from noternn.score import chorale_paths, read_score
+from noternn.score import chorale_paths, embedded_scores, read_score
 
 MUSICXML = """<?xml version="1.0"?>
 <score-partwise version="4.0">
@@ -64,6 +65,24 @@ def test_the_edition_has_348_files_in_order() -> None:
     assert len(set(paths)) == 348
     assert paths == sorted(paths)
     assert all(path.is_file() for path in paths)
+
+
+@pytest.mark.parametrize(
+    ("corpus", "num_files", "name"),
+    [
+        ("bach", 348, "bwv269"),
+        ("fiddle", 1059, "AcrobatsHornpipe"),
+        ("quartets", 51, "beethoven/opus18no1/movement1"),
+    ],
+)
+def test_an_embedded_corpus_is_found_by_the_names_of_its_pieces(
+    corpus: str, num_files: int, name: str
+) -> None:
+    scores = embedded_scores(corpus)
+    assert corpus in EMBEDDED_CORPORA
+    assert len(scores) == num_files
+    assert scores[name].is_file()
+    assert {path.suffix for path in scores.values()} == {".abc" if corpus == "fiddle" else ".mxl"}
 
 
 def test_a_chorale_is_read_as_four_voices() -> None:
@@ -163,6 +182,32 @@ def test_tempo_is_that_of_the_metronome_mark_or_120(tmp_path: Path) -> None:
 def test_a_tune_in_abc_is_read(tmp_path: Path) -> None:
     tune = "X:1\nT:Tune\nM:3/4\nL:1/4\nK:C\nCDE|G3|\n"
     assert read_text(tmp_path, tune, ".abc").pitch.tolist() == [60, 62, 64, 67]
+
+
+def test_a_tune_in_abc_begins_with_its_pickup_and_each_part_is_read_once(tmp_path: Path) -> None:
+    tune = "X:1\nT:Tune\nM:2/4\nL:1/8\nK:G\n(3DEF|G2 AB|cBA :|\n|:z|G2 AB|G3:|\n"
+    piece = read_text(tmp_path, tune.replace("(3DEF", "(3D/E/F/"), ".abc")
+    assert piece.metres[:2] == ((0, 1, 8), (240, 2, 4))
+    assert piece.onset[:4].tolist() == [0, 80, 160, 240]
+    assert piece.pitch.tolist() == [62, 64, 66, 67, 69, 71, 72, 71, 69, 67, 69, 71, 67]
+    assert piece.end == 4 * 960
+
+
+def test_grace_notes_and_fingerings_in_abc_are_dropped(tmp_path: Path) -> None:
+    tune = 'X:1\nT:Tune\nM:2/4\nL:1/8\nK:C\n{d}"4"c2 {ag}vg2|\n'
+    assert notes_of(read_text(tmp_path, tune, ".abc")) == [(0, 480, 72), (480, 480, 79)]
+
+
+def test_an_overfull_bar_in_abc_does_not_lose_the_first_metre(tmp_path: Path) -> None:
+    tune = "X:1\nT:Tune\nM:2/4\nL:1/8\nK:C\nCDEF|GABcd|cBAG|\n"
+    assert read_text(tmp_path, tune, ".abc").metres == ((0, 2, 4), (1920, 1, 8), (2160, 2, 4))
+
+
+def test_a_quartet_is_read_as_four_strings() -> None:
+    piece = read_score(embedded_scores("quartets")["mozart/k156/movement4"])
+    assert (piece.num_notes, piece.beats) == (608, 95)
+    assert piece.metres == ((0, 4, 4),)
+    assert (piece.pitch.min(), piece.pitch.max()) == (38, 84)
 
 
 BROKEN = {

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from noternn.corpus.duplicates import fingerprint
 from noternn.corpus.leak import note_steps
 from noternn.corpus.sources import Source
-from noternn.piece import PieceError
+from noternn.piece import PieceError, select_tracks
 from noternn.tokenizer import RoundTrip, Tokenizer, round_trip
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,10 @@ class TokenizedPiece:
 
 
 def read_all(
-    sources: Sequence[Source], tokenizer: Tokenizer, num_processes: int | None = None
+    sources: Sequence[Source],
+    tokenizer: Tokenizer,
+    num_processes: int | None = None,
+    tracks: str | Sequence[int] = "all",
 ) -> Iterator[TokenizedPiece | Skipped]:
     """Read and tokenize files, in their order, with a progress bar on stderr.
 
@@ -72,8 +75,9 @@ def read_all(
         sources: the files.
         tokenizer: applied in the worker processes.
         num_processes: None takes one a core; 0 and 1 read in this process.
+        tracks: see `noternn.piece.select_tracks`.
     """
-    read = partial(read_one, tokenizer=tokenizer)
+    read = partial(read_one, tokenizer=tokenizer, tracks=tracks)
     num_processes = _available_cores() if num_processes is None else num_processes
     if not sys.stderr.isatty():  # a bar would fill a log file
         log.info("reading %d files", len(sources))
@@ -84,15 +88,20 @@ def read_all(
     # Forking would be unsafe where torch's threads already run.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(num_processes, mp_context=context) as pool:
-        yield from progress(pool.map(read, sources, chunksize=8))
+        chunksize = min(8, 1 + len(sources) // 128)  # a few slow files must not fall to one process
+        yield from progress(pool.map(read, sources, chunksize=chunksize))
 
 
-def read_one(source: Source, tokenizer: Tokenizer) -> TokenizedPiece | Skipped:
-    """One file as tokens, or why not."""
+def read_one(
+    source: Source, tokenizer: Tokenizer, tracks: str | Sequence[int] = "all"
+) -> TokenizedPiece | Skipped:
+    """One file's tracks as tokens, or why not."""
     try:
-        piece = source.read()
+        piece = select_tracks(source.read(), tracks)
     except PieceError as error:
         return Skipped(source.name, str(error))
+    if not piece.num_notes:
+        return Skipped(source.name, f"holds no notes of tracks={str(tracks).replace(' ', '')}")
     tokens = tokenizer.tokenize(piece)
     num_notes = sum(tokenizer.note_count(token) for token in tokens)
     if num_notes == 0:

@@ -31,7 +31,7 @@ class TokenizedCorpus:
     """All pieces of a corpus, before any split, sorted by (music_hash, name).
 
     Args:
-        fingerprint: hash of the files' contents and the tokenizer's configuration.
+        fingerprint: hash of the files' contents, the tracks read and the tokenizer's configuration.
         skipped: the files left out, with the reasons.
         names: (num_pieces,) names.
         music_hashes: (num_pieces,) see `Piece.music_hash`.
@@ -79,6 +79,7 @@ def tokenize_corpus(
     tokenizer: Mapping[str, Any],
     cache_dir: Path | None,
     num_processes: int | None = None,
+    tracks: str | Sequence[int] = "all",
 ) -> TokenizedCorpus:
     """The tokens of every readable file, from the cache where it has them.
 
@@ -87,16 +88,17 @@ def tokenize_corpus(
         tokenizer: the arguments of `build_tokenizer`.
         cache_dir: where caches are kept; None keeps none. Deleting it is always safe.
         num_processes: see `read_all`.
+        tracks: which notes of each file: see `noternn.piece.select_tracks`.
 
     Raises:
         UserError: if no file could be read.
     """
     sources = sorted(sources, key=lambda source: source.name)
-    fingerprint = _fingerprint(sources, tokenizer)
+    fingerprint = _fingerprint(sources, tokenizer, tracks)
     path = cache_dir / f"{fingerprint[:32]}.npz" if cache_dir else None
     corpus = _load(path, fingerprint) if path else None
     if corpus is None:
-        results = list(read_all(sources, build_tokenizer(**tokenizer), num_processes))
+        results = list(read_all(sources, build_tokenizer(**tokenizer), num_processes, tracks))
         corpus = _assemble(results, fingerprint)
         if path:
             _save(corpus, path)
@@ -106,9 +108,10 @@ def tokenize_corpus(
     return corpus
 
 
-def _fingerprint(sources: Sequence[Source], tokenizer: Mapping[str, Any]) -> str:
+def _fingerprint(sources: Sequence[Source], tokenizer: Mapping[str, Any], tracks: str | Sequence[int]) -> str:
     content = [[source.name, source.kind, source.content_hash()] for source in sources]
-    key = {"version": CACHE_VERSION, "tokenizer": dict(tokenizer), "files": content}
+    selected = tracks if isinstance(tracks, str) else sorted(set(tracks))
+    key = {"version": CACHE_VERSION, "tokenizer": dict(tokenizer), "tracks": selected, "files": content}
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
 
 

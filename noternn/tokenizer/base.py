@@ -67,6 +67,22 @@ class Tokenizer(ABC):
         """The tokens of `piece` in time order; time starts at its first written note."""
 
     @abstractmethod
+    def begins_onset(self, state: State, token: str) -> bool:
+        """Whether `token`, as `tokenize` writes it, is the first that tells of an onset."""
+
+    def tokens_by_onset(self, piece: Piece) -> list[tuple[int, list[str]]]:
+        """The tokens of `piece` in groups: (onset in grid steps of the piece, the tokens that tell of it)."""
+        onsets = np.unique(grid_times(self.written(piece), self.steps_per_beat)[0])
+        groups: list[list[str]] = []
+        state = self.start
+        for token in self.tokenize(piece):
+            if self.begins_onset(state, token):
+                groups.append([])
+            groups[-1].append(token)
+            state = self.advance(state, token)
+        return list(zip(onsets.tolist(), groups, strict=True))
+
+    @abstractmethod
     def detokenize(self, tokens: Sequence[str], tempo: float = DEFAULT_TEMPO) -> Piece:
         """The piece that `tokens` describe; special and misplaced tokens are passed over.
 

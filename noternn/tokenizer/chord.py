@@ -152,6 +152,10 @@ class ChordTokenizer(Tokenizer):
             state = after
         return spans
 
+    def begins_onset(self, state: State, token: str) -> bool:  # noqa: ARG002  # a chord is one anywhere
+        """Whether `token` is a chord."""
+        return self._read(token)[0] == "Chord"
+
     def note_count(self, token: str) -> int:
         """The number of pitches of a chord token."""
         return len(self._pitches(token))

@@ -169,6 +169,11 @@ class EventTokenizer(Tokenizer):
             last = (kind, 0 if kind == "Pitch" else value)
         return notes
 
+    def begins_onset(self, state: State, token: str) -> bool:
+        """Whether `token` is the first of all or the first Shift of a chain."""
+        assert isinstance(state, _State)
+        return state.last == "Start" or (token.startswith("Shift_") and state.last != "Shift")
+
     def note_count(self, token: str) -> int:
         """1 for a Pitch token."""
         return int(token in self._symbols and self._symbols[token][0] == "Pitch")
