@@ -8,8 +8,9 @@ Rules
   track, channel and pitch ends it. Where notes of one pitch overlap, the one that began first ends first.
   An end without a note is passed over; a note that never ends, or ends where it begins, is dropped. Of notes
   equal in onset, duration, pitch and instrument the loudest is kept.
-- Instruments: a note has the program that its channel had when it began. A track's own program changes
-  count; in a track that has made none, those of the other tracks do. Channel 10 is drums, of program 0.
+- Instruments: a note has the program that its channel had when it began. A track's own changes count;
+  before the first of them the last in any track, at or before the note's tick. Channel 10 is drums, of
+  program 0.
 - Time: SMPTE files, which count film frames, are read in beats of half a second (their ticks doubled where
   that is no whole number of them); their tempos and metres, which do not time them, are left out.
 - Tempos: of several at one tick the last counts; one equal to that before it is left out.
@@ -45,7 +46,7 @@ from noternn.piece import DEFAULT_TEMPO, PieceError
 
 MAX_TRACKS = 1_000
 MAX_NOTES = 250_000  # an opera of four hours has about as many
-MAX_EVENTS = 2_000_000  # of any kind
+MAX_EVENTS = 1_000_000  # of any kind
 MAX_CHANGES = 100_000  # of tempo; of metre; of program
 MAX_BEATS = 100_000  # 14 hours at 120 beats a minute
 MAX_SOUNDING_BEATS = 2_000_000  # all durations together: tokenizers write a long note in many tokens
@@ -156,8 +157,8 @@ def _unwrap(data: bytes) -> bytes:
             data[position : position + 4],
             int.from_bytes(data[position + 4 : position + 8], "little"),
         )
-        if name == b"data":
-            return data[position + 8 : position + 8 + size]
+        if name == b"data" and (wrapped := data[position + 8 : position + 8 + size]):
+            return wrapped
         position += 8 + size + size % 2
     raise PieceError("is damaged: an RMID wrapper without MIDI data in it")
 
@@ -368,7 +369,7 @@ def _note_columns(events: _Events) -> Columns:
 
 
 def _inherit_programs(notes: Columns, programs: list[tuple[int, int, int]]) -> None:
-    """Give each note without a program that of its channel at its onset, set by another track."""
+    """Give each note before the first change of its track the program that any track gave the channel."""
     changes = np.array(programs, dtype=np.int64).reshape(-1, 3)
     changes = changes[np.argsort(changes[:, 1], kind="stable")]
     for channel in np.unique(notes[notes[:, 4] == NO_PROGRAM, 3]).tolist():
