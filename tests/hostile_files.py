@@ -896,9 +896,9 @@ def _make_links(folder: Path, found: dict[Path, str]) -> None:
 
 
 def mutant(data: bytes, random: Random) -> bytes:
-    """The bytes with one to eight changes: bytes set, bits flipped, parts cut out, doubled or overwritten."""
+    """The bytes with one to four changes: bytes set, bits flipped, parts cut out, doubled or overwritten."""
     changed = bytearray(data)
-    for _ in range(random.randint(1, 8)):
+    for _ in range(random.randint(1, 4)):
         place = random.randrange(len(changed) or 1)
         length = random.choice((1, 2, 4, random.randint(1, 64)))
         match random.randrange(6):
