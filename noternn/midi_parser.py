@@ -47,7 +47,7 @@ from numpy.typing import NDArray
 from noternn.piece import DEFAULT_TEMPO, PieceError
 
 MAX_TRACKS = 1_000
-MAX_NOTES = 250_000  # an opera of four hours has about as many
+MAX_NOTES = 250_000  # far above a score; "black" MIDI, which no one plays, is refused
 MAX_EVENTS = 1_000_000  # of any kind
 MAX_CHANGES = 100_000  # of tempo; of metre; of program
 MAX_BEATS = 100_000  # 14 hours at 120 beats a minute
