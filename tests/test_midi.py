@@ -209,7 +209,7 @@ BROKEN = {
     "format 2": (header(2) + track(ONE_NOTE), "independent sequences (MIDI format 2)"),
     "format 7": (header(7) + track(ONE_NOTE), "there is no MIDI format 7"),
     "division 0": (header(division=0) + track(ONE_NOTE), "its beat has 0 ticks"),
-    "film frames": (header(division=0xE728) + track(ONE_NOTE), "film frames (SMPTE)"),
+    "film frames": (header(division=0xEE28) + track(ONE_NOTE), "film frames (SMPTE), but in 18 a second"),
     "cut": ((header() + track(ONE_NOTE))[:-6], "ends in the middle of a track"),
     "missing track": (header(1, 2) + track(ONE_NOTE), "ends in the middle of a track"),
     "no track header": (header() + b"XTrk" + track(ONE_NOTE)[4:], "no MTrk header"),

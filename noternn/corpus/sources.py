@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from noternn.errors import UserError
-from noternn.midi import MIDI_SUFFIXES, read_midi
+from noternn.midi import MAX_FILE_BYTES, MIDI_SUFFIXES, read_midi
 from noternn.piece import Piece
 
 log = logging.getLogger(__name__)
@@ -49,10 +49,13 @@ class Source:
         return read_score(self.path, self.name)
 
     def content_hash(self) -> str:
-        """A hash of the file's bytes; of its absence if it cannot be read."""
+        """A hash of the file's bytes; what stands in their place if they are not read."""
         try:
             if not self.path.is_file():
                 return "not a file"
+            size = self.path.stat().st_size
+            if self.kind == "midi" and size > MAX_FILE_BYTES:
+                return f"too large: {size}"
             with self.path.open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:

@@ -23,7 +23,7 @@ from noternn.tokenizer import build_tokenizer
 
 log = logging.getLogger(__name__)
 
-CACHE_VERSION = 2  # raise it when a change of the code changes what a cache holds
+CACHE_VERSION = 3  # raise it when a change of the code changes what a cache holds
 
 
 @dataclass(frozen=True, eq=False)
