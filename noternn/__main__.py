@@ -53,15 +53,11 @@ def generate(options: argparse.Namespace) -> None:
 
 def tokens(options: argparse.Namespace) -> None:
     """Print the tokens of a MIDI file against its bars and beats, and what they lose."""
-    from noternn.midi import read_midi
-    from noternn.piece import PieceError
+    from noternn.midi import read_named_midi
     from noternn.tables import format_table
     from noternn.tokenizer import build_tokenizer, round_trip
 
-    try:
-        piece = read_midi(options.file)
-    except PieceError as error:
-        raise UserError(f"{options.file}: {error}") from error
+    piece = read_named_midi(options.file)
     tokenizer = build_tokenizer(options.tokenizer)
     groups = tokenizer.tokens_by_onset(piece)
     if not groups:

@@ -13,8 +13,8 @@ import torch
 import noternn
 from noternn.errors import UserError
 from noternn.lstm import NoteLSTM
-from noternn.midi import read_midi
-from noternn.piece import Piece, PieceError
+from noternn.midi import read_named_midi
+from noternn.piece import Piece
 from noternn.sampling import SamplingOptions, sample_ids
 from noternn.tokenizer import UNK_ID, Codec, Vocabulary, build_tokenizer
 
@@ -124,10 +124,7 @@ def encode_primer(path: Path, codec: Codec) -> tuple[list[int], str]:
     Raises:
         UserError: if the file cannot be read or holds nothing that the tokenizer can write.
     """
-    try:
-        piece = read_midi(path)
-    except PieceError as error:
-        raise UserError(f"{path}: {error}") from error
+    piece = read_named_midi(path)
     ids = codec.encode(piece)[1:-1].tolist()
     if not ids:
         raise UserError(f"{path}: the primer holds no notes that this tokenizer can write (only drums?)")

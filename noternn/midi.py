@@ -9,6 +9,7 @@ from pathlib import Path
 
 import miditoolkit
 
+from noternn.errors import UserError
 from noternn.midi_parser import parse_midi
 from noternn.piece import Piece, PieceError
 
@@ -47,6 +48,18 @@ def read_midi(path: Path, name: str | None = None) -> Piece:
         metres=midi.metres,
         name=path.stem if name is None else name,
     )
+
+
+def read_named_midi(path: Path) -> Piece:
+    """The piece in a file that a command was given; the error begins with the path.
+
+    Raises:
+        UserError: if the file cannot be read.
+    """
+    try:
+        return read_midi(path)
+    except PieceError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def write_midi(piece: Piece, path: Path) -> None:
