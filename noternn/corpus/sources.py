@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Literal
 
 from noternn.errors import UserError
-from noternn.midi import MAX_FILE_BYTES, MIDI_SUFFIXES, read_midi
+from noternn.limits import DEFAULT_LIMITS
+from noternn.midi import MIDI_SUFFIXES, read_midi
 from noternn.piece import Piece
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class Source:
             if not self.path.is_file():
                 return "not a file"
             size = self.path.stat().st_size
-            if self.kind == "midi" and size > MAX_FILE_BYTES:
+            if self.kind == "midi" and size > DEFAULT_LIMITS.max_bytes:
                 return f"too large: {size}"
             with self.path.open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
