@@ -13,7 +13,7 @@ from noternn.errors import UserError
 from noternn.midi_parser import parse_midi
 from noternn.piece import Piece, PieceError
 
-MIDI_SUFFIXES = (".mid", ".midi")
+MIDI_SUFFIXES = (".mid", ".midi", ".kar", ".rmi")
 MAX_FILE_BYTES = 20_000_000  # a symphony takes about 1 MB
 MAX_TICKS_PER_BEAT = 0x7FFF
 MICROSECONDS_PER_MINUTE = 60_000_000
@@ -34,20 +34,7 @@ def read_midi(path: Path, name: str | None = None) -> Piece:
         PieceError: for whatever reason there is no music to be had; the message is the reason, in one
             line, without the path.
     """
-    midi = parse_midi(_read_bytes(path))
-    onset, duration, pitch, program, is_drum, velocity = midi.notes.T
-    return Piece.from_notes(
-        onset,
-        duration,
-        pitch,
-        velocity=velocity,
-        program=program,
-        is_drum=is_drum,
-        ticks_per_beat=midi.ticks_per_beat,
-        tempos=midi.tempos,
-        metres=midi.metres,
-        name=path.stem if name is None else name,
-    )
+    return read_midi_bytes(_read_bytes(path), path.stem if name is None else name)
 
 
 def read_named_midi(path: Path) -> Piece:
@@ -85,6 +72,24 @@ def write_midi(piece: Piece, path: Path) -> None:
     buffer = io.BytesIO()
     midi.dump(file=buffer)
     _replace_file(path, buffer.getvalue())
+
+
+def read_midi_bytes(data: bytes, name: str) -> Piece:
+    """Read a MIDI file from its bytes; else as `read_midi`."""
+    midi = parse_midi(data)
+    onset, duration, pitch, program, is_drum, velocity = midi.notes.T
+    return Piece.from_notes(
+        onset,
+        duration,
+        pitch,
+        velocity=velocity,
+        program=program,
+        is_drum=is_drum,
+        ticks_per_beat=midi.ticks_per_beat,
+        tempos=midi.tempos,
+        metres=midi.metres,
+        name=name,
+    )
 
 
 def _read_bytes(path: Path) -> bytes:
