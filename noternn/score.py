@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import stat
 import warnings
@@ -149,7 +151,8 @@ def _read_bytes(path: Path) -> bytes:
 
 def _parse(data: bytes, suffix: str) -> Any:
     """What music21 makes of the data; it is given no path, so it has no file and no cache to open."""
-    with warnings.catch_warnings():
+    # music21 prints a line for each thing it doubts, with the file's own characters, whatever they are.
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore", UserWarning)  # about notation: overfull bars, missing clefs
         try:
             if SCORE_FORMATS[suffix] == "musicxml":
@@ -190,7 +193,8 @@ def _check_size(notes: NDArray[np.int64]) -> None:
 
 
 def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:MAX_REASON_LENGTH] or type(error).__name__
+    text = "".join(c if c.isprintable() else " " for c in str(error))  # it may quote the file
+    return " ".join(text.split())[:MAX_REASON_LENGTH] or type(error).__name__
 
 
 def _sounding(part: Any) -> Any:

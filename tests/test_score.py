@@ -244,6 +244,11 @@ def test_a_tune_of_an_abc_file_is_hashed_with_what_holds_for_all(tmp_path: Path)
     assert len(hashes) == 2
 
 
+def test_nothing_of_a_file_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    read_text(tmp_path, "X:1\nT:Tune\nM:2/4\nL:1/8\nK:C\nCDEF|\xff2 GA|\n", ".abc")
+    assert capsys.readouterr() == ("", "")
+
+
 BROKEN = {
     "empty": ("", ".musicxml", "file is empty"),
     "not XML": ("hello", ".xml", "is no XML"),
