@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from noternn.corpus import TokenizedCorpus, score_sources, tokenize_corpus
+from noternn.corpus import TokenizedCorpus, installed_sources, tokenize_corpus
 from noternn.corpus.cache import Array, ArrayCache, Entry
 from noternn.errors import UserError
 
@@ -44,7 +44,7 @@ def bench_memory(sizes: tuple[int, ...] = SIZES, num_files: int | None = None) -
     """
     if not STATUS.exists():
         raise UserError("bench memory needs /proc, which this system does not have; run it on Linux")
-    base = tokenize_corpus(score_sources("bach")[:num_files], TOKENIZER, None)
+    base = tokenize_corpus(installed_sources("bach")[:num_files], TOKENIZER, None)
     rows = []
     for size in sizes:
         with tempfile.TemporaryDirectory() as folder:
