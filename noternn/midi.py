@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 import miditoolkit
+import numpy as np
 
 from noternn.errors import UserError
 from noternn.limits import DEFAULT_LIMITS, MidiLimits
@@ -39,17 +40,17 @@ def read_midi(
             line, without the path.
     """
     midi = parse_midi(_read_bytes(path, limits), limits, pedal)
-    onset, duration, pitch, program, is_drum, velocity = midi.notes.T
-    return Piece.from_notes(
-        onset,
-        duration,
-        pitch,
+    onset, duration, pitch, program, is_drum, velocity = midi.notes
+    return Piece(  # not from_notes: they are in order and in range
+        onset=onset,
+        duration=duration,
+        pitch=pitch,
         velocity=velocity,
         program=program,
-        is_drum=is_drum,
+        is_drum=is_drum.astype(np.bool_),
         ticks_per_beat=midi.ticks_per_beat,
-        tempos=midi.tempos,
-        metres=midi.metres,
+        tempos=tuple(midi.tempos),
+        metres=tuple(midi.metres),
         name=path.stem if name is None else name,
     )
 
