@@ -66,6 +66,12 @@ class Tokenizer(ABC):
     def tokenize(self, piece: Piece) -> list[str]:
         """The tokens of `piece` in time order; time starts at its first written note."""
 
+    def tokenize_indexed(self, piece: Piece) -> tuple[Sequence[str], NDArray[np.uint32]]:
+        """`tokenize` as distinct tokens and the index in them of each token of `piece`, (num_tokens,)."""
+        tokens = self.tokenize(piece)
+        index = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
+        return tuple(index), np.array([index[token] for token in tokens], dtype=np.uint32)
+
     @abstractmethod
     def begins_onset(self, state: State, token: str) -> bool:
         """Whether `token`, as `tokenize` writes it, is the first that tells of an onset."""
