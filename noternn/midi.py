@@ -1,4 +1,4 @@
-"""A MIDI file <-> `Piece`; the only importer of the MIDI libraries."""
+"""A MIDI file <-> `Piece`; with bench.py the only importer of the MIDI libraries."""
 
 from __future__ import annotations
 

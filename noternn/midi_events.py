@@ -22,6 +22,7 @@ MAX_METRE_DENOMINATOR_POWER = 7  # 128th notes
 NOTE_ON, TWO_DATA_BYTES, CONTROLLER, PROGRAM_CHANGE, PITCH_BEND, SYSTEM = 0x90, 0xA0, 0xB0, 0xC0, 0xE0, 0xF0
 SUSTAIN_PEDAL, PEDAL_DOWN = 64, 64  # the number of the controller; its least value that is down
 ESCAPE, META = 0xF7, 0xFF
+NO_STATUS_REASON = "is damaged: a track begins with data (running status without a status)"
 DATA_BYTE_REASON = "is damaged: a data byte must be in range 0 to 127"
 META_END, META_TEMPO, META_METRE = 0x2F, 0x51, 0x58
 SYSTEM_DATA_BYTES = {0xF1: 1, 0xF2: 2, 0xF3: 1, 0xF6: 0, 0xF8: 0, 0xFA: 0, 0xFB: 0, 0xFC: 0, 0xFE: 0}
@@ -102,13 +103,13 @@ def _read_track(track: bytes, events: TrackEvents) -> None:
         tick += delta
         byte = track[position]
         if byte >= SYSTEM:
-            position = _read_system(track, position, tick, events)
+            position = read_system(track, position, size, tick, events)
             continue
         if byte > 0x7F:
             status = byte
             position += 1
         elif not status:
-            raise PieceError("is damaged: a track begins with data (running status without a status)")
+            raise PieceError(NO_STATUS_REASON)
         first, channel = track[position], status & 0x0F
         if status < TWO_DATA_BYTES:
             second = track[position + 1]
@@ -138,7 +139,7 @@ def _read_track(track: bytes, events: TrackEvents) -> None:
                     events.pedals.append((channel, tick, second))
             elif status < PROGRAM_CHANGE + 16 and programs[channel] != first:
                 programs[channel] = first
-                _add(events.programs, (channel, tick, first), "changes of program", events.limits)
+                add_change(events.programs, (channel, tick, first), "changes of program", events.limits)
     else:
         raise _too_many("events", events.limits.max_events, "max_events")
 
@@ -156,8 +157,19 @@ def _read_quantity(track: bytes, position: int) -> tuple[int, int]:
     raise PieceError(f"is damaged: a time or length of more than {MAX_QUANTITY_BYTES} bytes")
 
 
-def _read_system(track: bytes, position: int, tick: int, events: TrackEvents) -> int:
-    """Keep a tempo or metre, pass over any other system or meta event; the position after it."""
+def read_system(track: bytes, position: int, size: int, tick: int, events: TrackEvents) -> int:
+    """Keep a tempo or metre, pass over any other system or meta event.
+
+    Args:
+        track: bytes of which the track is the first `size`, or lies before there.
+        position: of the status.
+        size: see `track`.
+        tick: kept with what is kept.
+        events: keeps it.
+
+    Returns:
+        the position after the event; `size` after the end of the track.
+    """
     status = track[position]
     position += 1
     if status in SYSTEM_DATA_BYTES:
@@ -170,18 +182,18 @@ def _read_system(track: bytes, position: int, tick: int, events: TrackEvents) ->
         position += 1
     length, position = _read_quantity(track, position)
     end = position + length
-    if end > len(track):
+    if end > size:
         raise IndexError
     if kind == META_END:
-        return len(track)
+        return size
     if kind == META_TEMPO:
-        _add(events.tempos, (tick, read_tempo(track[position:end])), "changes of tempo", events.limits)
+        add_change(events.tempos, (tick, _tempo(track[position:end])), "changes of tempo", events.limits)
     elif kind == META_METRE:
-        _add(events.metres, (tick, *read_metre(track[position:end])), "changes of metre", events.limits)
+        add_change(events.metres, (tick, *_metre(track[position:end])), "changes of metre", events.limits)
     return end
 
 
-def read_tempo(data: bytes) -> int:
+def _tempo(data: bytes) -> int:
     """Microseconds a beat."""
     if len(data) < 3:
         raise PieceError("is damaged: an event or a track cannot be read (a tempo that is cut off)")
@@ -191,7 +203,7 @@ def read_tempo(data: bytes) -> int:
     return microseconds
 
 
-def read_metre(data: bytes) -> tuple[int, int]:
+def _metre(data: bytes) -> tuple[int, int]:
     """Numerator and denominator; the denominator is 0 where it is not one of music."""
     if len(data) < 2:
         raise PieceError("is damaged: an event or a track cannot be read (a metre that is cut off)")
@@ -200,7 +212,8 @@ def read_metre(data: bytes) -> tuple[int, int]:
     return data[0], 1 << data[1] if data[1] <= MAX_METRE_DENOMINATOR_POWER else 0
 
 
-def _add(changes: list[Change], change: Change, what: str, limits: MidiLimits) -> None:
+def add_change(changes: list[Change], change: Change, what: str, limits: MidiLimits) -> None:
+    """Append a change unless there are too many; `what` says of what."""
     if len(changes) >= limits.max_changes:
         raise _too_many(what, limits.max_changes, "max_changes")
     changes.append(change)

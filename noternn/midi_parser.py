@@ -124,7 +124,7 @@ def _read_events(data: bytes, num_tracks: int, limits: MidiLimits) -> TrackEvent
     """The events of the announced tracks."""
     spans: list[tuple[int, int]] = []
     try:
-        spans.extend(_track_spans(data, num_tracks, limits))
+        spans.extend(track_spans(data, num_tracks, limits))
     except PieceError:
         read_tracks(data, spans, limits)  # what is wrong in the tracks before comes first
         raise
@@ -189,7 +189,7 @@ def _film_time(division: int) -> tuple[int, int, float]:
     return (2, ticks_per_second, tempo) if ticks_per_second % 2 else (1, ticks_per_second // 2, tempo)
 
 
-def _track_spans(data: bytes, num_tracks: int, limits: MidiLimits) -> Iterator[tuple[int, int]]:
+def track_spans(data: bytes, num_tracks: int, limits: MidiLimits) -> Iterator[tuple[int, int]]:
     """Start and end of the events of each announced track; chunks of other types are passed over."""
     position = 8 + int.from_bytes(data[4:8], "big")
     found = other = 0
@@ -303,9 +303,10 @@ def _in_order(notes: Columns) -> Columns:
     is_drum = channel == DRUM_CHANNEL
     place = ((onset << 1 | is_drum) << 7 | program) << 7 | 127 - pitch
     order = np.argsort(place)
+    in_order = place.take(order)
     columns = np.stack([onset, duration, pitch, program, is_drum, velocity])
-    if (np.diff(place[order]) > 0).all():
-        return columns[:, order]
+    if (in_order[1:] > in_order[:-1]).all():
+        return columns.take(order, axis=1)
     order = np.lexsort((-velocity, duration, place))
     is_new = np.append(True, (np.diff(place[order]) > 0) | (np.diff(duration[order]) > 0))
     return columns[:, order[is_new]]

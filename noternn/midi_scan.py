@@ -1,16 +1,15 @@
 """The events of a MIDI file all at once in numpy, several times faster than `noternn.midi_events`.
 
-For files in which nothing is unusual or damaged; for others nothing is found, and the plain loop decides.
+For files in which nothing is damaged or too much; for others nothing is found, and the plain loop decides.
 
-For every byte it is computed where the next event would begin if one began here. From the start of each track
-these places are then followed, which leaves Python one addition an event. A data byte that stands in the
-place of a status is taken to go on with a status of two data bytes; where that was wrong, nothing is found.
+For every byte it is computed where the next event would begin if one of two data bytes began here, as nearly
+all do. From the start of each track these places are followed, which leaves Python one step an event; the
+events of other sizes are read one by one on the way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +17,9 @@ from numpy.typing import NDArray
 from noternn.limits import MidiLimits
 from noternn.midi_events import (
     CONTROLLER,
-    ESCAPE,
-    META,
-    META_END,
-    META_METRE,
-    META_TEMPO,
+    DATA_BYTE_REASON,
     NO_PROGRAM,
+    NO_STATUS_REASON,
     NOTE_ON,
     PITCH_BEND,
     PROGRAM_CHANGE,
@@ -32,37 +28,17 @@ from noternn.midi_events import (
     TWO_DATA_BYTES,
     Columns,
     TrackEvents,
-    read_metre,
-    read_tempo,
+    add_change,
+    read_system,
 )
 from noternn.piece import PieceError
 
-MAX_SCANNED_BYTES = 2_000_000  # what is computed for every byte takes 20 times the file's memory
-PADDING = 16  # so that looking ahead needs no check
-END_OF_TRACK, BROKEN = 2**31 - 1, 2**31 - 2  # in the place of the next event
-
-SIZE_AFTER_TIME = np.full(256, 3, dtype=np.int32)  # of an event with that byte after its time
-SIZE_AFTER_TIME[:0x80] = 2
-SIZE_AFTER_TIME[PROGRAM_CHANGE:PITCH_BEND] = 2
+MAX_SCANNED_BYTES = 2_000_000  # what is computed for every byte takes 40 times the file's memory
+PADDING = 8  # so that looking ahead needs no check
+OTHER_SIZE = 2**40  # added to the place of an event that has not two data bytes
+BROKEN = OTHER_SIZE - 1  # in the place of the next event
 
 Bytes = NDArray[np.uint8]
-
-
-@dataclass(frozen=True, eq=False)
-class _Rows:
-    """Every event in the order of the file, each column of shape (num_events,).
-
-    Args:
-        track: number of the track.
-        tick: since the track's start.
-        status: with running status filled in.
-        data: place in the file of what follows the status.
-    """
-
-    track: Columns
-    tick: Columns
-    status: Bytes
-    data: Columns
 
 
 def scan_events(data: bytes, spans: Sequence[tuple[int, int]], limits: MidiLimits) -> TrackEvents | None:
@@ -75,202 +51,209 @@ def scan_events(data: bytes, spans: Sequence[tuple[int, int]], limits: MidiLimit
     """
     if not spans or len(data) > MAX_SCANNED_BYTES:
         return None
-    file = np.frombuffer(data + bytes(PADDING), dtype=np.uint8)
-    rows = _find_events(file, spans)
-    if rows is None or len(rows.tick) >= limits.max_events:
+    try:
+        return _Scan(data, limits).read(spans)
+    except (PieceError, IndexError):
         return None
-    events = TrackEvents(limits)
-    is_note = rows.status < TWO_DATA_BYTES
-    others = np.flatnonzero(~is_note)
-    changes = _read_others(data, file, rows, others, events)
-    if changes is None or not _read_notes(file, rows, np.flatnonzero(is_note), changes, events):
-        return None
-    return events
 
 
-def _find_events(file: Bytes, spans: Sequence[tuple[int, int]]) -> _Rows | None:
-    status_place, following = _following(file)
-    begins = bytearray(len(following))  # 1 where an event does
-    next_place = memoryview(following)  # type: ignore[arg-type]
-    for begin, end in spans:
-        at = begin
+class _Scan:
+    """One file while it is read; until the times are known, the place of an event stands for its tick."""
+
+    def __init__(self, data: bytes, limits: MidiLimits) -> None:
+        self.data = data
+        self.file = np.frombuffer(data + bytes(PADDING), dtype=np.uint8)
+        self.status_place, self.following = _follow(self.file)
+        self.begins = bytearray(len(data) + 1)  # 1 where an event does
+        self.events = TrackEvents(limits)
+        self.programs: list[tuple[int, int, int]] = []  # place, lane, program
+
+    def read(self, spans: Sequence[tuple[int, int]]) -> TrackEvents | None:
+        """The events; None where the plain loop has to be asked. A lane is a track's channel: 16 a track."""
+        following = self.following.data
+        for track, span in enumerate(spans):
+            if not self._follow_track(16 * track, *span, following):
+                return None
+        start = np.flatnonzero(np.frombuffer(self.begins, dtype=np.bool_))  # of each event
+        sizes = np.array([self.begins.count(1, *span) for span in spans])
+        if len(start) >= self.events.limits.max_events:
+            return None
+        place = self.status_place[start]
+        tick = _ticks(self.file, start, place - start, sizes)
+        status, data_place = self._statuses(place, sizes)
+        self._keep_changes(start, tick)
+        lane = status & 0x0F | np.repeat(np.arange(0, 16 * len(spans), 16), sizes)
+        first, second = self.file.take(data_place), self.file.take(data_place + 1)
+        self._keep_notes(start, tick, status, lane, first, second)
+        return self.events
+
+    def _follow_track(self, lane: int, begin: int, end: int, following: memoryview) -> bool:
+        """Mark where the events of a track begin; whether the last one ends where the track does."""
+        begins, at = self.begins, begin
+        while True:
+            while at < end:
+                begins[at] = 1
+                at = following[at]
+            if at < OTHER_SIZE:
+                return at == end
+            at = self._read_others(lane, at - OTHER_SIZE, end)
+
+    def _read_others(self, lane: int, at: int, end: int) -> int:
+        """Read on from the event of another size there; the place of the next event of two data bytes."""
+        status = 0  # running, if it is one of a single data byte
         while at < end:
-            begins[at] = 1
-            at = next_place[at]
-        if at != end and (at != END_OF_TRACK or status_place[begins.rindex(1, begin, end)] + 3 > end):
-            return None
-    start = np.flatnonzero(np.frombuffer(begins, dtype=np.bool_))  # of each event
-    first = np.searchsorted(start, [span[0] for span in spans])  # event of each track
-    sizes = np.diff(first, append=len(start))
-    place = status_place[start]
-    total = np.append(0, np.cumsum(_times(file, start, place - start)))
-    byte = file[place]
-    is_status = byte > 0x7F
-    status = byte
-    if not is_status.all():
-        carried = np.maximum.accumulate(np.where(is_status & (byte < SYSTEM), np.arange(len(byte)), -1))
-        status = np.where(is_status, byte, byte[carried])
-        running = status[~is_status]
-        is_unusual = (running < NOTE_ON - 16) | (running >= PROGRAM_CHANGE) & (running < PITCH_BEND)
-        if is_unusual.any() or (carried < np.repeat(first, sizes))[~is_status].any():
-            return None
-    return _Rows(
-        track=np.repeat(np.arange(len(spans)), sizes),
-        tick=total[1:] - np.repeat(total[first], sizes),
-        status=status,
-        data=place.astype(np.int64) + is_status,
-    )
+            place = int(self.status_place[at])
+            byte = self.data[place]
+            if byte >= SYSTEM:
+                self.begins[at] = 1
+                at = read_system(self.data, place, end, at, self.events)
+                continue
+            if PROGRAM_CHANGE <= byte < PITCH_BEND:
+                status = byte
+                place += 1
+            elif byte > 0x7F or not status:
+                return at
+            self.begins[at] = 1
+            if self.data[place] > 0x7F:
+                raise PieceError(DATA_BYTE_REASON)
+            if status < PROGRAM_CHANGE + 16:
+                self.programs.append((at, lane | status & 0x0F, self.data[place]))
+            at = place + 1
+        return at
+
+    def _statuses(self, place: Columns, sizes: Columns) -> tuple[Bytes, Columns]:
+        """The status of each event, running status filled in, and the place of its data."""
+        byte = self.file.take(place)
+        is_status = byte > 0x7F
+        if is_status.all():
+            return byte, place + 1
+        number = np.arange(len(byte))
+        source = np.maximum.accumulate(np.where(is_status & (byte < SYSTEM), number, -1))
+        first = np.repeat(np.cumsum(sizes) - sizes, sizes)  # event of each one's track
+        if (~is_status & (source < first)).any():
+            raise PieceError(NO_STATUS_REASON)
+        return np.where(is_status, byte, byte[source]), place + is_status
+
+    def _keep_changes(self, start: Columns, tick: Columns) -> None:
+        """Put ticks in the place of places, and keep each lane's changes to another program."""
+        events = self.events
+        places = [change[0] for change in (*events.tempos, *events.metres, *self.programs)]
+        tick_at = dict(zip(places, tick[np.searchsorted(start, places)].tolist(), strict=True))
+        events.tempos = [(tick_at[place], tempo) for place, tempo in events.tempos]
+        events.metres = [(tick_at[place], *metre) for place, *metre in events.metres]
+        latest: dict[int, int] = {}
+        for place, lane, program in self.programs:
+            if latest.get(lane) != program:
+                latest[lane] = program
+                add_change(events.programs, (lane & 0x0F, tick_at[place], program), "", events.limits)
+
+    def _keep_notes(
+        self, start: Columns, tick: Columns, status: Bytes, lane: Columns, first: Bytes, second: Bytes
+    ) -> None:
+        """Keep the notes and pedals; `first` and `second` are the data bytes of each event."""
+        has_two = (status < PROGRAM_CHANGE) | (status >= PITCH_BEND) & (status < SYSTEM)
+        if (((first | second) > 0x7F) & has_two).any():
+            raise PieceError(DATA_BYTE_REASON)
+        is_note = status < TWO_DATA_BYTES
+        self._keep_pedals(np.flatnonzero(~is_note), tick, status, first, second)
+        notes = np.flatnonzero(is_note)
+        is_on = ((status >= NOTE_ON) & (second > 0)).take(notes)
+        if np.count_nonzero(is_on) > self.events.limits.max_notes:
+            raise PieceError("holds too many notes")
+        on, off = _pairs((lane << 7 | first).take(notes), is_on)
+        on, off = notes.take(on), notes.take(off)
+        kept = np.empty((6, len(on)), dtype=np.int64)
+        kept[0] = tick.take(on)
+        kept[1] = tick.take(off) - kept[0]
+        kept[2] = first.take(on)
+        kept[3] = lane.take(on) & 0x0F
+        kept[4] = self._programs_of(lane.take(on), start.take(on))
+        kept[5] = second.take(on)
+        self.events.notes = kept if kept[1].all() else kept[:, kept[1] > 0]
+
+    def _keep_pedals(
+        self, others: Columns, tick: Columns, status: Bytes, first: Bytes, second: Bytes
+    ) -> None:
+        """Keep those of the events `others` that move the pedal."""
+        pedals = others[(status[others] & 0xF0 == CONTROLLER) & (first[others] == SUSTAIN_PEDAL)]
+        columns = [(status[pedals] & 0x0F).tolist(), tick[pedals].tolist(), second[pedals].tolist()]
+        self.events.pedals = list(zip(*columns, strict=True))
+
+    def _programs_of(self, lane: Columns, place: Columns) -> Columns | int:
+        """The last program of each note's lane before it."""
+        if not self.programs:
+            return NO_PROGRAM
+        size = len(self.data)  # every lane gets a line of its own
+        lines = [(lane * size + place, lane, program) for place, lane, program in self.programs]
+        changes = np.array(sorted(lines), dtype=np.int64)
+        latest = np.searchsorted(changes[:, 0], lane * size + place) - 1
+        is_own = (latest >= 0) & (changes[:, 1].take(latest) == lane)
+        return np.where(is_own, changes[:, 2].take(latest), NO_PROGRAM)
 
 
-def _following(file: Bytes) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """For an event at each place of the file: where its status is, and where the next event begins."""
+def _follow(file: Bytes) -> tuple[Columns, Columns]:
+    """For an event at each place of the file: where its status is, and where the next event begins.
+
+    The event has two data bytes, with its own status or a running one; the place of an event of another
+    size, and of a time of more than 4 bytes, comes back with `OTHER_SIZE` added to it.
+    """
     size = len(file) - PADDING
     goes_on = file > 0x7F
     two = goes_on[:size] & goes_on[1 : size + 1]  # bytes of time that are not its last
     three = two & goes_on[2 : size + 2]
-    four = three & goes_on[3 : size + 3]
-    status = np.arange(1, size + 1, dtype=np.int32)
-    status += goes_on[:size]
-    status += two
-    status += three
-    after = SIZE_AFTER_TIME[file]
-    after += np.arange(len(file), dtype=np.int32)
-    system = np.flatnonzero(file >= SYSTEM)
-    after[system] = _after_system(file, system[system < size])
-    following = after[status]
-    following[four] = BROKEN
+    time = goes_on[:size].view(np.uint8) + two.view(np.uint8)
+    time += three.view(np.uint8)
+    number = np.arange(len(file))
+    status = number[1 : size + 1] + time
+    is_other = file >= PROGRAM_CHANGE
+    is_other &= (file < PITCH_BEND) | (file >= SYSTEM)
+    after = number + 2
+    after += goes_on
+    after[is_other] = OTHER_SIZE
+    following = after.take(status)
+    others = np.flatnonzero(following == OTHER_SIZE)
+    following[others] += others
+    following[np.flatnonzero(three & goes_on[3 : size + 3])] = BROKEN
     return status, following
 
 
-def _after_system(file: Bytes, place: Columns) -> Columns:
-    """Where the next event begins after system and meta events with their status there."""
-    is_meta = file[place] == META
-    length_place = place + 1 + is_meta
-    low = np.minimum(length_place + 1, len(file) - 1)
-    length = file[np.minimum(length_place, len(file) - 1)].astype(np.int64)
-    is_long = length > 0x7F
-    length = np.where(is_long, (length & 0x7F) << 7 | file[low], length)
-    end = length_place + 1 + is_long + length
-    is_end = is_meta & (file[place + 1] == META_END)
-    is_known = is_meta | (file[place] == SYSTEM) | (file[place] == ESCAPE)
-    is_broken = ~is_known | is_long & (file[low] > 0x7F) | is_end & (length > 0)
-    return np.where(is_broken, BROKEN, np.where(is_end, END_OF_TRACK, end))
-
-
-def _times(file: Bytes, start: Columns, size: Columns) -> Columns:
-    """The times of 1 to 4 bytes that begin there."""
-    time = (file[start] & 0x7F).astype(np.int64)
+def _ticks(file: Bytes, start: Columns, size: Columns, sizes: Columns) -> Columns:
+    """The time since its track's start of each event: of 1 to 4 bytes that begin there."""
+    time = (file.take(start) & 0x7F).astype(np.int64)
     for k in (1, 2, 3):
         longer = np.flatnonzero(size > k)
         if not len(longer):
             break
-        time[longer] = time[longer] << 7 | file[start[longer] + k] & 0x7F
-    return time
-
-
-def _read_others(
-    data: bytes, file: Bytes, rows: _Rows, others: Columns, events: TrackEvents
-) -> Columns | None:
-    """Keep the changes of program, tempo and metre, and the pedals.
-
-    Returns:
-        the events that are changes of program; None if one is broken.
-    """
-    status, place = rows.status[others], rows.data[others]
-    first, second = file[place], file[place + 1]
-    is_single = (status >= PROGRAM_CHANGE) & (status < PITCH_BEND)
-    is_system = status >= SYSTEM
-    if (((first | np.where(is_single, 0, second)) > 0x7F) & ~is_system).any():
-        return None
-    is_pedal = (status & 0xF0 == CONTROLLER) & (first == SUSTAIN_PEDAL)
-    pedals = np.stack([status & 0x0F, rows.tick[others], second])[:, is_pedal]
-    events.pedals = list(zip(*pedals.tolist(), strict=True))
-    is_map = (status == META) & ((first == META_TEMPO) | (first == META_METRE))
-    changes = others[status & 0xF0 == PROGRAM_CHANGE]
-    try:
-        for i in np.flatnonzero(is_map).tolist():
-            _keep_map(data, int(rows.tick[others[i]]), int(place[i]), events)
-    except PieceError:
-        return None
-    _keep_programs(file, rows, changes, events)
-    most = max(len(kept) for kept in (events.tempos, events.metres, events.programs))
-    return changes if most <= events.limits.max_changes else None
-
-
-def _keep_map(data: bytes, tick: int, place: int, events: TrackEvents) -> None:
-    """Keep the change of tempo or metre whose type is there."""
-    if data[place + 1] > 0x7F:
-        raise PieceError("is unusual")
-    content = data[place + 2 : place + 2 + data[place + 1]]
-    if data[place] == META_TEMPO:
-        events.tempos.append((tick, read_tempo(content)))
-    else:
-        events.metres.append((tick, *read_metre(content)))
-
-
-def _keep_programs(file: Bytes, rows: _Rows, changes: Columns, events: TrackEvents) -> None:
-    """Keep the changes to another program than that of their track and channel before."""
-    latest: dict[tuple[int, int], int] = {}
-    columns = (rows.track[changes], rows.status[changes] & 0x0F, rows.tick[changes], file[rows.data[changes]])
-    for track, channel, tick, program in zip(*(column.tolist() for column in columns), strict=True):
-        if latest.get((track, channel)) != program:
-            latest[track, channel] = program
-            events.programs.append((channel, tick, program))
-
-
-def _read_notes(file: Bytes, rows: _Rows, notes: Columns, changes: Columns, events: TrackEvents) -> bool:
-    """Keep the notes of the events that begin or end one; whether they are sound."""
-    status, place = rows.status[notes], rows.data[notes]
-    pitch, velocity = file[place], file[place + 1]
-    if ((pitch | velocity) > 0x7F).any():
-        return False
-    is_on = (status >= NOTE_ON) & (velocity > 0)
-    if np.count_nonzero(is_on) > events.limits.max_notes:
-        return False
-    lane = rows.track[notes] << 4 | status & 0x0F  # track and channel
-    on, off = _pairs(lane << 7 | pitch, is_on)
-    onset, end = rows.tick[notes[on]], rows.tick[notes[off]]
-    program = _programs(lane[on], notes[on], rows, changes, file)
-    columns = [onset, end - onset, pitch[on], status[on] & 0x0F, program, velocity[on]]
-    events.notes = np.stack(columns)[:, end > onset]
-    return True
+        time[longer] = time.take(longer) << 7 | file.take(start.take(longer) + k) & 0x7F
+    total = np.cumsum(time)
+    first = np.cumsum(sizes) - sizes  # event of each track
+    before = np.concatenate(([0], total))[first]
+    total -= np.repeat(before, sizes)
+    return total
 
 
 def _pairs(key: Columns, is_on: NDArray[np.bool_]) -> tuple[Columns, Columns]:
     """The beginnings that have an end, and their ends: of each key the first to the first that is left."""
     order = np.argsort(key.astype(np.uint16) if key.max(initial=0) < 2**16 else key, kind="stable")
-    is_begin = is_on[order]
-    on, off = order[is_begin], order[~is_begin]
-    if len(on) == len(off) and (key[on] == key[off]).all() and (on < off).all():
+    is_begin = is_on.take(order)
+    on, off = order.compress(is_begin), order.compress(~is_begin)
+    if len(on) == len(off) and (on < off).all() and (key.take(on) == key.take(off)).all():
         return on, off
     off = off[~_without_note(key[order], is_begin)[~is_begin]]
     # The n-th beginning of a key belongs to the n-th end that is left.
-    first, last = (np.searchsorted(key[off], key[on], side=side) for side in ("left", "right"))
+    first, last = np.searchsorted(key[off], key[on]), np.searchsorted(key[off], key[on], side="right")
     mate = first + np.arange(len(on)) - np.searchsorted(key[on], key[on])
     return on[mate < last], off[mate[mate < last]]
 
 
 def _without_note(key: Columns, is_begin: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Which events end a note where none of their key sounds; `key` is sorted."""
-    level = np.cumsum(np.where(is_begin, 1, -1))  # notes that sound, less those ends
-    is_first = np.append(True, key[1:] != key[:-1])
-    base = np.append(0, level)[np.flatnonzero(is_first)]  # at the start of each key
+    level = np.cumsum(np.where(is_begin, 1, -1))  # beginnings less ends
+    is_first = np.append(True, key[1:] != key[:-1])[: len(key)]
     number = np.cumsum(is_first) - 1
-    depth = np.minimum(level - base[number], 0)
+    base = np.append(0, level)[np.flatnonzero(is_first)]  # at the start of each key
     # Each key lies below all before it, so that one running minimum serves all.
-    lowest = np.minimum.accumulate(depth - number * (len(key) + 1))
-    before = np.where(is_first, -number * (len(key) + 1), np.append(0, lowest[:-1]))
+    floor = -number * (len(key) + 1)
+    lowest = np.minimum.accumulate(np.minimum(level - base[number], 0) + floor)
+    before = np.where(is_first, floor, np.append(0, lowest)[:-1])
     return lowest < before
-
-
-def _programs(lane: Columns, note: Columns, rows: _Rows, changes: Columns, file: Bytes) -> Columns:
-    """The program that the track itself gave each channel before each note."""
-    if not len(changes):
-        return np.full(len(lane), NO_PROGRAM)
-    num_events = len(rows.tick)
-    place = (rows.track[changes] << 4 | rows.status[changes] & 0x0F) * num_events + changes
-    changes = changes[np.argsort(place)]
-    place.sort()
-    latest = np.searchsorted(place, lane * num_events + note) - 1
-    is_own = (latest >= 0) & (place[latest] // num_events == lane)
-    return np.where(is_own, file[rows.data[changes[latest]]].astype(np.int64), NO_PROGRAM)

@@ -22,6 +22,7 @@ from noternn.tokenizer.grid import (
 DRUM = 128  # stands after the programs 0 to 127: drums come last in an onset
 NO_BOUND = 128  # above every pitch: the next note of the onset may have any
 DEFAULT_VELOCITY = 80
+KINDS = ("Pitch", "Shift", "Duration", "Velocity", "Program")
 
 
 class _State(NamedTuple):
@@ -81,8 +82,10 @@ class EventTokenizer(Tokenizer):
         self._tail = "Velocity" if velocity else "Duration"  # its last one
         self._symbols = self._alphabet()
         self._tokens = tuple(self._symbols)
-        kinds = [kind for kind, _ in self._symbols.values()]
+        kinds, values = zip(*self._symbols.values(), strict=True)
         self._first = {kind: kinds.index(kind) for kind in set(kinds)}  # index of each kind's first token
+        self._kinds = np.array([KINDS.index(kind) for kind in kinds])
+        self._values = np.array(values)
 
     def _alphabet(self) -> dict[str, Symbol]:
         alphabet = symbols("Pitch", range(128))
@@ -140,7 +143,27 @@ class EventTokenizer(Tokenizer):
         A note whose duration is missing or UNK lasts a beat; one whose program is has program 0.
         """
         notes = np.array(self._read_notes(tokens), dtype=np.int64).reshape(-1, 5)
-        onset, program, pitch, duration, velocity = notes.T
+        return self._piece(notes.T, tempo)
+
+    def detokenize_indexed(self, tokens: Sequence[str], indices: NDArray[np.uint32]) -> Piece:
+        """The piece that the tokens at `indices`, as `tokenize_indexed` writes them, describe."""
+        assert tuple(tokens) == self._tokens
+        kind, value = self._kinds[indices], self._values[indices]
+        pitches = np.flatnonzero(kind == KINDS.index("Pitch"))
+        if not len(pitches):
+            return self._piece(np.zeros((5, 0), dtype=np.int64), DEFAULT_TEMPO)
+        time = np.cumsum(np.where(kind == KINDS.index("Shift"), value, 0))
+        duration = np.add.reduceat(np.where(kind == KINDS.index("Duration"), value, 0), pitches)
+        velocity = np.full(len(pitches), DEFAULT_VELOCITY)
+        if self.velocity:
+            velocity = value[kind == KINDS.index("Velocity")]
+        program = value[pitches - 1] if self.program else np.zeros_like(pitches)
+        columns = [time[pitches], program, value[pitches], duration, velocity]
+        return self._piece(np.stack(columns), DEFAULT_TEMPO)
+
+    def _piece(self, notes: NDArray[np.int64], tempo: float) -> Piece:
+        """The piece of columns onset, program, pitch, duration, velocity."""
+        onset, program, pitch, duration, velocity = notes
         step = ticks_per_step(self.steps_per_beat)
         return Piece.from_notes(
             onset * step,
