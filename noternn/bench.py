@@ -23,7 +23,7 @@ from noternn.midi import read_midi, write_midi
 from noternn.piece import Piece, PieceError
 from noternn.tokenizer import Codec, EventTokenizer, Vocabulary
 
-REPEATS = 7
+REPEATS = 5
 NUM_PIECES = 40  # of the embedded corpus
 MIDITOK = "MidiTok TSD, file to ids"
 OURS = "NoteRNN event, file to ids"

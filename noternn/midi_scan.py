@@ -102,6 +102,8 @@ class _Scan:
         """Read on from the event of another size there; the place of the next event of two data bytes."""
         status = 0  # running, if it is one of a single data byte
         while at < end:
+            if self.following[at] == BROKEN:
+                raise PieceError("holds a time of more than 4 bytes")
             place = int(self.status_place[at])
             byte = self.data[place]
             if byte >= SYSTEM:
@@ -203,7 +205,7 @@ def _follow(file: Bytes) -> tuple[Columns, Columns]:
     three = two & goes_on[2 : size + 2]
     time = goes_on[:size].view(np.uint8) + two.view(np.uint8)
     time += three.view(np.uint8)
-    number = np.arange(len(file))
+    number = np.arange(len(file), dtype=np.int64)
     status = number[1 : size + 1] + time
     is_other = file >= PROGRAM_CHANGE
     is_other &= (file < PITCH_BEND) | (file >= SYSTEM)

@@ -107,3 +107,11 @@ def test_a_file_beyond_a_limit_is_left_to_the_loop(limits: MidiLimits) -> None:
     data = b"\x00\xc0\x05" + b"\x00\x90\x3c\x50\x60\x80\x3c\x00"
     assert is_scanned(data, [(0, len(data))])
     assert not is_scanned(data, [(0, len(data))], limits)
+
+
+def test_a_time_of_five_bytes_is_left_to_the_loop() -> None:
+    note = b"\x90\x3c\x50\x60\x80\x3c\x00"
+    for before in (b"", b"\x00\xc0\x05", b"\x00\xff\x01\x00"):
+        for time in (b"\x80\x80\x80\x80\x07", b"\x80\x80\x80\x07"):
+            data = before + time + note + time + b"\xc0\x05" + time + b"\x06"
+            assert is_scanned(data, [(0, len(data))]) == (len(time) == 4)
