@@ -1,8 +1,9 @@
-"""The commands beside training: `python -m noternn generate` and `tokens`."""
+"""The commands beside training: `python -m noternn generate`, `tokens` and `bench`."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from pathlib import Path
@@ -77,6 +78,33 @@ def tokens(options: argparse.Namespace) -> None:
     )
 
 
+def bench(options: argparse.Namespace) -> None:
+    """Compare the speed of reading and tokenizing with other libraries."""
+    import importlib.util
+
+    from noternn.bench import bench_ingest
+    from noternn.tables import format_table
+
+    if not importlib.util.find_spec("miditok"):
+        print('pip install "noternn[miditok]" adds the reference, MidiTok', file=sys.stderr)
+    line, rows = bench_ingest(options.folder)
+    if options.json:
+        print(json.dumps({"what": line, "rows": rows}))
+        return
+    print(line)
+    shown = [
+        {
+            "name": row["name"],
+            "ms a file": f"{row['ms_per_file']:.3f}",
+            "notes/s": f"{row['notes_per_second']:,.0f}",
+            "x MidiTok": "" if row["times_miditok"] is None else f"{row['times_miditok']:.1f}",
+            "slowest/fastest": f"{row['spread']:.2f}",
+        }
+        for row in rows
+    ]
+    print(format_table(shown, list(shown[0])))
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     parser = argparse.ArgumentParser(prog="python -m noternn", description=__doc__)
@@ -102,6 +130,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--tokenizer", choices=("event", "chord"), default="event", help="with its defaults (event)"
     )
     t.set_defaults(run=tokens)
+    b = commands.add_parser("bench", help="compare speeds with other libraries, side by side")
+    b.add_argument("what", choices=("ingest",), help="ingest: from MIDI files to ids")
+    b.add_argument(
+        "folder", type=Path, nargs="?", metavar="FOLDER", help="of MIDI files (pieces that are installed)"
+    )
+    b.add_argument("--json", action="store_true", help="print JSON")
+    b.set_defaults(run=bench)
     return parser
 
 
