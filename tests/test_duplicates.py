@@ -13,8 +13,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from noternn.corpus import SPLITS, EncodedCorpus, encode_corpus, folder_sources, tokenize_corpus
-from noternn.corpus import leak
+from noternn.corpus import SPLITS, EncodedCorpus, encode_corpus, folder_sources, leak, tokenize_corpus
 from noternn.corpus.duplicates import MIN_CONTAINMENT, MIN_SHARED, fingerprint, group_pieces
 from noternn.corpus.leak import MIN_DIFFERENT, PASSAGE_NOTES, copied_fraction, note_steps
 from noternn.corpus.splits import assign_splits, split_of
