@@ -1,10 +1,12 @@
-"""The commands beside training: `python -m noternn generate` and `tokens`."""
+"""The commands beside training: `python -m noternn generate`, `tokens` and `corpus`."""
 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from noternn.errors import UserError
@@ -77,6 +79,49 @@ def tokens(options: argparse.Namespace) -> None:
     )
 
 
+def corpus(options: argparse.Namespace) -> None:
+    """Print what a corpus holds, and write it as a table and as a page; or remove the token caches."""
+    from noternn.command_line import corpus_settings, other_tokenizers, settings
+
+    if options.clear_cache:
+        pass
+        return
+    if not options.corpus:
+        raise UserError("which corpus? give a dataset, a folder or a file: python -m noternn corpus bach")
+    _check_output("--csv", options.csv, ".csv")
+    _check_output("--html", options.html, ".html")
+    target, *overrides = options.corpus
+    config = corpus_settings(target, overrides)
+    from noternn.inspection import describe, inspect, save_table, sources_at
+
+    sources = sources_at(target, config.dataset)
+    inspection = inspect(target, sources, config, other_tokenizers(config))
+    print(describe(inspection))
+    if options.csv:
+        _write("--csv", options.csv, lambda path: save_table(inspection, path))
+    if options.html:
+        from noternn.page import save_page
+
+        _write("--html", options.html, lambda path: save_page(inspection, path))
+
+
+def _check_output(option: str, path: Path | None, suffix: str) -> None:
+    """Refuse what could not be written before the slow work begins."""
+    if path and path.suffix.lower() != suffix:
+        raise UserError(f"{option} {path}: it must end in {suffix}")
+    if path and path.is_dir():
+        raise UserError(f"{option} {path}: there is a folder of that name")
+
+
+def _write(option: str, path: Path, save: Callable[[Path], None]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save(path)
+    except OSError as error:
+        raise UserError(f"{option} {path}: cannot be written: {error.strerror or error}") from error
+    print(f"written: {path}", file=sys.stderr)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     parser = argparse.ArgumentParser(prog="python -m noternn", description=__doc__)
@@ -102,6 +147,17 @@ def build_parser() -> argparse.ArgumentParser:
         "--tokenizer", choices=("event", "chord"), default="event", help="with its defaults (event)"
     )
     t.set_defaults(run=tokens)
+    c = commands.add_parser("corpus", help="look at a corpus before training on it")
+    c.add_argument(
+        "corpus",
+        nargs="*",
+        metavar="DATASET_OR_PATH NAME=VALUE",
+        help="what to look at, and settings as of train.py",
+    )
+    c.add_argument("--csv", type=Path, metavar="OUT.csv", help="write a row for each file")
+    c.add_argument("--html", type=Path, metavar="OUT.html", help="write a page with pictures")
+    c.add_argument("--clear-cache", action="store_true", help="remove the token caches, and look at nothing")
+    c.set_defaults(run=corpus)
     return parser
 
 
@@ -127,4 +183,6 @@ def _positive_float(text: str) -> float:
 
 
 if __name__ == "__main__":
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("noternn").setLevel(logging.INFO)
     sys.exit(main())
