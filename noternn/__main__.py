@@ -84,7 +84,7 @@ def corpus(options: argparse.Namespace) -> None:
     from noternn.command_line import corpus_settings, other_tokenizers, settings
 
     if options.clear_cache:
-        pass
+        print(clear_cache(settings(options.corpus).datamodule.cache_dir))
         return
     if not options.corpus:
         raise UserError("which corpus? give a dataset, a folder or a file: python -m noternn corpus bach")

@@ -363,7 +363,7 @@ def _short(name: str) -> str:
 
 
 def _quantity_table(inspection: Inspection) -> str:
-    shares = _QUARTILES if inspection.num_pieces > 1 else {"": 0}
+    shares = _QUARTILES if inspection.num_pieces > 1 else {"value": 0}
     rows = []
     for column, label in QUANTITIES.items():
         values = inspection.columns[column]

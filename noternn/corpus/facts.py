@@ -148,12 +148,12 @@ def programs_of(low: ArrayLike, high: ArrayLike) -> NDArray[np.bool_]:
 
 
 def _longest_metre(piece: Piece) -> str:
+    metres = [metre for metre in piece.metres if metre[1] > 0]  # a file may say 0/4
+    ends = [min(tick, piece.end) for tick, _, _ in metres[1:]] + [piece.end]
     lengths: dict[str, int] = {}
-    end = max(piece.end, 1)
-    changes = [metre for metre in piece.metres if metre[0] < end and metre[1] > 0]  # a file may say 0/4
-    for (tick, numerator, denominator), following in zip(changes, [*changes[1:], (end, 0, 0)], strict=True):
+    for (tick, numerator, denominator), end in zip(metres, ends[: len(metres)], strict=True):
         name = f"{numerator}/{denominator}"
-        lengths[name] = lengths.get(name, 0) + following[0] - tick
+        lengths[name] = lengths.get(name, 0) + max(0, end - tick)
     return max(lengths, key=lambda name: lengths[name], default="")
 
 
