@@ -84,7 +84,7 @@ def corpus(options: argparse.Namespace) -> None:
     from noternn.command_line import corpus_settings, other_tokenizers, settings
 
     if options.clear_cache:
-        print(clear_cache(settings(options.corpus).datamodule.cache_dir))
+        _clear_cache(settings(options.corpus).datamodule.cache_dir)
         return
     if not options.corpus:
         raise UserError("which corpus? give a dataset, a folder or a file: python -m noternn corpus bach")
@@ -92,7 +92,8 @@ def corpus(options: argparse.Namespace) -> None:
     _check_output("--html", options.html, ".html")
     target, *overrides = options.corpus
     config = corpus_settings(target, overrides)
-    from noternn.inspection import describe, inspect, save_table, sources_at
+    from noternn.inspection import inspect, save_table, sources_at
+    from noternn.overview import describe
 
     sources = sources_at(target, config.dataset)
     inspection = inspect(target, sources, config, other_tokenizers(config))
@@ -103,6 +104,19 @@ def corpus(options: argparse.Namespace) -> None:
         from noternn.page import save_page
 
         _write("--html", options.html, lambda path: save_page(inspection, path))
+
+
+def _clear_cache(cache_dir: str | None) -> None:
+    """Remove the token caches, and say how much that freed."""
+    from noternn.corpus.cache import clear
+
+    if cache_dir is None:
+        raise UserError("datamodule.cache_dir=null: there is no cache to clear")
+    try:
+        freed = clear(Path(cache_dir))
+    except OSError as error:
+        raise UserError(f"{cache_dir}: cannot be cleared: {error.strerror or error}") from error
+    print(f"{cache_dir}: {freed / 1e6:,.1f} MB of token caches removed")
 
 
 def _check_output(option: str, path: Path | None, suffix: str) -> None:

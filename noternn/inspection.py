@@ -1,8 +1,7 @@
-"""What a corpus holds, before any training: measured, as text and as a table of its files."""
+"""What a corpus holds, before any training: measured, and as a table of its files."""
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections import Counter
@@ -16,40 +15,21 @@ from numpy.typing import NDArray
 
 from noternn.config import Config, Dataset, FolderDataset, Tokenizer
 from noternn.corpus import (
-    SPLITS,
     EncodedCorpus,
+    ReadingOptions,
     Skipped,
     Source,
     TokenizedCorpus,
     encode_corpus,
-    tokenize_corpus,
 )
 from noternn.corpus.facts import key_name, programs_of
 from noternn.corpus.sources import printable
 from noternn.corpus.splits import assign_splits
+from noternn.corpus.tokenized import read_corpus
 from noternn.datasets import sources_of
-from noternn.errors import UserError
 from noternn.instruments import PROGRAMS
-from noternn.tables import format_table, write_csv
-from noternn.tokenizer import build_tokenizer
-
-log = logging.getLogger(__name__)
-
-MAX_REASONS, MAX_NAMES, MAX_SHARES = 6, 3, 6  # in the text, which stays one screen for any corpus
-WIDTH = 110  # of a line with names
-
-QUANTITIES = {  # a column of `Inspection.columns`: how it is called
-    "num_notes": "notes",
-    "beats": "beats",
-    "seconds": "seconds",
-    "notes_per_beat": "notes a beat",
-    "notes_per_second": "notes a second",
-    "tempo": "tempo (beats a minute)",
-    "polyphony": "notes at a time",
-    "lowest_pitch": "lowest pitch",
-    "highest_pitch": "highest pitch",
-    "longest_silence_beats": "longest silence (beats)",
-}
+from noternn.tables import write_csv
+from noternn.tokenizer import Vocabulary, build_tokenizer
 
 
 @dataclass(frozen=True)
@@ -95,7 +75,7 @@ class Inspection:
 
     title: str
     num_files: int
-    skipped: tuple[Skipped, ...]
+    skipped: Sequence[Skipped]
     columns: Mapping[str, NDArray[Any]]
     encoded: EncodedCorpus | None
     no_split: str
@@ -136,12 +116,14 @@ def inspect(
         others: more tokenizers to compare, by name.
 
     Raises:
-        UserError: if none of the files can be read.
+        UserError: if processes to read with cannot be started.
     """
     corpus = _tokenize(sources, config, config.tokenizer)
     encoded, no_split = _encode(corpus, config, config.tokenizer)
     reports = [_report(config.tokenizer.name, corpus, encoded)]
-    reports += [_report_other(name, other, sources, config) for name, other in others.items()]
+    for name, tokenizer in others.items():
+        written = _tokenize(sources, config, tokenizer)
+        reports.append(_report(name, written, _encode(written, config, tokenizer)[0]))
     return Inspection(
         title=printable(title),
         num_files=len(sources),
@@ -157,15 +139,17 @@ def inspect(
 def _tokenize(sources: Sequence[Source], config: Config, tokenizer: Tokenizer) -> TokenizedCorpus:
     data = config.datamodule
     cache_dir = Path(data.cache_dir) if data.cache_dir else None
-    return tokenize_corpus(sources, asdict(tokenizer), cache_dir, data.num_processes, config.dataset.tracks)
+    options = ReadingOptions(tracks=config.dataset.tracks)
+    return read_corpus(sources, asdict(tokenizer), cache_dir, data.num_processes, options)
 
 
 def _encode(
     corpus: TokenizedCorpus, config: Config, tokenizer: Tokenizer
 ) -> tuple[EncodedCorpus | None, str]:
     """The splits, or none and the reason."""
-    if len(set(corpus.groups.tolist())) < 2:
-        return None, "there is only one piece (or copies of one), and training needs two"
+    if len(set(_groups(corpus))) < 2:
+        found = "only one piece (or copies of one)" if corpus.num_pieces else "nothing that could be read"
+        return None, f"there is {found}, and training needs two pieces"
     encoded = encode_corpus(
         corpus,
         seed=config.seed,
@@ -176,30 +160,28 @@ def _encode(
     return encoded, ""
 
 
+def _groups(corpus: TokenizedCorpus) -> list[str]:
+    return [group.decode() for group in corpus.groups.tolist()]
+
+
 def _splits(corpus: TokenizedCorpus, config: Config) -> list[str]:
     d = config.dataset
-    return assign_splits(corpus.groups.tolist(), config.seed, d.validation_fraction, d.test_fraction)
-
-
-def _report_other(
-    name: str, tokenizer: Tokenizer, sources: Sequence[Source], config: Config
-) -> TokenizerReport:
-    try:
-        corpus = _tokenize(sources, config, tokenizer)
-    except UserError as error:  # a tokenizer that writes no drums has nothing to say of a folder of them
-        return TokenizerReport(name, {}, problem=str(error))
-    return _report(name, corpus, _encode(corpus, config, tokenizer)[0])
+    return assign_splits(_groups(corpus), config.seed, d.validation_fraction, d.test_fraction)
 
 
 def _report(name: str, corpus: TokenizedCorpus, encoded: EncodedCorpus | None) -> TokenizerReport:
-    num_notes, kept_fraction, onset_error, duration_error = corpus.round_trip.T
+    tokens = dict(zip(corpus.names, corpus.num_tokens.tolist(), strict=True))
+    if not tokens:
+        return TokenizerReport(name, tokens, problem=corpus.skipped[0].reason)
+    num_notes, kept_fraction, onset_error, duration_error = corpus.column("round_trip").T
     kept = num_notes * kept_fraction
-    weights = kept / kept.sum() if kept.sum() else kept
+    weights = kept / max(1, kept.sum())
+    distinct = {token for shard in corpus.shards for token in shard.values["tokens"]}
     return TokenizerReport(
         name,
-        tokens=dict(zip(corpus.names.tolist(), np.diff(corpus.offsets).tolist(), strict=True)),
-        num_notes=int(corpus.num_notes.sum()),
-        vocab_size=len(encoded.vocabulary) if encoded else len(corpus.tokens),
+        tokens=tokens,
+        num_notes=int(corpus.column("num_notes").sum()),
+        vocab_size=len(encoded.vocabulary if encoded else Vocabulary(distinct)),
         unknown_fraction=encoded.sizes["validation"].unknown_fraction if encoded else None,
         kept_fraction=float(kept.sum() / num_notes.sum()),
         onset_error_beats=float(onset_error @ weights),
@@ -211,8 +193,8 @@ def _columns(corpus: TokenizedCorpus, splits: Sequence[str]) -> dict[str, NDArra
     facts = {name: np.asarray(column) for name, column in corpus.facts.items()}
     tonics, minors = facts["tonic"].tolist(), facts["is_minor"].tolist()
     return {
-        "name": corpus.names,
-        "group": np.array([group[:16] for group in corpus.groups.tolist()], dtype=np.str_),
+        "name": np.array(corpus.names, dtype=np.str_),
+        "group": np.array([group[:16] for group in _groups(corpus)], dtype=np.str_),
         "split": np.array(splits, dtype=np.str_),
         **facts,
         "notes_per_beat": facts["num_notes"] / facts["beats"],
@@ -298,206 +280,3 @@ def save_table(inspection: Inspection, path: Path) -> None:
     tokens = [f"tokens_{t.name}" for t in inspection.tokenizers]
     columns = ["name", "skipped", "split", "group", "group_size", *facts, "programs", *tokens]
     write_csv(path, rows, columns)
-
-
-def describe(inspection: Inspection) -> str:
-    """The corpus on one screen, however large it is."""
-    parts = [
-        [_headline(inspection), *_skipped_lines(inspection)],
-        [_quantity_table(inspection), *_extremes(inspection)],
-        _share_lines(inspection),
-        [_split_text(inspection), _duplicates_line(inspection)],
-        [_tokenizer_table(inspection)],
-    ]
-    return "\n\n".join("\n".join(lines) for lines in parts)
-
-
-def _headline(inspection: Inspection) -> str:
-    return f"{inspection.title}: {totals(inspection)}"
-
-
-def totals(inspection: Inspection) -> str:
-    """How many files, and how much music is in them."""
-    columns = inspection.columns
-    notes, beats, seconds = (columns[name].sum() for name in ("num_notes", "beats", "seconds"))
-    return (
-        f"{count(inspection.num_files, 'file')}, {len(inspection.skipped):,} skipped; "
-        f"{count(inspection.num_pieces, 'piece')}, {count(int(notes), 'note')}, {beats:,.0f} beats, "
-        f"{duration(seconds)}"
-    )
-
-
-def count(number: int, noun: str) -> str:
-    """A number of things in words."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def duration(seconds: float) -> str:
-    """A time in the unit that suits it."""
-    if seconds >= 3600:
-        return f"{seconds / 3600:,.1f} hours"
-    return f"{seconds / 60:.1f} minutes" if seconds >= 60 else f"{seconds:.1f} seconds"
-
-
-def _skipped_lines(inspection: Inspection) -> list[str]:
-    reasons = skip_reasons(inspection)
-    lines = [_cut(f"  skipped {len(names):,}: {reason}", names) for reason, names in reasons[:MAX_REASONS]]
-    if len(reasons) > MAX_REASONS:
-        lines.append(f"  ... for {count(len(reasons) - MAX_REASONS, 'more reason')}: see --csv")
-    return lines
-
-
-def _cut(text: str, names: Sequence[str]) -> str:
-    """Some of the names in brackets after a text, as many as fit into a line."""
-    shown: list[str] = []
-    for name in names[:MAX_NAMES]:
-        if len(f"{text} ({', '.join([*shown, name])}, ...)") > WIDTH and shown:
-            break
-        shown.append(_short(name))
-    more = ", ..." if len(names) > len(shown) else ""
-    return f"{text} ({', '.join(shown)}{more})"
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 40 else f"...{name[-37:]}"
-
-
-def _quantity_table(inspection: Inspection) -> str:
-    shares = _QUARTILES if inspection.num_pieces > 1 else {"value": 0}
-    rows = []
-    for column, label in QUANTITIES.items():
-        values = inspection.columns[column]
-        if column.endswith("_pitch"):
-            values = values[values >= 0]  # pieces of drums have none
-        if values.size:
-            at = np.quantile(values, [float(share) for share in shares.values()]).tolist()
-            rows.append({"a piece": label} | dict(zip(shares, map(number, at), strict=True)))
-    return format_table(rows, ["a piece", *shares])
-
-
-_QUARTILES = {"least": 0, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "most": 1}
-
-
-def number(value: float) -> str:
-    """A number with as many digits as tell something."""
-    if abs(value) >= 100 or value == round(value):
-        return f"{value:,.0f}"
-    return f"{value:.2f}" if abs(value) >= 0.005 else f"{value:.1g}"
-
-
-def _extremes(inspection: Inspection) -> list[str]:
-    names, beats = inspection.columns["name"], inspection.columns["beats"]
-    if len(names) < 2:
-        return []
-    shortest, longest = (_short(str(names[i])) for i in (beats.argmin(), beats.argmax()))
-    return [f"shortest: {shortest}; longest: {longest}"]
-
-
-def _share_lines(inspection: Inspection) -> list[str]:
-    columns = inspection.columns
-    changing = [float((columns[f"num_{what}_changes"] > 0).mean()) for what in ("tempo", "metre")]
-    single = float((columns["num_velocities"] == 1).mean())
-    return [
-        f"instruments  {_in_words(instrument_shares(inspection))}",
-        f"keys         {_in_words(key_shares(inspection))}",
-        f"metres       {_in_words(metre_shares(inspection))}",
-        f"changes      of tempo in {percent(changing[0])} of the pieces, of metre in {percent(changing[1])}; "
-        f"one velocity only in {percent(single)}",
-    ]
-
-
-def _in_words(shares: Sequence[tuple[str, float]]) -> str:
-    words = [f"{name} {percent(share)}" for name, share in shares[:MAX_SHARES]]
-    more = [f"{len(shares) - MAX_SHARES} more"] if len(shares) > MAX_SHARES else []
-    return ", ".join(words + more)
-
-
-def percent(share: float) -> str:
-    """A share of 0 to 1; what is not nothing is not called 0 %, nor what is not all 100 %."""
-    rounded = f"{share:.1%}" if 0 < share < 0.01 or 0.99 < share < 1 else f"{share:.0%}"
-    return rounded.replace("%", " %")
-
-
-def split_rows(inspection: Inspection) -> list[dict[str, object]]:
-    """A row for each split, as text; none where there is no split."""
-    sizes = inspection.encoded.sizes if inspection.encoded else {}
-    return [
-        {
-            "split": name,
-            "pieces": f"{sizes[name].num_pieces:,}",
-            "notes": f"{sizes[name].num_notes:,}",
-            "beats": f"{sizes[name].beats:,.0f}",
-            "minutes": f"{sizes[name].seconds / 60:,.1f}",
-        }
-        for name in SPLITS
-        if name in sizes
-    ]
-
-
-def _split_text(inspection: Inspection) -> str:
-    rows = split_rows(inspection)
-    if not rows:
-        return f"no split: {inspection.no_split}"
-    return f"{format_table(rows, list(rows[0]))}\n{leak_line(inspection)}"
-
-
-def leak_line(inspection: Inspection) -> str:
-    """How much of the validation music is copied from training; "" without a split."""
-    if inspection.encoded is None:
-        return ""
-    leak = inspection.encoded.leak
-    return (
-        f"seed {inspection.seed}; {percent(leak.grouped)} of the validation notes stand in passages copied "
-        f"from training (with near-duplicates on both sides: {percent(leak.ungrouped)})"
-    )
-
-
-def _duplicates_line(inspection: Inspection) -> str:
-    groups = inspection.duplicates()
-    if not groups:
-        return "near-duplicates: none"
-    text = f"near-duplicates: {sum(map(len, groups)):,} pieces in {count(len(groups), 'group')}; the largest"
-    return _cut(f"{text} has {len(groups[0]):,}", groups[0])
-
-
-TOKENIZER_COLUMNS = (
-    "tokenizer",
-    "tokens",
-    "a note",
-    "vocabulary",
-    "unknown",
-    "notes kept",
-    "onset error",
-    "duration error",
-)
-
-
-def tokenizer_rows(inspection: Inspection) -> list[dict[str, object]]:
-    """A row for each tokenizer that can write the corpus, as text."""
-    return [_tokenizer_row(report) for report in inspection.tokenizers if not report.problem]
-
-
-def _tokenizer_row(report: TokenizerReport) -> dict[str, object]:
-    num_tokens = sum(report.tokens.values())
-    values = (
-        report.name,
-        f"{num_tokens:,}",
-        f"{num_tokens / report.num_notes:.2f}",
-        f"{report.vocab_size:,}",
-        "-" if report.unknown_fraction is None else f"{100 * report.unknown_fraction:.2f} %",
-        f"{100 * report.kept_fraction:.2f} %",
-        f"{report.onset_error_beats:.4f}",
-        f"{report.duration_error_beats:.4f}",
-    )
-    return dict(zip(TOKENIZER_COLUMNS, values, strict=True))
-
-
-def tokenizer_notes(inspection: Inspection) -> list[str]:
-    """What the columns of `tokenizer_rows` mean, and the tokenizers that are not in it."""
-    meaning = "unknown: of the validation tokens; errors: mean, in beats, of the notes kept"
-    return [meaning, *(f"{t.name}: {printable(t.problem)}" for t in inspection.tokenizers if t.problem)]
-
-
-def _tokenizer_table(inspection: Inspection) -> str:
-    table = format_table(tokenizer_rows(inspection), TOKENIZER_COLUMNS)
-    return "\n".join([table, *tokenizer_notes(inspection)])

@@ -11,25 +11,27 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from noternn.files import write_text
 from noternn.inspection import (
-    QUANTITIES,
-    TOKENIZER_COLUMNS,
     Inspection,
-    count,
     file_rows,
     instrument_shares,
     key_shares,
-    leak_line,
     metre_shares,
+    skip_reasons,
+)
+from noternn.overview import (
+    QUANTITIES,
+    TOKENIZER_COLUMNS,
+    count,
+    leak_line,
     number,
     percent,
-    skip_reasons,
     split_rows,
     tokenizer_notes,
     tokenizer_rows,
     totals,
 )
-from noternn.tables import write_text
 
 MAX_ROWS = 1000  # of a table: more make a browser slow
 MAX_GROUPS, MAX_NAMES = 20, 12
@@ -91,7 +93,8 @@ for (const table of document.querySelectorAll("table.sortable"))
 def save_page(inspection: Inspection, path: Path) -> None:
     """Write the page; every text from a file is escaped."""
     title = escape(f"Corpus: {inspection.title}")
-    sections = (_music, _split, _tokenizers, _duplicates, _skipped, _files)
+    of_pieces = (_music, _split, _tokenizers, _duplicates, _files) if inspection.num_pieces else ()
+    sections = (*of_pieces[:4], _skipped, *of_pieces[4:])
     body = "\n".join(section(inspection) for section in sections)
     write_text(
         path,
