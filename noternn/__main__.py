@@ -14,7 +14,12 @@ from noternn.errors import UserError
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; its results go to stdout, messages to stderr."""
-    options = build_parser().parse_args(arguments)
+    parser = build_parser()
+    options, others = parser.parse_known_args(arguments)
+    if others and (options.run is not corpus or any(other.startswith("-") for other in others)):
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
+    if others:
+        options.corpus += others  # settings after options; argparse takes positionals in one place only
     try:
         options.run(options)
         sys.stdout.flush()
@@ -97,13 +102,13 @@ def corpus(options: argparse.Namespace) -> None:
 
     sources = sources_at(target, config.dataset)
     inspection = inspect(target, sources, config, other_tokenizers(config))
-    print(describe(inspection))
     if options.csv:
         _write("--csv", options.csv, lambda path: save_table(inspection, path))
     if options.html:
         from noternn.page import save_page
 
         _write("--html", options.html, lambda path: save_page(inspection, path))
+    print(describe(inspection))
 
 
 def _clear_cache(cache_dir: str | None) -> None:

@@ -227,6 +227,7 @@ def _is_number(text: str) -> bool:
 
 def _histogram(caption: str, values: NDArray[np.float64]) -> str:
     """How many pieces have which value; the last bar holds all above, where few are far off."""
+    values = values.round(2)  # a tick is no silence
     distinct, times = np.unique(values, return_counts=True)
     if len(distinct) <= MAX_VALUES:
         named = zip(map(number, distinct.tolist()), (times / len(values)).tolist(), strict=True)
@@ -245,8 +246,7 @@ def _histogram(caption: str, values: NDArray[np.float64]) -> str:
 def _bin_edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Round numbers from the least value to the greatest, or to where 99 % lie if the rest is far off."""
     low, usual, high = np.quantile(values, (0, 0.99, 1)).tolist()
-    if usual - low > (high - low) / NUM_BINS:
-        high = usual
+    high = usual if usual > low else high
     width = _round_width((high - low) / NUM_BINS, whole=bool((values == np.rint(values)).all()))
     return np.arange(math.floor(low / width), math.floor(high / width) + 2) * width
 
