@@ -18,8 +18,8 @@ from noternn.inspection import (
 )
 from noternn.tables import format_table
 
-MAX_REASONS, MAX_NAMES, MAX_SHARES = 6, 3, 6  # in the text, which stays one screen for any corpus
-WIDTH = 110  # of a line with names
+MAX_REASONS, MAX_NAMES = 6, 3  # in the text, which stays one screen for any corpus
+WIDTH = 110  # of a line that holds as many names as fit
 
 QUANTITIES = {  # a column of `Inspection.columns`: how it is called
     "num_notes": "notes",
@@ -141,9 +141,14 @@ def _share_lines(inspection: Inspection) -> list[str]:
 
 
 def _in_words(shares: Sequence[tuple[str, float]]) -> str:
-    words = [f"{name} {percent(share)}" for name, share in shares[:MAX_SHARES]]
-    more = [f"{len(shares) - MAX_SHARES} more"] if len(shares) > MAX_SHARES else []
-    return ", ".join(words + more)
+    """The largest shares, as many as fit into a line."""
+    words: list[str] = []
+    for name, share in shares:
+        word = f"{name} {percent(share)}"
+        if len(", ".join([*words, word])) > WIDTH - 23:
+            return ", ".join([*words, f"{len(shares) - len(words)} more"])
+        words.append(word)
+    return ", ".join(words)
 
 
 def percent(share: float) -> str:
