@@ -129,6 +129,7 @@ class MidiDataModule(pl.LightningDataModule):
         cache_dir: where token caches are kept; None keeps none.
         num_processes: processes that read files; None takes one a core.
         options: what of the files is read; None for all.
+        ready_made: the split of each file by its name; None splits by content.
     """
 
     tokenized: TokenizedCorpus
@@ -148,6 +149,7 @@ class MidiDataModule(pl.LightningDataModule):
         cache_dir: str | None,
         num_processes: int | None = None,
         options: ReadingOptions | None = None,
+        ready_made: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
         self.sources = sources
@@ -160,6 +162,7 @@ class MidiDataModule(pl.LightningDataModule):
         self.cache_dir = Path(cache_dir) if cache_dir else None
         self.num_processes = num_processes
         self.options = options
+        self.ready_made = ready_made
 
     def prepare_data(self) -> None:
         if not hasattr(self, "tokenized"):
@@ -178,6 +181,7 @@ class MidiDataModule(pl.LightningDataModule):
             validation_fraction=self.validation_fraction,
             test_fraction=self.test_fraction,
             min_count=tokenizer.min_count,
+            ready_made=self.ready_made,
         )
         self.codec = Codec(tokenizer, self.corpus.vocabulary)
 

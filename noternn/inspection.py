@@ -24,9 +24,9 @@ from noternn.corpus import (
 )
 from noternn.corpus.facts import key_name, programs_of
 from noternn.corpus.sources import printable
-from noternn.corpus.splits import assign_splits
 from noternn.corpus.tokenized import read_corpus
 from noternn.datasets import sources_of
+from noternn.errors import UserError
 from noternn.instruments import PROGRAMS
 from noternn.tables import write_csv
 from noternn.tokenizer import Vocabulary, build_tokenizer
@@ -128,7 +128,7 @@ def inspect(
         title=printable(title),
         num_files=len(sources),
         skipped=corpus.skipped,
-        columns=_columns(corpus, _splits(corpus, config) if encoded else [""] * corpus.num_pieces),
+        columns=_columns(corpus, encoded),
         encoded=encoded,
         no_split=no_split,
         seed=config.seed,
@@ -139,7 +139,7 @@ def inspect(
 def _tokenize(sources: Sequence[Source], config: Config, tokenizer: Tokenizer) -> TokenizedCorpus:
     data = config.datamodule
     cache_dir = Path(data.cache_dir) if data.cache_dir else None
-    options = ReadingOptions(tracks=config.dataset.tracks)
+    options = ReadingOptions(config.dataset.tracks, config.dataset.pedal, config.dataset.limits)
     return read_corpus(sources, asdict(tokenizer), cache_dir, data.num_processes, options)
 
 
@@ -147,26 +147,17 @@ def _encode(
     corpus: TokenizedCorpus, config: Config, tokenizer: Tokenizer
 ) -> tuple[EncodedCorpus | None, str]:
     """The splits, or none and the reason."""
-    if len(set(_groups(corpus))) < 2:
-        found = "only one piece (or copies of one)" if corpus.num_pieces else "nothing that could be read"
-        return None, f"there is {found}, and training needs two pieces"
-    encoded = encode_corpus(
-        corpus,
-        seed=config.seed,
-        validation_fraction=config.dataset.validation_fraction,
-        test_fraction=config.dataset.test_fraction,
-        min_count=build_tokenizer(**asdict(tokenizer)).min_count,
-    )
+    try:
+        encoded = encode_corpus(
+            corpus,
+            seed=config.seed,
+            validation_fraction=config.dataset.validation_fraction,
+            test_fraction=config.dataset.test_fraction,
+            min_count=build_tokenizer(**asdict(tokenizer)).min_count,
+        )
+    except UserError as error:  # too small a corpus can be looked at all the same
+        return None, str(error)
     return encoded, ""
-
-
-def _groups(corpus: TokenizedCorpus) -> list[str]:
-    return [group.decode() for group in corpus.groups.tolist()]
-
-
-def _splits(corpus: TokenizedCorpus, config: Config) -> list[str]:
-    d = config.dataset
-    return assign_splits(_groups(corpus), config.seed, d.validation_fraction, d.test_fraction)
 
 
 def _report(name: str, corpus: TokenizedCorpus, encoded: EncodedCorpus | None) -> TokenizerReport:
@@ -189,13 +180,15 @@ def _report(name: str, corpus: TokenizedCorpus, encoded: EncodedCorpus | None) -
     )
 
 
-def _columns(corpus: TokenizedCorpus, splits: Sequence[str]) -> dict[str, NDArray[Any]]:
+def _columns(corpus: TokenizedCorpus, encoded: EncodedCorpus | None) -> dict[str, NDArray[Any]]:
+    names = encoded.names if encoded else {}
+    splits = {name: split for split, members in names.items() for name in members}
     facts = {name: np.asarray(column) for name, column in corpus.facts.items()}
     tonics, minors = facts["tonic"].tolist(), facts["is_minor"].tolist()
     return {
         "name": np.array(corpus.names, dtype=np.str_),
-        "group": np.array([group[:16] for group in _groups(corpus)], dtype=np.str_),
-        "split": np.array(splits, dtype=np.str_),
+        "group": np.array([group.decode()[:16] for group in corpus.groups.tolist()], dtype=np.str_),
+        "split": np.array([splits.get(name, "") for name in corpus.names], dtype=np.str_),
         **facts,
         "notes_per_beat": facts["num_notes"] / facts["beats"],
         "notes_per_second": facts["num_notes"] / facts["seconds"],

@@ -44,7 +44,7 @@ def describe(inspection: Inspection) -> str:
         parts += [
             [_quantity_table(inspection), *_extremes(inspection)],
             _share_lines(inspection),
-            [_split_text(inspection), _duplicates_line(inspection)],
+            [_split_text(inspection), _duplicates_text(inspection)],
             [_tokenizer_table(inspection)],
         ]
     return "\n\n".join("\n".join(lines) for lines in parts)
@@ -191,12 +191,20 @@ def leak_line(inspection: Inspection) -> str:
     )
 
 
-def _duplicates_line(inspection: Inspection) -> str:
+def duplicates_line(inspection: Inspection) -> str:
+    """How many pieces are near-duplicates, and whether they stay together."""
+    groups = inspection.duplicates()
+    text = f"{sum(map(len, groups)):,} pieces in {count(len(groups), 'group')}"
+    crossing = inspection.encoded.num_crossing if inspection.encoded else 0
+    return f"{text}, {crossing:,} of them in more than one split" if crossing else text
+
+
+def _duplicates_text(inspection: Inspection) -> str:
     groups = inspection.duplicates()
     if not groups:
         return "near-duplicates: none"
-    text = f"near-duplicates: {sum(map(len, groups)):,} pieces in {count(len(groups), 'group')}; the largest"
-    return _cut(f"{text} has {len(groups[0]):,}", groups[0])
+    text = f"near-duplicates: {duplicates_line(inspection)}; the largest has {len(groups[0]):,}"
+    return _cut(text, groups[0])
 
 
 TOKENIZER_COLUMNS = (

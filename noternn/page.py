@@ -24,6 +24,7 @@ from noternn.overview import (
     QUANTITIES,
     TOKENIZER_COLUMNS,
     count,
+    duplicates_line,
     leak_line,
     number,
     percent,
@@ -135,7 +136,7 @@ def _music(inspection: Inspection) -> str:
 def _split(inspection: Inspection) -> str:
     rows = split_rows(inspection)
     if not rows or inspection.encoded is None:
-        return f"<h2>Split</h2>\n<p>None: {escape(inspection.no_split)}.</p>"
+        return f"<h2>Split</h2>\n<p>None: {escape(inspection.no_split)}</p>"
     sizes = inspection.encoded.sizes
     shares = [(name, size.num_pieces / inspection.num_pieces) for name, size in sizes.items()]
     return (
@@ -154,11 +155,9 @@ def _duplicates(inspection: Inspection) -> str:
     if not groups:
         return "<h2>Near-duplicates</h2>\n<p>None.</p>"
     rows = [{"pieces": f"{len(names):,}", "names": _some(names)} for names in groups[:MAX_GROUPS]]
-    num_pieces = sum(map(len, groups))
     return (
-        f"<h2>Near-duplicates</h2>\n<p>{count(num_pieces, 'piece')} in {count(len(groups), 'group')}. "
-        f"A group is never on both sides of a split.</p>\n{_table(rows, ['pieces', 'names'])}\n"
-        + _left_out(len(groups) - len(rows), "group")
+        f"<h2>Near-duplicates</h2>\n<p>{escape(duplicates_line(inspection))}</p>\n"
+        f"{_table(rows, ['pieces', 'names'])}\n" + _left_out(len(groups) - len(rows), "group")
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import os
 import re
 import shutil
@@ -19,12 +20,12 @@ import pytest
 from noternn import page
 from noternn.__main__ import main
 from noternn.command_line import corpus_settings, settings
-from noternn.corpus import encode_corpus, tokenize_corpus
+from noternn.corpus import ReadingOptions, encode_corpus, tokenize_corpus
 from noternn.datasets import sources_of
 from noternn.inspection import Inspection, file_rows, inspect, skip_reasons, sources_at
 from noternn.instruments import PROGRAMS
 from noternn.midi import write_midi
-from noternn.overview import number, percent
+from noternn.overview import duplicates_line, number, percent
 from noternn.piece import Piece
 
 REPOSITORY = Path(__file__).parents[1]
@@ -139,7 +140,7 @@ def test_a_tokenizer_that_can_write_nothing_of_it_says_why(tmp_path: Path, capsy
 def test_one_file_has_no_split_and_that_is_no_error(corpus_dir: Path, capsys: Capture) -> None:
     lines = look(capsys, corpus_dir / "piece_000.mid")
     assert ": 1 file, 0 skipped; 1 piece, " in lines[0]
-    assert "no split: there is only one piece (or copies of one), and training needs two pieces" in lines
+    assert any(line.startswith("no split: the corpus holds only one piece") for line in lines)
 
 
 def test_a_folder_of_broken_files_is_told_with_the_reasons(tmp_path: Path, capsys: Capture) -> None:
@@ -181,7 +182,8 @@ def test_the_cache_is_the_one_that_training_uses(corpus_dir: Path, tmp_path: Pat
     look(capsys, corpus_dir, cache=tmp_path)
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")}
     config = settings(["dataset=folder", f"dataset.path={corpus_dir}"])
-    tokenize_corpus(sources_of(config.dataset), vars(config.tokenizer), tmp_path)
+    options = ReadingOptions(limits=config.dataset.limits)
+    tokenize_corpus(sources_of(config.dataset), vars(config.tokenizer), tmp_path, options=options)
     assert kept
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")} == kept
 
@@ -325,6 +327,14 @@ def test_hostile_names_are_text_on_the_page(hostile_dir: Path, tmp_path: Path, c
         assert f"broken {name}".replace("\n", "\\n") in tags.text
 
 
+def test_crossing_groups_of_a_ready_made_split_are_told(mixed_dir: Path) -> None:
+    whole = inspected(mixed_dir)
+    assert duplicates_line(whole) == "2 pieces in 1 group"
+    assert whole.encoded is not None
+    crossed = dataclasses.replace(whole, encoded=dataclasses.replace(whole.encoded, num_crossing=1))
+    assert duplicates_line(crossed) == "2 pieces in 1 group, 1 of them in more than one split"
+
+
 def test_the_page_loads_nothing(mixed_dir: Path, tmp_path: Path, capsys: Capture) -> None:
     look(capsys, mixed_dir, "--html", tmp_path / "a.html")
     text = (tmp_path / "a.html").read_text(encoding="utf-8")
@@ -354,7 +364,7 @@ def test_a_long_table_of_files_is_cut_on_the_page(
 
 def test_a_page_of_one_file_is_whole(corpus_dir: Path, tmp_path: Path) -> None:
     page.save_page(inspected(corpus_dir / "piece_001.mid"), tmp_path / "a.html")
-    assert "None: there is only one piece" in " ".join(parsed(tmp_path / "a.html").text)
+    assert "None: the corpus holds only one piece" in " ".join(parsed(tmp_path / "a.html").text)
 
 
 def test_bars_of_a_histogram_hold_every_piece() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -19,6 +20,7 @@ from noternn.metrics import SplitSize
 from noternn.tokenizer import UNK_ID, Vocabulary
 
 SPLITS = ("train", "validation", "test")
+VERBS = {"train": "learn from", "validation": "validate on"}
 VERSION = 1  # raise it when a change of the code changes what `encode_corpus` keeps in the cache
 
 
@@ -47,6 +49,7 @@ class EncodedCorpus:
         sizes: of each split.
         tempo: median beats per minute of the training pieces.
         duplicates: the names of the pieces of each group of two or more, the groups sorted.
+        num_crossing: how many of these groups have pieces in more than one split: none, unless it is ready-made.
         leak: what of the validation notes stands in training.
     """
 
@@ -57,6 +60,7 @@ class EncodedCorpus:
     sizes: dict[str, SplitSize]
     tempo: float
     duplicates: list[list[str]]
+    num_crossing: int
     leak: Leak
 
 
@@ -112,6 +116,7 @@ def encode_corpus(
     validation_fraction: float,
     test_fraction: float,
     min_count: int,
+    ready_made: Mapping[str, str] | None = None,
 ) -> EncodedCorpus:
     """Split a corpus by groups of near-duplicates and turn its tokens into ids.
 
@@ -122,13 +127,23 @@ def encode_corpus(
         seed: decides, with each piece's content, the split.
         validation_fraction, test_fraction: expected share of the groups.
         min_count: tokens seen fewer times in the training split become UNK.
+        ready_made: the split of each piece by its name, taken as it is; None decides by content.
+
+    Raises:
+        UserError: if training or validation is left without a piece.
     """
     groups, fractions = _decoded(corpus.groups), (validation_fraction, test_fraction)
     music_hashes, names = corpus.music_hashes, corpus.names
-    members = _members(assign_splits(groups, seed, *fractions))
+
+    def assign(groups: Sequence[str]) -> dict[str, NDArray[np.int64]]:
+        if ready_made is None:
+            return _members(assign_splits(groups, seed, *fractions))
+        return _ready_made_members(ready_made, names)
+
+    members = assign(groups)
 
     def summarize() -> Entry:
-        ungrouped = _members(assign_splits(music_hashes, seed, *fractions))
+        ungrouped = assign(music_hashes)
         vocabulary = _training_vocabulary(corpus, members["train"], min_count)
         ids = {name: corpus.pieces(members[name], vocabulary) for name in SPLITS}
         values = {
@@ -138,7 +153,8 @@ def encode_corpus(
         }
         return Entry({}, values)
 
-    key = [corpus.fingerprint, VERSION, seed, *fractions, min_count]
+    decides = [seed, *fractions] if ready_made is None else [ready_made[name] for name in names]
+    key = [corpus.fingerprint, VERSION, decides, min_count]
     summary = corpus.cache.get(hashlib.sha256(json.dumps(key).encode()).hexdigest(), summarize).values
     vocabulary = Vocabulary(summary["tokens"])
     return EncodedCorpus(
@@ -149,8 +165,17 @@ def encode_corpus(
         sizes={name: SplitSize(**summary["sizes"][name]) for name in SPLITS},
         tempo=float(np.median(corpus.facts["tempo"][members["train"]])),
         duplicates=_duplicates(names, groups),
+        num_crossing=_num_crossing(groups, members),
         leak=Leak(**summary["leak"]),
     )
+
+
+def _ready_made_members(ready_made: Mapping[str, str], names: Sequence[str]) -> dict[str, NDArray[np.int64]]:
+    members = _members([ready_made[name] for name in names])
+    for split in ("train", "validation"):
+        if not len(members[split]):
+            raise UserError(f"none of the {split} files could be read, so there is nothing to {VERBS[split]}")
+    return members
 
 
 def _decoded(column: Array) -> list[str]:
@@ -168,6 +193,13 @@ def _duplicates(names: Sequence[str], groups: Sequence[str]) -> list[list[str]]:
     for name, group in zip(names, groups, strict=True):
         named.setdefault(group, []).append(name)
     return sorted(sorted(members) for members in named.values() if len(members) > 1)
+
+
+def _num_crossing(groups: Sequence[str], members: dict[str, NDArray[np.int64]]) -> int:
+    splits_of = Counter(
+        group for indices in members.values() for group in {groups[i] for i in indices.tolist()}
+    )
+    return sum(count > 1 for count in splits_of.values())
 
 
 def _leak(corpus: TokenizedCorpus, members: dict[str, NDArray[np.int64]]) -> float:
