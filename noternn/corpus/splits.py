@@ -42,6 +42,7 @@ class EncodedCorpus:
     """A corpus split by groups of near-duplicates, as ids of a vocabulary made from the training split alone.
 
     Args:
+        fingerprint: hash of the corpus and of all that decides the split and the vocabulary.
         vocabulary: of the training split.
         ids: of each split its pieces, the ids of each between BOS and EOS.
         names: of each split, the pieces' names in the same order.
@@ -49,10 +50,11 @@ class EncodedCorpus:
         sizes: of each split.
         tempo: median beats per minute of the training pieces.
         duplicates: the names of the pieces of each group of two or more, the groups sorted.
-        num_crossing: how many of these groups have pieces in more than one split: none, unless it is ready-made.
+        num_crossing: how many of these have pieces in more than one split: none, unless it is ready-made.
         leak: what of the validation notes stands in training.
     """
 
+    fingerprint: str
     vocabulary: Vocabulary
     ids: dict[str, Pieces]
     names: dict[str, list[str]]
@@ -155,9 +157,11 @@ def encode_corpus(
 
     decides = [seed, *fractions] if ready_made is None else [ready_made[name] for name in names]
     key = [corpus.fingerprint, VERSION, decides, min_count]
-    summary = corpus.cache.get(hashlib.sha256(json.dumps(key).encode()).hexdigest(), summarize).values
+    fingerprint = hashlib.sha256(json.dumps(key).encode()).hexdigest()
+    summary = corpus.cache.get(fingerprint, summarize).values
     vocabulary = Vocabulary(summary["tokens"])
     return EncodedCorpus(
+        fingerprint=fingerprint,
         vocabulary=vocabulary,
         ids={name: corpus.pieces(members[name], vocabulary) for name in SPLITS},
         names={name: [names[i] for i in members[name].tolist()] for name in SPLITS},
