@@ -25,7 +25,7 @@ from noternn.corpus import (
 from noternn.corpus.facts import key_name, programs_of
 from noternn.corpus.sources import printable
 from noternn.corpus.tokenized import read_corpus
-from noternn.datasets import sources_of
+from noternn.datasets import ready_made_split, sources_of
 from noternn.errors import UserError
 from noternn.instruments import PROGRAMS
 from noternn.tables import write_csv
@@ -69,7 +69,7 @@ class Inspection:
             the fields of `PieceFacts`, and what follows from them.
         encoded: the splits; None where there are none.
         no_split: why there are none.
-        seed: of the split.
+        seed: of the split; None if it is ready-made.
         tokenizers: the one that training would use, then the others with their defaults.
     """
 
@@ -79,7 +79,7 @@ class Inspection:
     columns: Mapping[str, NDArray[Any]]
     encoded: EncodedCorpus | None
     no_split: str
-    seed: int
+    seed: int | None
     tokenizers: Sequence[TokenizerReport]
 
     @property
@@ -116,48 +116,48 @@ def inspect(
         others: more tokenizers to compare, by name.
 
     Raises:
-        UserError: if processes to read with cannot be started.
+        UserError: if a table of splits cannot be used or processes to read with cannot be started.
     """
-    corpus = _tokenize(sources, config, config.tokenizer)
-    encoded, no_split = _encode(corpus, config, config.tokenizer)
+    ready_made = ready_made_split(config.dataset, sources)
+    taken = [source for source in sources if ready_made is None or source.name in ready_made]
+    corpus, encoded, no_split = _encode(taken, config, config.tokenizer, ready_made)
     reports = [_report(config.tokenizer.name, corpus, encoded)]
     for name, tokenizer in others.items():
-        written = _tokenize(sources, config, tokenizer)
-        reports.append(_report(name, written, _encode(written, config, tokenizer)[0]))
+        reports.append(_report(name, *_encode(taken, config, tokenizer, ready_made)[:2]))
+    reason = f"{config.dataset.split} names no split for it"
+    left_out = [Skipped(s.name, reason) for s in sources if ready_made and s.name not in ready_made]
     return Inspection(
         title=printable(title),
         num_files=len(sources),
-        skipped=corpus.skipped,
+        skipped=[*corpus.skipped, *left_out],
         columns=_columns(corpus, encoded),
         encoded=encoded,
         no_split=no_split,
-        seed=config.seed,
+        seed=None if ready_made else config.seed,
         tokenizers=reports,
     )
 
 
-def _tokenize(sources: Sequence[Source], config: Config, tokenizer: Tokenizer) -> TokenizedCorpus:
-    data = config.datamodule
-    cache_dir = Path(data.cache_dir) if data.cache_dir else None
-    options = ReadingOptions(config.dataset.tracks, config.dataset.pedal, config.dataset.limits)
-    return read_corpus(sources, asdict(tokenizer), cache_dir, data.num_processes, options)
-
-
 def _encode(
-    corpus: TokenizedCorpus, config: Config, tokenizer: Tokenizer
-) -> tuple[EncodedCorpus | None, str]:
-    """The splits, or none and the reason."""
+    sources: Sequence[Source], config: Config, tokenizer: Tokenizer, ready_made: Mapping[str, str] | None
+) -> tuple[TokenizedCorpus, EncodedCorpus | None, str]:
+    """The pieces as one tokenizer writes them, and the splits, or none of these and the reason."""
+    data, dataset = config.datamodule, config.dataset
+    cache_dir = Path(data.cache_dir) if data.cache_dir else None
+    options = ReadingOptions(dataset.tracks, dataset.pedal, dataset.limits)
+    corpus = read_corpus(sources, asdict(tokenizer), cache_dir, data.num_processes, options)
     try:
         encoded = encode_corpus(
             corpus,
             seed=config.seed,
-            validation_fraction=config.dataset.validation_fraction,
-            test_fraction=config.dataset.test_fraction,
+            validation_fraction=dataset.validation_fraction,
+            test_fraction=dataset.test_fraction,
             min_count=build_tokenizer(**asdict(tokenizer)).min_count,
+            ready_made=ready_made,
         )
     except UserError as error:  # too small a corpus can be looked at all the same
-        return None, str(error)
-    return encoded, ""
+        return corpus, None, str(error)
+    return corpus, encoded, ""
 
 
 def _report(name: str, corpus: TokenizedCorpus, encoded: EncodedCorpus | None) -> TokenizerReport:

@@ -185,10 +185,11 @@ def leak_line(inspection: Inspection) -> str:
     if inspection.encoded is None:
         return ""
     leak = inspection.encoded.leak
-    return (
-        f"seed {inspection.seed}; {percent(leak.grouped)} of the validation notes stand in passages copied "
-        f"from training (with near-duplicates on both sides: {percent(leak.ungrouped)})"
-    )
+    copied = f"{percent(leak.grouped)} of the validation notes stand in passages copied from training"
+    if inspection.seed is None:
+        return f"ready-made; {copied}"
+    apart = f"with near-duplicates on both sides: {percent(leak.ungrouped)}"
+    return f"seed {inspection.seed}; {copied} ({apart})"
 
 
 def duplicates_line(inspection: Inspection) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import os
 import re
 import shutil
@@ -25,7 +24,7 @@ from noternn.datasets import sources_of
 from noternn.inspection import Inspection, file_rows, inspect, skip_reasons, sources_at
 from noternn.instruments import PROGRAMS
 from noternn.midi import write_midi
-from noternn.overview import duplicates_line, number, percent
+from noternn.overview import number, percent
 from noternn.piece import Piece
 
 REPOSITORY = Path(__file__).parents[1]
@@ -267,6 +266,22 @@ def test_the_splits_of_the_table_are_those_of_training(corpus_dir: Path) -> None
     assert found == {split: sorted(names) for split, names in encoded.names.items()}
 
 
+def test_a_ready_made_split_is_told_with_its_crossing_groups(
+    mixed_dir: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    rows = [("piece_0.mid", "train"), ("piece_2.mid", "train"), ("again.mid", "validation")]
+    table = "file,split\n" + "\n".join(map(",".join, rows))
+    (tmp_path / "split.csv").write_text(table, encoding="utf-8")
+    overrides = (f"dataset.split={tmp_path / 'split.csv'}", "--csv", tmp_path / "a.csv")
+    lines = look(capsys, mixed_dir, *overrides)
+    assert "8 files, 5 skipped; 3 pieces" in lines[0]
+    assert "ready-made; 100 % of the validation notes stand in passages copied from training" in lines
+    assert any("2 pieces in 1 group, 1 of them in more than one split" in line for line in lines)
+    written = {row["name"]: row for row in read_table(tmp_path / "a.csv")}
+    assert {name: written[name]["split"] for name, _ in rows} == dict(rows)
+    assert written["piece_1.mid"]["skipped"].endswith("split.csv names no split for it")
+
+
 def test_hostile_names_keep_the_table_whole(hostile_dir: Path, tmp_path: Path, capsys: Capture) -> None:
     lines = look(capsys, hostile_dir, "--csv", tmp_path / "a.csv")
     assert not any("\x1b" in line or "lines.mid" in line.split(" ")[0] for line in lines)
@@ -325,14 +340,6 @@ def test_hostile_names_are_text_on_the_page(hostile_dir: Path, tmp_path: Path, c
     for name in HOSTILE_NAMES:
         assert name.replace("\n", "\\n") in tags.text
         assert f"broken {name}".replace("\n", "\\n") in tags.text
-
-
-def test_crossing_groups_of_a_ready_made_split_are_told(mixed_dir: Path) -> None:
-    whole = inspected(mixed_dir)
-    assert duplicates_line(whole) == "2 pieces in 1 group"
-    assert whole.encoded is not None
-    crossed = dataclasses.replace(whole, encoded=dataclasses.replace(whole.encoded, num_crossing=1))
-    assert duplicates_line(crossed) == "2 pieces in 1 group, 1 of them in more than one split"
 
 
 def test_the_page_loads_nothing(mixed_dir: Path, tmp_path: Path, capsys: Capture) -> None:
