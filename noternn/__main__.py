@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -202,6 +203,8 @@ def _positive_float(text: str) -> float:
 
 
 if __name__ == "__main__":
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may lack letters of a file's name
     logging.basicConfig(format="%(message)s")
     logging.getLogger("noternn").setLevel(logging.INFO)
     sys.exit(main())

@@ -445,3 +445,14 @@ def test_looking_needs_no_torch(corpus_dir: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
     assert run.stdout.startswith(f"{corpus_dir}: 10 files")
+
+
+def test_a_terminal_without_the_letters_of_a_name_gets_them_escaped(hostile_dir: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "noternn", "corpus", str(hostile_dir / HOSTILE_NAMES[-1]),
+         "datamodule.cache_dir=null"],
+        env=os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert "\\u266b.mid: 1 file" in run.stdout
