@@ -201,13 +201,15 @@ def _describe_duplicates(corpus: EncodedCorpus, is_ready_made: bool) -> None:
     """Say how many copies there are, and what of the validation split training holds."""
     num_pieces = sum(map(len, corpus.duplicates))
     log.info("  %d near-duplicate groups, %d pieces in them", len(corpus.duplicates), num_pieces)
-    copied = f"  of the validation notes {corpus.leak.grouped:.1%} stand in passages copied from training"
+    copied = (
+        f"  of the validation notes {100 * corpus.leak.grouped:.1f} % stand in passages copied from training"
+    )
     if not is_ready_made:
-        log.info("%s; if copies were not kept together, %.1f %%", copied, 100 * corpus.leak.ungrouped)
+        log.info("%s; with copies on both sides it would be %.1f %%", copied, 100 * corpus.leak.ungrouped)
     elif corpus.num_crossing:
         log.warning("%s; %d of the groups have pieces in several splits", copied, corpus.num_crossing)
     else:
-        log.info("%s", copied)
+        log.info(copied)
 
 
 def _write_split(data: MidiDataModule, path: Path) -> None:
@@ -366,6 +368,9 @@ class Run:
             "gap/nll": best["gap/nll"],
             "last/val/nll": rows[-1]["val/nll"],
             "last/gap/nll": rows[-1]["gap/nll"],
+            "leak/validation": self.corpus.leak.grouped,
+            "leak/validation_ungrouped": self.corpus.leak.ungrouped,
+            "num_duplicate_groups": len(self.corpus.duplicates),
             "num_parameters": num_parameters(self.module),
             "seconds": rows[-1]["seconds"],
             "verdict": verdict(rows),
