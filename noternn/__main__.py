@@ -1,9 +1,10 @@
-"""The commands beside training: `python -m noternn generate`, `tokens` and `corpus`."""
+"""The commands beside training: `python -m noternn generate`, `tokens`, `corpus` and `bench`."""
 
 from __future__ import annotations
 
 import argparse
 import io
+import json
 import logging
 import os
 import sys
@@ -142,6 +143,33 @@ def _write(option: str, path: Path, save: Callable[[Path], None]) -> None:
     print(f"written: {path}", file=sys.stderr)
 
 
+def bench(options: argparse.Namespace) -> None:
+    """Compare the speed of reading and tokenizing with other libraries."""
+    import importlib.util
+
+    from noternn.bench import bench_ingest
+    from noternn.tables import format_table
+
+    if not importlib.util.find_spec("miditok"):
+        print('pip install "noternn[miditok]" adds the reference, MidiTok', file=sys.stderr)
+    line, rows = bench_ingest(options.folder)
+    if options.json:
+        print(json.dumps({"what": line, "rows": rows}))
+        return
+    print(line)
+    shown = [
+        {
+            "name": row["name"],
+            "ms a file": f"{row['ms_per_file']:.3f}",
+            "notes/s": f"{row['notes_per_second']:,.0f}",
+            "x MidiTok": "" if row["times_miditok"] is None else f"{row['times_miditok']:.1f}",
+            "slowest/fastest": f"{row['spread']:.2f}",
+        }
+        for row in rows
+    ]
+    print(format_table(shown, list(shown[0])))
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     parser = argparse.ArgumentParser(prog="python -m noternn", description=__doc__)
@@ -178,6 +206,13 @@ def build_parser() -> argparse.ArgumentParser:
     c.add_argument("--html", type=Path, metavar="OUT.html", help="write a page with pictures")
     c.add_argument("--clear-cache", action="store_true", help="remove the token caches, and look at nothing")
     c.set_defaults(run=corpus)
+    b = commands.add_parser("bench", help="compare speeds with other libraries, side by side")
+    b.add_argument("what", choices=("ingest",), help="ingest: from MIDI files to ids")
+    b.add_argument(
+        "folder", type=Path, nargs="?", metavar="FOLDER", help="of MIDI files (pieces that are installed)"
+    )
+    b.add_argument("--json", action="store_true", help="print JSON")
+    b.set_defaults(run=bench)
     return parser
 
 

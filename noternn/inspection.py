@@ -23,11 +23,11 @@ from noternn.corpus import (
     encode_corpus,
 )
 from noternn.corpus.facts import key_name, programs_of
-from noternn.corpus.sources import printable
+from noternn.corpus.sources import file_sources, printable
 from noternn.corpus.tokenized import read_corpus
 from noternn.datasets import ready_made_split, sources_of
 from noternn.errors import UserError
-from noternn.instruments import PROGRAMS
+from noternn.instruments import program_name
 from noternn.tables import write_csv
 from noternn.tokenizer import Vocabulary, build_tokenizer
 
@@ -97,10 +97,10 @@ class Inspection:
 
 
 def sources_at(target: str, dataset: Dataset) -> list[Source]:
-    """The files of a dataset, or the one file at a path."""
+    """The files of a dataset, or the pieces of the one file at a path."""
     path = Path(os.path.expanduser(target))
     if isinstance(dataset, FolderDataset) and dataset.path == target and not path.is_dir():
-        return [Source(path, printable(path.name))]
+        return file_sources(path, printable(path.name))
     return sources_of(dataset)
 
 
@@ -210,7 +210,7 @@ def instrument_shares(inspection: Inspection) -> list[tuple[str, float]]:
     """Each instrument and the share of the pieces that use it, the most common first."""
     columns = inspection.columns
     shares = programs_of(columns["programs_low"], columns["programs_high"]).mean(axis=0).tolist()
-    named = [(f"{PROGRAMS[i]} ({i})", share) for i, share in enumerate(shares) if share]
+    named = [(f"{program_name(i)} ({i})", share) for i, share in enumerate(shares) if share]
     drums = float((columns["num_drum_notes"] > 0).mean())
     named += [("drums", drums)] if drums else []
     return sorted(named, key=lambda pair: (-pair[1], pair[0]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections import Counter
 from typing import Any
@@ -251,6 +252,74 @@ def test_note_counts_add_up_to_the_notes_decoded(
 ) -> None:
     tokens = tokenizer.tokenize(piece_of(notes))
     assert sum(map(tokenizer.note_count, tokens)) == tokenizer.detokenize(tokens).num_notes
+
+
+def slow_chain(kind: str, steps: int, maximum: int) -> list[str]:
+    tokens = []
+    while steps > maximum:
+        tokens.append(f"{kind}_{maximum}")
+        steps -= maximum
+    return [*tokens, f"{kind}_{steps}"]
+
+
+def slow_event_tokens(tokenizer: EventTokenizer, piece: Piece) -> list[str]:
+    """A note after the other, from a dict of the notes that differ on the grid."""
+    notes: dict[tuple[int, int, int], tuple[int, int]] = {}
+    rows = zip(
+        *(column.tolist() for column in vars(piece).values() if isinstance(column, np.ndarray)), strict=True
+    )
+    for start, length, pitch, velocity, program, is_drum in rows:
+        if is_drum and not tokenizer.program:
+            continue
+        grid = tokenizer.steps_per_beat / piece.ticks_per_beat
+        onset, end = (math.floor(tick * grid + 0.5) for tick in (start, start + length))
+        key = (onset, (128 if is_drum else program) if tokenizer.program else 0, -pitch)
+        old_duration, old_velocity = notes.get(key, (1, 0))
+        notes[key] = max(end - onset, old_duration), max(velocity, old_velocity)
+    tokens: list[str] = []
+    time = min(notes)[0] if notes else 0
+    for (onset, program, minus_pitch), (duration, velocity) in sorted(notes.items()):
+        if onset > time:
+            tokens += slow_chain("Shift", onset - time, tokenizer.max_shift_beats * tokenizer.steps_per_beat)
+        time = onset
+        if tokenizer.program:
+            tokens.append("Program_drum" if program == 128 else f"Program_{program}")
+        tokens.append(f"Pitch_{-minus_pitch}")
+        tokens += slow_chain("Duration", duration, tokenizer.max_duration_beats * tokenizer.steps_per_beat)
+        if tokenizer.velocity:
+            tokens.append(f"Velocity_{velocity // 4 * 4 + 2}")
+    return tokens
+
+
+@each_event
+@given(notes=arbitrary_notes)
+@FAST
+def test_event_tokens_are_those_of_a_slow_reference(tokenizer: EventTokenizer, notes: list[Any]) -> None:
+    assert tokenizer.tokenize(piece_of(notes)) == slow_event_tokens(tokenizer, piece_of(notes))
+
+
+@each_tokenizer
+@given(notes=arbitrary_notes)
+@FAST
+def test_indices_stand_for_the_tokens(tokenizer: Tokenizer, notes: list[Any]) -> None:
+    tokens, indices = tokenizer.tokenize_indexed(piece_of(notes))
+    assert indices.dtype == np.uint32
+    assert len(set(tokens)) == len(tokens)
+    assert [tokens[i] for i in indices] == tokenizer.tokenize(piece_of(notes))
+
+
+@each_tokenizer
+@given(notes=arbitrary_notes)
+@FAST
+def test_indices_describe_the_piece_of_their_tokens(tokenizer: Tokenizer, notes: list[Any]) -> None:
+    tokens, indices = tokenizer.tokenize_indexed(piece_of(notes))
+    piece = tokenizer.detokenize_indexed(tokens, indices)
+    expected = tokenizer.detokenize([tokens[i] for i in indices])
+    names = ("onset", "duration", "pitch", "velocity", "program", "is_drum")
+    assert [getattr(piece, name).tolist() for name in names] == [
+        getattr(expected, name).tolist() for name in names
+    ]
+    assert (piece.ticks_per_beat, piece.tempos) == (expected.ticks_per_beat, expected.tempos)
 
 
 def test_event_tokens_are_in_time_order_with_pitches_descending() -> None:
@@ -613,6 +682,52 @@ def test_round_trip_takes_no_pitched_note_for_a_drum() -> None:
 def test_round_trip_of_pitch_classes_is_honestly_low() -> None:
     piece = simple_piece((0, 1, 36), (0, 1, 64), (1, 1, 40), (1, 1, 43), (2, 1, 50))
     assert round_trip(ChordTokenizer(pitch_class=True), piece).kept_fraction == pytest.approx(2 / 5)
+
+
+def slow_round_trip(tokenizer: Tokenizer, piece: Piece) -> tuple[float, float, float]:
+    """Each note, the longest first, takes the longest note left of its pitch, kind and grid step."""
+
+    def longest_first(some: Piece, origin: int) -> list[tuple[tuple[int, int, bool], float, float]]:
+        notes = zip(
+            some.onset.tolist(),
+            some.duration.tolist(),
+            some.pitch.tolist(),
+            some.is_drum.tolist(),
+            strict=True,
+        )
+        beat, steps = some.ticks_per_beat, tokenizer.steps_per_beat
+        return [
+            (
+                (math.floor(on * steps / beat + 0.5) - origin, pitch, drum),
+                on / beat - origin / steps,
+                long / beat,
+            )
+            for on, long, pitch, drum in sorted(notes, key=lambda note: -note[1])
+        ]
+
+    written = [key[0] for key, *_ in longest_first(tokenizer.written(piece), 0)]
+    waiting = longest_first(again(tokenizer, piece), 0)
+    errors = []
+    for key, onset, duration in longest_first(piece, min(written, default=0)):
+        mate = next((note for note in waiting if note[0] == key), None)
+        if mate:
+            waiting.remove(mate)
+            errors.append((abs(onset - mate[1]), abs(duration - mate[2])))
+    if not errors:
+        return (0.0 if piece.num_notes else 1.0, 0.0, 0.0)
+    onset_error, duration_error = np.mean(errors, axis=0)
+    return len(errors) / piece.num_notes, onset_error, duration_error
+
+
+@each_tokenizer
+@given(notes=arbitrary_notes)
+@FAST
+def test_round_trip_is_that_of_a_slow_reference(tokenizer: Tokenizer, notes: list[Any]) -> None:
+    piece = piece_of(notes)
+    trip = round_trip(tokenizer, piece)
+    figures = (trip.kept_fraction, trip.onset_error_beats, trip.duration_error_beats)
+    assert figures == pytest.approx(slow_round_trip(tokenizer, piece))
+    assert round_trip(tokenizer, piece, tokenizer.tokenize_indexed(piece)) == trip
 
 
 @each_tokenizer

@@ -27,8 +27,8 @@ def note_steps(piece: Piece) -> NDArray[np.uint32]:
     """
     pitched = piece.select(~piece.is_drum)
     grid = np.rint(pitched.onset * STEPS_PER_BEAT / pitched.ticks_per_beat).astype(np.int64)
-    notes = np.unique(np.stack([grid, pitched.pitch], axis=1), axis=0)
-    gaps, intervals = np.diff(notes, axis=0).T
+    notes = np.unique(grid << 7 | pitched.pitch)
+    gaps, intervals = np.diff(notes >> 7), np.diff(notes & 0x7F)
     steps = np.minimum(gaps, MAX_GAP) * 256 + intervals + 128
     return np.asarray(steps, dtype=np.uint32)
 
