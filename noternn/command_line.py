@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +17,8 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from noternn.config import CONF_DIR, choices, parse, register
+from noternn.config import CONF_DIR, Config, FolderDataset, Tokenizer, choices, parse, register
+from noternn.corpus.sources import printable
 from noternn.errors import UserError
 
 YOUR_FILES = "for your own files give dataset=folder dataset.path=FOLDER"
@@ -45,6 +47,54 @@ def check(arguments: Sequence[str]) -> list[str]:
         for job in _jobs(_parse_overrides([*searched, *overrides]), parsed.multirun):
             _check_job(job)
     return [*flags, *overrides]
+
+
+def settings(overrides: Sequence[str]) -> Config:
+    """The settings that `train.py` takes from these overrides.
+
+    Raises:
+        UserError: on the first setting that does not exist or has a wrong value, in one line.
+    """
+    register()
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        parsed = _parse_overrides(overrides)
+        swept = next((o.input_line for o in parsed if o.is_sweep_override()), None)
+        if swept:
+            raise UserError(f"{swept}: several values are a sweep; give one")
+        return _check_job([str(o.input_line) for o in parsed])
+
+
+def corpus_settings(target: str, overrides: Sequence[str]) -> Config:
+    """The settings of a training on a dataset, named by its option, or on the files at a path.
+
+    Raises:
+        UserError: if there is neither, or on a wrong setting.
+    """
+    second = next((o for o in overrides if o.startswith("dataset=")), None)
+    if second:
+        raise UserError(f"{second}: one dataset is looked at, and {target} is named already")
+    datasets = _options("dataset")
+    if target in datasets:
+        return settings([f"dataset={target}", *overrides])
+    if not os.path.lexists(os.path.expanduser(target)):
+        allowed = choices(target, datasets)
+        raise UserError(
+            f"{printable(target)}: there is no such file, folder or dataset; datasets are {allowed}"
+        )
+    config = settings(["dataset=folder", "dataset.path=.", *overrides])
+    assert isinstance(config.dataset, FolderDataset)
+    config.dataset.path = target  # as it is: Hydra would read quotes and ${...} in it
+    return config
+
+
+def other_tokenizers(config: Config) -> dict[str, Tokenizer]:
+    """The options of `tokenizer` that a run does not use, each with its defaults."""
+    names = [name for name in _options("tokenizer") if name != config.tokenizer.name]
+    return {name: settings([f"tokenizer={name}"]).tokenizer for name in names}
+
+
+def _options(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF_DIR / group).glob("*.yaml"))
 
 
 def _search_path(config_dir: str) -> list[str]:
@@ -138,10 +188,9 @@ def _values(override: Override) -> list[str]:
     return [f"{override.get_key_element()}={value}" for value in values]
 
 
-def _check_job(overrides: list[str]) -> None:
+def _check_job(overrides: list[str]) -> Config:
     try:
-        composed = compose("config", overrides=overrides)
-        parse(composed)
+        return parse(compose("config", overrides=overrides))
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise UserError(_explain(error, overrides)) from error
     except yaml.YAMLError as error:

@@ -131,10 +131,10 @@ def folder_sources(folder: Path) -> list[Source]:
     if folder.is_file():
         raise UserError(f"{folder} is a file; give the folder that holds the music")
     files = ((path, str(path.relative_to(folder))) for path in find_music_files(folder))
-    return [source for path, name in files for source in _file_sources(path, printable(name))]
+    return [source for path, name in files for source in file_sources(path, printable(name))]
 
 
-def _file_sources(path: Path, name: str) -> list[Source]:
+def file_sources(path: Path, name: str) -> list[Source]:
     """One source; for an ABC file of several tunes one for each: `name#1`, `name#2`, ..."""
     suffix = path.suffix.lower()
     if suffix not in SCORE_FORMATS:
@@ -167,7 +167,7 @@ def installed_sources(corpus: str) -> list[Source]:
         return wad_sources(freedoom_wads())
     from noternn.score import embedded_scores  # music21 takes two seconds to import
 
-    return [s for name, path in embedded_scores(corpus).items() for s in _file_sources(path, name)]
+    return [s for name, path in embedded_scores(corpus).items() for s in file_sources(path, name)]
 
 
 def wad_sources(paths: Sequence[Path]) -> list[Source]:

@@ -22,7 +22,7 @@ from noternn.corpus.sources import Source
 from noternn.errors import UserError
 from noternn.tokenizer import BOS, EOS, Vocabulary, build_tokenizer
 
-CACHE_VERSION = 4  # raise it when a change of the code changes what a cache holds
+CACHE_VERSION = 5  # raise it when a change of the code changes what a cache holds
 FILES_PER_SHARD = 512
 MAX_SHARDS = 256  # each is a file that training keeps open
 HASH = "S64"
@@ -124,7 +124,26 @@ def tokenize_corpus(
     num_processes: int | None = None,
     options: ReadingOptions | None = None,
 ) -> TokenizedCorpus:
-    """The tokens of every readable file, from the cache where it has them.
+    """The tokens of every readable file, as `read_corpus` gives them.
+
+    Raises:
+        UserError: if no file could be read.
+    """
+    corpus = read_corpus(sources, tokenizer, cache_dir, num_processes, options)
+    if corpus.num_pieces == 0:
+        reasons = "; ".join(f"{s.name}: {s.reason}" for s in corpus.skipped[:3])
+        raise UserError(f"none of the {len(sources)} files could be read ({reasons})")
+    return corpus
+
+
+def read_corpus(
+    sources: Sequence[Source],
+    tokenizer: Mapping[str, Any],
+    cache_dir: Path | None,
+    num_processes: int | None = None,
+    options: ReadingOptions | None = None,
+) -> TokenizedCorpus:
+    """The tokens of the readable files, if there are any, from the cache where it has them.
 
     Args:
         sources: the files; their order does not matter.
@@ -132,20 +151,13 @@ def tokenize_corpus(
         cache_dir: where caches are kept; None keeps none. Deleting it is always safe.
         num_processes: see `Reader`.
         options: what of the files is read; None for all.
-
-    Raises:
-        UserError: if no file could be read.
     """
     cache = ArrayCache(cache_dir)
     shards = tokenize_shards(sources, tokenizer, cache, num_processes, options)
     fingerprint = _hash([CACHE_VERSION, list(shards)])
     entries = tuple(shards.values())
     index = cache.get(fingerprint, lambda: _index_entry(entries))
-    corpus = TokenizedCorpus(fingerprint, cache, entries, index.arrays["order"], index.arrays["groups"])
-    if corpus.num_pieces == 0:
-        reasons = "; ".join(f"{s.name}: {s.reason}" for s in corpus.skipped[:3])
-        raise UserError(f"none of the {len(sources)} files could be read ({reasons})")
-    return corpus
+    return TokenizedCorpus(fingerprint, cache, entries, index.arrays["order"], index.arrays["groups"])
 
 
 def tokenize_shards(
