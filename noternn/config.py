@@ -18,6 +18,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from noternn.errors import UserError
 from noternn.piece import TRACKS
+from noternn.tokenizer.miditok_tokenizer import KINDS, require_miditok
 
 CONF_DIR = Path(__file__).resolve().parent.parent / "conf"
 
@@ -133,6 +134,21 @@ class ChordTokenizer(Tokenizer):
         _require(self.min_count >= 1, "tokenizer.min_count", self.min_count, "at least 1")
         in_range = 0 < self.step_beats <= 1024
         _require(in_range, "tokenizer.step_beats", self.step_beats, "above 0 and at most 1024")
+
+
+@dataclass
+class MidiTokTokenizer(Tokenizer):
+    """See `noternn.tokenizer.MidiTokTokenizer`."""
+
+    kind: str = "REMI"
+    velocity: bool = False
+    program: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self.name == "miditok", "tokenizer.name", self.name, "miditok; choose with tokenizer=OPTION")
+        _require(self.kind in KINDS, "tokenizer.kind", self.kind, choices(self.kind, KINDS))
+        require_miditok()
 
 
 @dataclass
@@ -341,9 +357,8 @@ class Config:
 
     def __post_init__(self) -> None:
         _require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 4294967295")
-        writes_drums = isinstance(self.tokenizer, EventTokenizer) and self.tokenizer.program
-        can_be_written = self.dataset.tracks != "drums" or writes_drums
-        allowed = "given with tokenizer=event tokenizer.program=true, the one tokenizer that writes drums"
+        can_be_written = self.dataset.tracks != "drums" or getattr(self.tokenizer, "program", False)
+        allowed = "given with tokenizer=event (or miditok) tokenizer.program=true, which writes drums"
         _require(can_be_written, "dataset.tracks", self.dataset.tracks, allowed)
 
 
@@ -353,7 +368,7 @@ def register() -> None:
     store.store(group="schema", name="config", node=Config, package="_global_")
     groups: dict[str, tuple[type, ...]] = {
         "dataset": (FolderDataset, UnionDataset, ScoreDataset),
-        "tokenizer": (EventTokenizer, ChordTokenizer),
+        "tokenizer": (EventTokenizer, ChordTokenizer, MidiTokTokenizer),
         "optimizer": (Adam, SGD, RMSprop, Adagrad, Adadelta),
     }
     for group, types in groups.items():

@@ -22,6 +22,7 @@ from noternn.tokenizer.base import (
 )
 from noternn.tokenizer.chord import ChordTokenizer
 from noternn.tokenizer.event import EventTokenizer
+from noternn.tokenizer.miditok_tokenizer import MidiTokTokenizer
 
 __all__ = [
     "BOS",
@@ -36,6 +37,7 @@ __all__ = [
     "ChordTokenizer",
     "Codec",
     "EventTokenizer",
+    "MidiTokTokenizer",
     "RoundTrip",
     "State",
     "Tokenizer",
@@ -46,6 +48,10 @@ __all__ = [
 
 
 def build_tokenizer(name: str, **options: Any) -> Tokenizer:
-    """The tokenizer called `name` ("event" or "chord") with its keyword arguments."""
-    tokenizers: dict[str, Callable[..., Tokenizer]] = {"event": EventTokenizer, "chord": ChordTokenizer}
+    """The tokenizer called `name` ("event", "chord" or "miditok") with its keyword arguments."""
+    tokenizers: dict[str, Callable[..., Tokenizer]] = {
+        "event": EventTokenizer,
+        "chord": ChordTokenizer,
+        "miditok": MidiTokTokenizer,
+    }
     return tokenizers[name](**options)
