@@ -12,9 +12,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noternn.corpus import EncodedCorpus, Source, TokenizedCorpus, encode_corpus, tokenize_corpus
-from noternn.corpus.splits import SPLITS
-from noternn.tokenizer import PAD_ID, Codec, build_tokenizer
+from noternn.corpus import (
+    SPLITS,
+    EncodedCorpus,
+    Pieces,
+    ReadingOptions,
+    Source,
+    TokenizedCorpus,
+    encode_corpus,
+    tokenize_corpus,
+)
+from noternn.tokenizer import Codec, build_tokenizer
 
 
 class Batch(NamedTuple):
@@ -40,7 +48,7 @@ class LaneLoader:
     pieces are left out, so that no token is counted twice or dropped, whatever the batch size.
 
     Args:
-        pieces: ids of each piece, each (num_tokens,) with num_tokens >= 2.
+        pieces: the ids of each, at least 2.
         batch_size: most lanes.
         window_length: longest window in tokens.
         seed: None reads the pieces longest first in windows of `window_length`. A number shuffles
@@ -50,14 +58,13 @@ class LaneLoader:
 
     def __init__(
         self,
-        pieces: Sequence[NDArray[np.int64]],
+        pieces: Pieces,
         batch_size: int,
         window_length: int,
         seed: int | Sequence[int] | None = None,
     ) -> None:
-        self.lengths = np.array([len(piece) for piece in pieces], dtype=np.int64)
-        self.ids = np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.int64)
-        self.starts = np.concatenate([[0], np.cumsum(self.lengths)])
+        self.pieces = pieces
+        self.lengths = pieces.lengths
         self.batch_size = batch_size
         self.window_length = window_length
         self.seed = seed
@@ -100,10 +107,7 @@ class LaneLoader:
         position: NDArray[np.int64],
         length: int,
     ) -> Batch:
-        place = position[:, None] + np.arange(length + 1)  # (batch, time + 1)
-        inside = place < self.lengths[piece][:, None]
-        ids = np.where(inside, self.ids.take(self.starts[piece][:, None] + place, mode="clip"), PAD_ID)
-        rows = torch.from_numpy(ids)
+        rows = torch.from_numpy(self.pieces.windows(piece, position, length + 1))  # (batch, time + 1)
         return Batch(
             rows[:, :-1], rows[:, 1:], torch.from_numpy(lane.copy()), torch.from_numpy(position == 0)
         )
@@ -124,7 +128,7 @@ class MidiDataModule(pl.LightningDataModule):
         validation_fraction, test_fraction: expected share of the pieces.
         cache_dir: where token caches are kept; None keeps none.
         num_processes: processes that read files; None takes one a core.
-        tracks: which notes of each file: see `noternn.piece.select_tracks`.
+        options: what of the files is read; None for all.
     """
 
     tokenized: TokenizedCorpus
@@ -143,7 +147,7 @@ class MidiDataModule(pl.LightningDataModule):
         test_fraction: float,
         cache_dir: str | None,
         num_processes: int | None = None,
-        tracks: str | Sequence[int] = "all",
+        options: ReadingOptions | None = None,
     ) -> None:
         super().__init__()
         self.sources = sources
@@ -155,12 +159,12 @@ class MidiDataModule(pl.LightningDataModule):
         self.test_fraction = test_fraction
         self.cache_dir = Path(cache_dir) if cache_dir else None
         self.num_processes = num_processes
-        self.tracks = tracks
+        self.options = options
 
     def prepare_data(self) -> None:
         if not hasattr(self, "tokenized"):
             self.tokenized = tokenize_corpus(
-                self.sources, self.tokenizer, self.cache_dir, self.num_processes, self.tracks
+                self.sources, self.tokenizer, self.cache_dir, self.num_processes, self.options
             )
 
     def setup(self, stage: str | None = None) -> None:
@@ -191,19 +195,18 @@ class MidiDataModule(pl.LightningDataModule):
         assert split in SPLITS
         return self._evaluate(self._ids(split))
 
-    def train_eval_pieces(self) -> list[NDArray[np.int64]]:
+    def train_eval_pieces(self) -> Pieces:
         """Training pieces on which the training loss is measured in evaluation mode.
 
         As many as hold the validation split's tokens, the same in every epoch: enough for a
         comparison, and no slower than the validation itself.
         """
-        wanted = sum(len(piece) for piece in self._ids("validation"))
+        wanted = self._ids("validation").lengths.sum()
         pieces = self._ids("train")
-        cumulative = np.cumsum([len(piece) for piece in pieces])
-        return pieces[: int(np.searchsorted(cumulative, wanted)) + 1]
+        return pieces[: int(np.searchsorted(np.cumsum(pieces.lengths), wanted)) + 1]
 
-    def _ids(self, split: str) -> list[NDArray[np.int64]]:
+    def _ids(self, split: str) -> Pieces:
         return self.corpus.ids[split]
 
-    def _evaluate(self, pieces: Sequence[NDArray[np.int64]]) -> LaneLoader:
+    def _evaluate(self, pieces: Pieces) -> LaneLoader:
         return LaneLoader(pieces, self.batch_size, self.window_length)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import stat
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import miditoolkit
 
 from noternn.errors import UserError
+from noternn.files import replacing
 from noternn.midi_parser import parse_midi
 from noternn.piece import Piece, PieceError
 
@@ -82,9 +82,9 @@ def write_midi(piece: Piece, path: Path) -> None:
         miditoolkit.TimeSignature(numerator, denominator, tick)
         for tick, numerator, denominator in piece.metres
     ]
-    buffer = io.BytesIO()
-    midi.dump(file=buffer)
-    _replace_file(path, buffer.getvalue())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        midi.dump(file=file)
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -130,14 +130,3 @@ def _check_writable(piece: Piece) -> None:
             raise ValueError(
                 f"a metre must be 1 to 255 over a power of two; got {numerator}/{denominator} at tick {tick}"
             )
-
-
-def _replace_file(path: Path, data: bytes) -> None:
-    """Write beside the file and rename, so that nobody ever sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -18,7 +18,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from noternn import config as configuration
 from noternn.datasets import sources_of
 from noternn.errors import UserError
-from noternn.tables import format_table, write_csv, write_text
+from noternn.files import write_text
+from noternn.tables import format_table, write_csv
 
 log = logging.getLogger(__name__)
 

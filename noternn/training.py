@@ -28,9 +28,10 @@ from noternn.callbacks import (
     best_row,
 )
 from noternn.config import Config
-from noternn.corpus import SPLITS, Source
+from noternn.corpus import SPLITS, ReadingOptions, Source
 from noternn.datamodule import MidiDataModule
 from noternn.errors import UserError
+from noternn.files import write_text
 from noternn.generation import (
     Composer,
     checkpoint_content,
@@ -45,7 +46,6 @@ from noternn.piece import Piece
 from noternn.render import save_audio, save_piano_roll
 from noternn.report import save_curves, verdict
 from noternn.sampling import SamplingOptions
-from noternn.tables import write_text
 from noternn.tracking import Tracker, track
 
 log = logging.getLogger(__name__)
@@ -154,7 +154,7 @@ def _load_data(config: Config, plain: dict[str, Any], sources: Sequence[Source])
         seed=config.seed,
         validation_fraction=config.dataset.validation_fraction,
         test_fraction=config.dataset.test_fraction,
-        tracks=config.dataset.tracks,
+        options=ReadingOptions(tracks=config.dataset.tracks),
     )
     data.prepare_data()
     data.setup()
@@ -188,7 +188,7 @@ def _describe_data(config: Config, data: MidiDataModule) -> None:
         len(corpus.duplicates), sum(map(len, corpus.duplicates)),
         100 * corpus.leak.grouped, 100 * corpus.leak.ungrouped,
     )  # fmt: skip
-    trip = tokenized.round_trip
+    trip = tokenized.column("round_trip")
     notes = trip[:, 0] / trip[:, 0].sum()
     kept = notes * trip[:, 1]
     log.info(

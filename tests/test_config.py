@@ -137,7 +137,7 @@ def test_settings_of_the_model_are_the_arguments_of_its_class() -> None:
 
 def test_settings_of_the_datamodule_are_arguments_of_its_class() -> None:
     settings = {field.name for field in dataclasses.fields(config.DataModule)}
-    from_elsewhere = {"sources", "tokenizer", "seed", "validation_fraction", "test_fraction", "tracks"}
+    from_elsewhere = {"sources", "tokenizer", "seed", "validation_fraction", "test_fraction", "options"}
     assert settings == parameters_of(MidiDataModule).keys() - from_elsewhere
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from noternn.corpus import SPLITS, folder_sources
+from noternn.corpus import SPLITS, Pieces, folder_sources
 from noternn.datamodule import LaneLoader, MidiDataModule
 from noternn.midi import write_midi
 from noternn.piece import Piece
 from noternn.tokenizer import BOS_ID, EOS_ID, PAD_ID
 
 FAST = settings(max_examples=60, deadline=None, derandomize=True, database=None)
-Pieces = list[NDArray[np.int64]]
+Arrays = list[NDArray[np.int64]]
 Row = tuple[int, bool, list[int], list[int]]  # lane, is_start, inputs, targets
 
 lengths_of_pieces = st.lists(st.integers(2, 30), min_size=1, max_size=12)
@@ -30,10 +31,14 @@ seeds = st.none() | st.integers(0, 5)
 any_corpus = given(lengths_of_pieces, batch_sizes, window_lengths, seeds)
 
 
-def distinct_pieces(lengths: list[int]) -> Pieces:
+def distinct_pieces(lengths: list[int]) -> Arrays:
     """Pieces of which no two tokens are equal, so that each can be found again."""
     ends = np.cumsum(lengths)
     return [np.arange(end - length, end) + 4 for end, length in zip(ends, lengths, strict=True)]
+
+
+def loader_of(pieces: Arrays, *args: Any, **options: Any) -> LaneLoader:
+    return LaneLoader(Pieces.of(pieces), *args, **options)
 
 
 def rows_of(loader: LaneLoader) -> list[list[Row]]:
@@ -58,7 +63,7 @@ def read_by_lane(loader: LaneLoader) -> list[list[int]]:
     return pieces
 
 
-def slow_evaluation_rows(pieces: Pieces, batch_size: int, window_length: int) -> list[list[Row]]:
+def slow_evaluation_rows(pieces: Arrays, batch_size: int, window_length: int) -> list[list[Row]]:
     """The batches of a loader without seed, written down as the definition reads."""
     waiting = sorted(pieces, key=len, reverse=True)
     lanes = [waiting.pop(0).tolist() for _ in range(min(batch_size, len(pieces)))]
@@ -89,7 +94,7 @@ def test_evaluation_batches_equal_a_slow_reference(
 ) -> None:
     pieces = distinct_pieces(lengths)
     expected = slow_evaluation_rows(pieces, batch_size, window_length)
-    assert rows_of(LaneLoader(pieces, batch_size, window_length)) == expected
+    assert rows_of(loader_of(pieces, batch_size, window_length)) == expected
 
 
 @FAST
@@ -98,7 +103,7 @@ def test_every_token_but_the_first_is_a_target_exactly_once(
     lengths: list[int], batch_size: int, window_length: int, seed: int | None
 ) -> None:
     pieces = distinct_pieces(lengths)
-    loader = LaneLoader(pieces, batch_size, window_length, seed)
+    loader = loader_of(pieces, batch_size, window_length, seed)
     targets = Counter(t for batch in loader for t in batch.targets.flatten().tolist() if t != PAD_ID)
     assert targets == Counter(token for piece in pieces for token in piece[1:].tolist())
 
@@ -109,7 +114,7 @@ def test_lanes_read_whole_pieces_in_contiguous_windows(
     lengths: list[int], batch_size: int, window_length: int, seed: int | None
 ) -> None:
     pieces = distinct_pieces(lengths)
-    read = read_by_lane(LaneLoader(pieces, batch_size, window_length, seed))
+    read = read_by_lane(loader_of(pieces, batch_size, window_length, seed))
     assert sorted(read) == sorted(piece.tolist() for piece in pieces)
 
 
@@ -118,7 +123,7 @@ def test_lanes_read_whole_pieces_in_contiguous_windows(
 def test_every_target_is_the_input_after_it(
     lengths: list[int], batch_size: int, window_length: int, seed: int | None
 ) -> None:
-    for batch in LaneLoader(distinct_pieces(lengths), batch_size, window_length, seed):
+    for batch in loader_of(distinct_pieces(lengths), batch_size, window_length, seed):
         assert (batch.inputs[:, 1:] == batch.targets[:, :-1]).all()
 
 
@@ -129,7 +134,7 @@ def test_padding_stands_only_after_the_end_of_a_piece(
 ) -> None:
     pieces = distinct_pieces(lengths)
     last_tokens = {int(piece[-1]) for piece in pieces}
-    for batch in LaneLoader(pieces, batch_size, window_length, seed):
+    for batch in loader_of(pieces, batch_size, window_length, seed):
         for targets in batch.targets.tolist():
             read = [target for target in targets if target != PAD_ID]
             assert targets == read + [PAD_ID] * (len(targets) - len(read))
@@ -141,7 +146,7 @@ def test_padding_stands_only_after_the_end_of_a_piece(
 def test_no_window_is_all_padding_or_longer_than_asked_for(
     lengths: list[int], batch_size: int, window_length: int, seed: int | None
 ) -> None:
-    for batch in LaneLoader(distinct_pieces(lengths), batch_size, window_length, seed):
+    for batch in loader_of(distinct_pieces(lengths), batch_size, window_length, seed):
         assert batch.targets.shape[1] <= window_length
         assert (batch.targets != PAD_ID).any(1).all()  # each row
         assert (batch.targets != PAD_ID).any(0).all()  # each place of the window
@@ -154,7 +159,7 @@ def test_a_row_is_a_start_exactly_at_the_first_token_of_a_piece(
 ) -> None:
     pieces = distinct_pieces(lengths)
     first_tokens = {int(piece[0]) for piece in pieces}
-    for batch in LaneLoader(pieces, batch_size, window_length, seed):
+    for batch in loader_of(pieces, batch_size, window_length, seed):
         assert batch.is_start.tolist() == [token in first_tokens for token in batch.inputs[:, 0].tolist()]
 
 
@@ -164,7 +169,7 @@ def test_lanes_are_numbered_from_0_and_at_most_batch_size(
     lengths: list[int], batch_size: int, window_length: int, seed: int | None
 ) -> None:
     lanes = [
-        batch.lane.tolist() for batch in LaneLoader(distinct_pieces(lengths), batch_size, window_length, seed)
+        batch.lane.tolist() for batch in loader_of(distinct_pieces(lengths), batch_size, window_length, seed)
     ]
     num_lanes = min(batch_size, len(lengths))
     assert lanes[0] == list(range(num_lanes))
@@ -176,7 +181,7 @@ def test_lanes_are_numbered_from_0_and_at_most_batch_size(
 def test_length_is_the_number_of_batches(
     lengths: list[int], batch_size: int, window_length: int, seed: int | None
 ) -> None:
-    loader = LaneLoader(distinct_pieces(lengths), batch_size, window_length, seed)
+    loader = loader_of(distinct_pieces(lengths), batch_size, window_length, seed)
     assert len(loader) == sum(1 for _ in loader)
 
 
@@ -185,38 +190,38 @@ def test_length_is_the_number_of_batches(
 def test_reading_a_loader_twice_gives_the_same_batches(
     lengths: list[int], batch_size: int, window_length: int, seed: int | None
 ) -> None:
-    loader = LaneLoader(distinct_pieces(lengths), batch_size, window_length, seed)
+    loader = loader_of(distinct_pieces(lengths), batch_size, window_length, seed)
     assert rows_of(loader) == rows_of(loader)
 
 
 def test_the_same_seed_gives_the_same_order() -> None:
     pieces = distinct_pieces([9, 4, 30, 12, 7])
-    assert rows_of(LaneLoader(pieces, 2, 5, (7, 1))) == rows_of(LaneLoader(pieces, 2, 5, (7, 1)))
+    assert rows_of(loader_of(pieces, 2, 5, (7, 1))) == rows_of(loader_of(pieces, 2, 5, (7, 1)))
 
 
 @pytest.mark.parametrize("other", [(7, 2), (8, 1)], ids=["epoch", "seed"])
 def test_another_seed_or_epoch_gives_another_order(other: tuple[int, int]) -> None:
     pieces = distinct_pieces([9] * 20)
-    orders = [read_by_lane(LaneLoader(pieces, 2, 5, seed)) for seed in ((7, 1), other)]
+    orders = [read_by_lane(loader_of(pieces, 2, 5, seed)) for seed in ((7, 1), other)]
     assert orders[0] != orders[1]
 
 
 def test_over_the_epochs_training_windows_start_at_every_place_of_a_piece() -> None:
     pieces = distinct_pieces([60])
     starts = {
-        int(batch.inputs[0, 0]) - 4 for epoch in range(60) for batch in LaneLoader(pieces, 1, 8, (0, epoch))
+        int(batch.inputs[0, 0]) - 4 for epoch in range(60) for batch in loader_of(pieces, 1, 8, (0, epoch))
     }
     assert starts >= set(range(18, 59))  # sums of 6, 7 and 8 leave no hole from 18 on
 
 
 def test_a_corpus_smaller_than_one_batch_is_read_whole() -> None:
     pieces = distinct_pieces([3, 2])
-    loader = LaneLoader(pieces, batch_size=32, window_length=64)
+    loader = loader_of(pieces, batch_size=32, window_length=64)
     assert [batch.targets.tolist() for batch in loader] == [[[5, 6], [8, PAD_ID]]]
 
 
 def test_no_pieces_make_no_batches() -> None:
-    loader = LaneLoader([], batch_size=4, window_length=8)
+    loader = loader_of([], batch_size=4, window_length=8)
     assert (len(loader), list(loader)) == (0, [])
 
 
@@ -242,7 +247,7 @@ def datamodule(folder: Path, **options: Any) -> MidiDataModule:
     return data
 
 
-def multiset(pieces: list[Any]) -> Counter[tuple[int, ...]]:
+def multiset(pieces: Iterable[Any]) -> Counter[tuple[int, ...]]:
     return Counter(tuple(map(int, piece)) for piece in pieces)
 
 

@@ -170,7 +170,7 @@ def test_the_whole_set_is_a_corpus(
     skipped = {skip.name: skip.reason for skip in corpus.skipped}
     assert skipped.keys() == {source.name for source in sources if reasons[source.path]}
     assert all(reasons[source.path] in skipped.get(source.name, "") for source in sources)
-    assert set(corpus.names.tolist()) == {source.name for source in sources if not reasons[source.path]}
+    assert set(corpus.names) == {source.name for source in sources if not reasons[source.path]}
 
 
 def reference(data: bytes) -> tuple[int, list[Note], list[tuple[int, float]]]:

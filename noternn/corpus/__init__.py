@@ -1,6 +1,7 @@
 """Find files, read them, say why one was dropped, group near-duplicates, split, tokenize, cache."""
 
-from noternn.corpus.reading import Skipped
+from noternn.corpus.pieces import Pieces
+from noternn.corpus.reading import ReadingOptions, Skipped
 from noternn.corpus.sources import Source, find_midi_files, folder_sources, score_sources
 from noternn.corpus.splits import SPLITS, EncodedCorpus, encode_corpus
 from noternn.corpus.tokenized import TokenizedCorpus, tokenize_corpus
@@ -8,6 +9,8 @@ from noternn.corpus.tokenized import TokenizedCorpus, tokenize_corpus
 __all__ = [
     "SPLITS",
     "EncodedCorpus",
+    "Pieces",
+    "ReadingOptions",
     "Skipped",
     "Source",
     "TokenizedCorpus",

@@ -3,27 +3,57 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from noternn.corpus.duplicates import fingerprint
+from noternn.corpus.facts import PieceFacts, piece_facts
 from noternn.corpus.leak import note_steps
-from noternn.corpus.sources import Source
-from noternn.piece import PieceError, select_tracks
+from noternn.corpus.sources import Source, printable
+from noternn.corpus.workers import Lost, Workers
+from noternn.piece import Piece, PieceError, select_tracks
 from noternn.tokenizer import RoundTrip, Tokenizer, round_trip
 
 log = logging.getLogger(__name__)
 
 MIN_FILES_FOR_PROCESSES = 32  # below, starting processes costs more than they save
+MAX_SECONDS = 120.0  # a file may take in a process; the longest score takes 10
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """What of the files is read.
+
+    Args:
+        tracks: see `noternn.piece.select_tracks`.
+    """
+
+    tracks: str | Sequence[int] = "all"
+
+    def read(self, source: Source) -> Piece:
+        """The piece in a file.
+
+        Raises:
+            PieceError: if there is none, with the reason.
+        """
+        piece = select_tracks(source.read(), self.tracks)
+        if not piece.num_notes:
+            raise PieceError(f"holds no notes of tracks={str(self.tracks).replace(' ', '')}")
+        return piece
+
+    def plain(self) -> dict[str, Any]:
+        """What decides the notes, as it goes into fingerprints."""
+        tracks = self.tracks
+        return {"tracks": tracks if isinstance(tracks, str) else sorted(set(tracks))}
 
 
 @dataclass(frozen=True)
@@ -41,11 +71,10 @@ class TokenizedPiece:
     Args:
         name: of its source.
         music_hash: see `Piece.music_hash`.
-        tokens: without BOS and EOS.
+        tokens: the distinct tokens of the piece.
+        indices: (num_tokens,) the piece as indices into `tokens`, without BOS and EOS.
         num_notes: notes that the tokens describe.
-        beats: quarter notes from the first onset to the last end.
-        seconds: the same in seconds.
-        tempo: beats per minute over the whole piece.
+        facts: whatever tokenizer writes it.
         round_trip: what the tokens lose.
         ngrams: see `duplicates.fingerprint`.
         steps: see `leak.note_steps`.
@@ -53,71 +82,87 @@ class TokenizedPiece:
 
     name: str
     music_hash: str
-    tokens: list[str]
+    tokens: Sequence[str]
+    indices: NDArray[np.uint32]
     num_notes: int
-    beats: float
-    seconds: float
-    tempo: float
+    facts: PieceFacts
     round_trip: RoundTrip
     ngrams: NDArray[np.uint64]
     steps: NDArray[np.uint32]
 
 
-def read_all(
-    sources: Sequence[Source],
-    tokenizer: Tokenizer,
-    num_processes: int | None = None,
-    tracks: str | Sequence[int] = "all",
-) -> Iterator[TokenizedPiece | Skipped]:
-    """Read and tokenize files, in their order, with a progress bar on stderr.
+class Reader:
+    """Reads and tokenizes files, with a progress bar on stderr; a context that ends its processes.
 
     Args:
-        sources: the files.
-        tokenizer: applied in the worker processes.
+        tokenizer: applied in the processes.
+        options: what is read.
         num_processes: None takes one a core; 0 and 1 read in this process.
-        tracks: see `noternn.piece.select_tracks`.
+        num_files: how many will be read in all.
     """
-    read = partial(read_one, tokenizer=tokenizer, tracks=tracks)
-    num_processes = _available_cores() if num_processes is None else num_processes
-    if not sys.stderr.isatty():  # a bar would fill a log file
-        log.info("reading %d files", len(sources))
-    progress = partial(tqdm, total=len(sources), desc="reading", unit="file", leave=False, disable=None)
-    if num_processes < 2 or len(sources) < MIN_FILES_FOR_PROCESSES:
-        yield from progress(map(read, sources))
-        return
-    # Forking would be unsafe where torch's threads already run.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(num_processes, mp_context=context) as pool:
-        chunksize = min(8, 1 + len(sources) // 128)  # a few slow files must not fall to one process
-        yield from progress(pool.map(read, sources, chunksize=chunksize))
+
+    def __init__(
+        self, tokenizer: Tokenizer, options: ReadingOptions, num_processes: int | None, num_files: int
+    ) -> None:
+        self._read = partial(read_one, tokenizer=tokenizer, options=options)
+        num_processes = _available_cores() if num_processes is None else num_processes
+        in_processes = num_processes > 1 and num_files >= MIN_FILES_FOR_PROCESSES
+        self._workers = Workers(self._read, num_processes, MAX_SECONDS) if in_processes else None
+        if not sys.stderr.isatty():  # a bar would fill a log file
+            log.info("reading %d files", num_files)
+        self._bar = tqdm(total=num_files, desc="reading", unit="file", leave=False, disable=None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()
+        if self._workers:
+            self._workers.__exit__(kind, error, trace)
+
+    def read(self, sources: Sequence[Source]) -> Iterator[TokenizedPiece | Skipped]:
+        """What each file holds or why it was dropped, in any order."""
+        results: Iterable[tuple[Source, TokenizedPiece | Skipped | Lost]]
+        if self._workers:
+            results = self._workers.map(sources)
+        else:
+            results = ((source, self._read(source)) for source in sources)
+        for source, result in results:
+            self._bar.update()
+            yield Skipped(source.name, result.reason) if isinstance(result, Lost) else result
 
 
-def read_one(
-    source: Source, tokenizer: Tokenizer, tracks: str | Sequence[int] = "all"
-) -> TokenizedPiece | Skipped:
-    """One file's tracks as tokens, or why not."""
+def read_one(source: Source, tokenizer: Tokenizer, options: ReadingOptions) -> TokenizedPiece | Skipped:
+    """One file's tracks as tokens, or why not; nothing that a file holds raises an error."""
     try:
-        piece = select_tracks(source.read(), tracks)
+        return _tokenized(source.name, options.read(source), tokenizer)
     except PieceError as error:
         return Skipped(source.name, str(error))
-    if not piece.num_notes:
-        return Skipped(source.name, f"holds no notes of tracks={str(tracks).replace(' ', '')}")
-    tokens = tokenizer.tokenize(piece)
-    num_notes = sum(tokenizer.note_count(token) for token in tokens)
+    except MemoryError:
+        return Skipped(source.name, "needs more memory than there is")
+    except Exception as error:  # ours to mend, but not at the cost of the run
+        log.debug("reading %s", source.name, exc_info=True)
+        kind = type(error).__name__
+        return Skipped(
+            source.name, f"reading it failed ({kind}: {printable(str(error))}); please report this as a bug"
+        )
+
+
+def _tokenized(name: str, piece: Piece, tokenizer: Tokenizer) -> TokenizedPiece:
+    tokens, indices = np.unique(np.array(tokenizer.tokenize(piece), dtype=np.str_), return_inverse=True)
+    counts = np.array([tokenizer.note_count(token) for token in tokens.tolist()], dtype=np.int64)
+    num_notes = int(counts[indices].sum())
     if num_notes == 0:
-        return Skipped(source.name, "holds no notes that this tokenizer can write (only drums?)")
-    onset = int(piece.onset.min())
-    start_seconds, end_seconds = piece.seconds(piece.onset[[0]]).item(), piece.duration_seconds
-    beats = (piece.end - onset) / piece.ticks_per_beat
-    seconds = end_seconds - start_seconds
+        raise PieceError("holds no notes that this tokenizer can write (only drums?)")
     return TokenizedPiece(
-        name=source.name,
+        name=name,
         music_hash=piece.music_hash(),
-        tokens=tokens,
+        tokens=tokens.tolist(),
+        indices=indices.astype(np.uint32),
         num_notes=num_notes,
-        beats=beats,
-        seconds=seconds,
-        tempo=60 * beats / seconds,
+        facts=piece_facts(piece),
         round_trip=round_trip(tokenizer, piece),
         ngrams=fingerprint(piece),
         steps=note_steps(piece),

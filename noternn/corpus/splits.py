@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from noternn.corpus.cache import Array, Entry
 from noternn.corpus.leak import copied_fraction
+from noternn.corpus.pieces import Pieces
 from noternn.corpus.tokenized import TokenizedCorpus
 from noternn.errors import UserError
 from noternn.metrics import SplitSize
-from noternn.tokenizer import BOS_ID, EOS_ID, UNK_ID, Vocabulary
+from noternn.tokenizer import UNK_ID, Vocabulary
 
 SPLITS = ("train", "validation", "test")
+VERSION = 1  # raise it when a change of the code changes what `encode_corpus` keeps in the cache
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class EncodedCorpus:
 
     Args:
         vocabulary: of the training split.
-        ids: of each split, the ids of each piece between BOS and EOS, each (num_tokens,).
+        ids: of each split its pieces, the ids of each between BOS and EOS.
         names: of each split, the pieces' names in the same order.
         music_hashes: of each split, the pieces' hashes in the same order.
         sizes: of each split.
@@ -48,7 +51,7 @@ class EncodedCorpus:
     """
 
     vocabulary: Vocabulary
-    ids: dict[str, list[NDArray[np.int64]]]
+    ids: dict[str, Pieces]
     names: dict[str, list[str]]
     music_hashes: dict[str, list[str]]
     sizes: dict[str, SplitSize]
@@ -112,31 +115,46 @@ def encode_corpus(
 ) -> EncodedCorpus:
     """Split a corpus by groups of near-duplicates and turn its tokens into ids.
 
+    What takes a look at every token is kept in the corpus's cache.
+
     Args:
         corpus: all pieces.
         seed: decides, with each piece's content, the split.
         validation_fraction, test_fraction: expected share of the groups.
         min_count: tokens seen fewer times in the training split become UNK.
     """
-    groups, fractions = corpus.groups.tolist(), (validation_fraction, test_fraction)
+    groups, fractions = _decoded(corpus.groups), (validation_fraction, test_fraction)
+    music_hashes, names = corpus.music_hashes, corpus.names
     members = _members(assign_splits(groups, seed, *fractions))
-    ungrouped = _members(assign_splits(corpus.music_hashes.tolist(), seed, *fractions))
-    vocabulary = _training_vocabulary(corpus, members["train"], min_count)
-    table = np.array([vocabulary.id(token) for token in corpus.tokens.tolist()], dtype=np.int64)
-    ids = {
-        name: [np.concatenate([[BOS_ID], table[corpus.piece(i)], [EOS_ID]]) for i in indices.tolist()]
-        for name, indices in members.items()
-    }
+
+    def summarize() -> Entry:
+        ungrouped = _members(assign_splits(music_hashes, seed, *fractions))
+        vocabulary = _training_vocabulary(corpus, members["train"], min_count)
+        ids = {name: corpus.pieces(members[name], vocabulary) for name in SPLITS}
+        values = {
+            "tokens": vocabulary.tokens,
+            "sizes": {name: asdict(_size(corpus, members[name], ids[name])) for name in SPLITS},
+            "leak": {"ungrouped": _leak(corpus, ungrouped), "grouped": _leak(corpus, members)},
+        }
+        return Entry({}, values)
+
+    key = [corpus.fingerprint, VERSION, seed, *fractions, min_count]
+    summary = corpus.cache.get(hashlib.sha256(json.dumps(key).encode()).hexdigest(), summarize).values
+    vocabulary = Vocabulary(summary["tokens"])
     return EncodedCorpus(
         vocabulary=vocabulary,
-        ids=ids,
-        names={name: corpus.names[indices].tolist() for name, indices in members.items()},
-        music_hashes={name: corpus.music_hashes[indices].tolist() for name, indices in members.items()},
-        sizes={name: _size(corpus, members[name], ids[name]) for name in SPLITS},
-        tempo=float(np.median(corpus.tempo[members["train"]])),
-        duplicates=_duplicates(corpus.names.tolist(), groups),
-        leak=Leak(ungrouped=_leak(corpus, ungrouped), grouped=_leak(corpus, members)),
+        ids={name: corpus.pieces(members[name], vocabulary) for name in SPLITS},
+        names={name: [names[i] for i in members[name].tolist()] for name in SPLITS},
+        music_hashes={name: [music_hashes[i] for i in members[name].tolist()] for name in SPLITS},
+        sizes={name: SplitSize(**summary["sizes"][name]) for name in SPLITS},
+        tempo=float(np.median(corpus.facts["tempo"][members["train"]])),
+        duplicates=_duplicates(names, groups),
+        leak=Leak(**summary["leak"]),
     )
+
+
+def _decoded(column: Array) -> list[str]:
+    return [value.decode() for value in column.tolist()]
 
 
 def _members(assigned: Sequence[str]) -> dict[str, NDArray[np.int64]]:
@@ -153,26 +171,27 @@ def _duplicates(names: Sequence[str], groups: Sequence[str]) -> list[list[str]]:
 
 
 def _leak(corpus: TokenizedCorpus, members: dict[str, NDArray[np.int64]]) -> float:
-    validation = [corpus.steps_of(i) for i in members["validation"].tolist()]
-    return copied_fraction(validation, (corpus.steps_of(i) for i in members["train"].tolist()))
+    validation = list(corpus.steps_of(members["validation"]))
+    return copied_fraction(validation, corpus.steps_of(members["train"]))
 
 
 def _training_vocabulary(corpus: TokenizedCorpus, train: NDArray[np.int64], min_count: int) -> Vocabulary:
-    counts: Counter[str] = Counter()
-    for i in train.tolist():
-        indices, times = np.unique(corpus.piece(i), return_counts=True)
-        counts.update(dict(zip(corpus.tokens[indices].tolist(), times.tolist(), strict=True)))
-    return Vocabulary.from_counts(counts, min_count)
+    every = Vocabulary({token for shard in corpus.shards for token in shard.values["tokens"]})
+    counts = np.zeros(len(every), dtype=np.int64)
+    for ids in corpus.pieces(train, every):
+        distinct, times = np.unique(ids, return_counts=True)
+        counts[distinct] += times
+    return Vocabulary.from_counts(dict(zip(every.tokens, counts.tolist(), strict=True)), max(min_count, 1))
 
 
-def _size(corpus: TokenizedCorpus, members: NDArray[np.int64], ids: Sequence[NDArray[np.int64]]) -> SplitSize:
-    num_tokens = sum(len(piece) - 1 for piece in ids)
+def _size(corpus: TokenizedCorpus, members: NDArray[np.int64], ids: Pieces) -> SplitSize:
+    num_tokens = int((ids.lengths - 1).sum())
     num_unknown = sum(int((piece == UNK_ID).sum()) for piece in ids)
     return SplitSize(
         num_pieces=len(members),
         num_tokens=num_tokens,
-        num_notes=int(corpus.num_notes[members].sum()),
-        beats=float(corpus.beats[members].sum()),
-        seconds=float(corpus.seconds[members].sum()),
+        num_notes=int(corpus.column("num_notes")[members].sum()),
+        beats=float(corpus.facts["beats"][members].sum()),
+        seconds=float(corpus.facts["seconds"][members].sum()),
         unknown_fraction=num_unknown / num_tokens if num_tokens else 0.0,
     )

@@ -1,77 +1,120 @@
-"""A corpus as token indices, kept in a cache file that is named by what it was made from."""
+"""A corpus as token indices, in shards that are read and tokenized independently and kept in a cache."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import os
-import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from noternn.corpus.cache import Array, ArrayCache, Entry
 from noternn.corpus.duplicates import group_pieces
-from noternn.corpus.reading import Skipped, TokenizedPiece, read_all
+from noternn.corpus.facts import PieceFacts
+from noternn.corpus.pieces import Pieces, Stretch
+from noternn.corpus.reading import Reader, ReadingOptions, Skipped, TokenizedPiece
 from noternn.corpus.sources import Source
 from noternn.errors import UserError
-from noternn.tokenizer import build_tokenizer
+from noternn.tokenizer import BOS, EOS, Vocabulary, build_tokenizer
 
-log = logging.getLogger(__name__)
-
-CACHE_VERSION = 3  # raise it when a change of the code changes what a cache holds
+CACHE_VERSION = 4  # raise it when a change of the code changes what a cache holds
+FILES_PER_SHARD = 512
+MAX_SHARDS = 256  # each is a file that training keeps open
+HASH = "S64"
 
 
 @dataclass(frozen=True, eq=False)
 class TokenizedCorpus:
-    """All pieces of a corpus, before any split, sorted by (music_hash, name).
+    """All pieces of a corpus, before any split, in the order of (music_hash, name).
 
     Args:
-        fingerprint: hash of the files' contents, the tracks read and the tokenizer's configuration.
-        skipped: the files left out, with the reasons.
-        names: (num_pieces,) names.
-        music_hashes: (num_pieces,) see `Piece.music_hash`.
-        tokens: the distinct tokens, sorted.
-        indices: (num_tokens,) uint32 indices into `tokens`, all pieces one after the other.
-        offsets: (num_pieces + 1,) where each piece begins in `indices`.
-        num_notes, beats, seconds, tempo: (num_pieces,) see `TokenizedPiece`.
-        round_trip: (num_pieces, 4) the fields of `RoundTrip`.
+        fingerprint: hash of the files' contents, what of them is read and the tokenizer's configuration.
+        cache: where its shards lie.
+        shards: the entries of `_shard_entry`.
+        order: (num_pieces,) the place of each piece if the shards lay one after the other.
         groups: (num_pieces,) the group of near-duplicates of each, see `duplicates.group_pieces`.
-        steps, step_offsets: the `leak.note_steps` of the pieces, stored like `indices` and `offsets`.
     """
 
     fingerprint: str
-    skipped: tuple[Skipped, ...]
-    names: NDArray[np.str_]
-    music_hashes: NDArray[np.str_]
-    tokens: NDArray[np.str_]
-    indices: NDArray[np.uint32]
-    offsets: NDArray[np.int64]
-    num_notes: NDArray[np.int64]
-    beats: NDArray[np.float64]
-    seconds: NDArray[np.float64]
-    tempo: NDArray[np.float64]
-    round_trip: NDArray[np.float64]
-    groups: NDArray[np.str_]
-    steps: NDArray[np.uint32]
-    step_offsets: NDArray[np.int64]
+    cache: ArrayCache
+    shards: tuple[Entry, ...]
+    order: NDArray[np.int64]
+    groups: Array
 
     @property
     def num_pieces(self) -> int:
         """How many pieces were read."""
-        return len(self.names)
+        return len(self.order)
 
-    def piece(self, index: int) -> NDArray[np.uint32]:
-        """The token indices of one piece."""
-        return self.indices[self.offsets[index] : self.offsets[index + 1]]
+    @cached_property
+    def skipped(self) -> list[Skipped]:
+        """The files left out, with the reasons, sorted by name."""
+        return sorted(
+            (Skipped(*pair) for shard in self.shards for pair in shard.values["skipped"]),
+            key=lambda skipped: skipped.name,
+        )
 
-    def steps_of(self, index: int) -> NDArray[np.uint32]:
-        """The steps from note to note of one piece."""
-        return self.steps[self.step_offsets[index] : self.step_offsets[index + 1]]
+    def column(self, name: str) -> Array:
+        """(num_pieces,) one of the columns of `_shard_entry`."""
+        return np.concatenate([shard.arrays[name] for shard in self.shards])[self.order]
+
+    @property
+    def names(self) -> list[str]:
+        """The pieces' names."""
+        return [name.decode() for name in self.column("names").tolist()]
+
+    @property
+    def music_hashes(self) -> list[str]:
+        """The pieces' hashes, see `Piece.music_hash`."""
+        return [music_hash.decode() for music_hash in self.column("music_hashes").tolist()]
+
+    @property
+    def facts(self) -> dict[str, Array]:
+        """(num_pieces,) each of the `PieceFacts`."""
+        return {field.name: self.column(f"fact_{field.name}") for field in fields(PieceFacts)}
+
+    @property
+    def num_tokens(self) -> NDArray[np.int64]:
+        """(num_pieces,) tokens of each piece, without BOS and EOS."""
+        lengths = np.concatenate([np.diff(shard.arrays["offsets"]) for shard in self.shards])
+        return lengths[self.order] - 2
+
+    def steps_of(self, members: NDArray[np.int64]) -> Iterator[NDArray[np.uint32]]:
+        """The `leak.note_steps` of some pieces, each mapped from the cache."""
+        return _parts(self.shards, "steps", "step_offsets", self.order[members])
+
+    def pieces(self, members: NDArray[np.int64], vocabulary: Vocabulary) -> Pieces:
+        """Some pieces as ids between BOS and EOS, mapped from the cache."""
+        stretches = []
+        for shard in self.shards:
+            ids = [vocabulary.id(token) for token in shard.values["tokens"]]
+            stretches.append(Stretch(shard.arrays["indices"], np.array(ids, dtype=np.int64)))
+        number, start, end = _places(self.shards, "offsets", self.order[members])
+        return Pieces(stretches, number, start, end - start)
+
+
+def _places(
+    shards: Sequence[Entry], offsets: str, order: NDArray[np.int64]
+) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
+    """Of each piece its shard, and where it begins and ends in the shard's stretch."""
+    bounds = [np.array(shard.arrays[offsets]) for shard in shards]
+    number = np.repeat(np.arange(len(shards), dtype=np.int32), [len(b) - 1 for b in bounds])
+    starts = np.concatenate([b[:-1] for b in bounds])
+    ends = np.concatenate([b[1:] for b in bounds])
+    return number[order], starts[order], ends[order]
+
+
+def _parts(shards: Sequence[Entry], name: str, offsets: str, order: NDArray[np.int64]) -> Iterator[Array]:
+    """The parts of a stretch that belong to some pieces, one after the other."""
+    mapped = [shard.arrays[name] for shard in shards]
+    columns = (column.tolist() for column in _places(shards, offsets, order))
+    for number, start, end in zip(*columns, strict=True):
+        yield mapped[number][start:end]
 
 
 def tokenize_corpus(
@@ -79,7 +122,7 @@ def tokenize_corpus(
     tokenizer: Mapping[str, Any],
     cache_dir: Path | None,
     num_processes: int | None = None,
-    tracks: str | Sequence[int] = "all",
+    options: ReadingOptions | None = None,
 ) -> TokenizedCorpus:
     """The tokens of every readable file, from the cache where it has them.
 
@@ -87,96 +130,135 @@ def tokenize_corpus(
         sources: the files; their order does not matter.
         tokenizer: the arguments of `build_tokenizer`.
         cache_dir: where caches are kept; None keeps none. Deleting it is always safe.
-        num_processes: see `read_all`.
-        tracks: which notes of each file: see `noternn.piece.select_tracks`.
+        num_processes: see `Reader`.
+        options: what of the files is read; None for all.
 
     Raises:
         UserError: if no file could be read.
     """
-    sources = sorted(sources, key=lambda source: source.name)
-    fingerprint = _fingerprint(sources, tokenizer, tracks)
-    path = cache_dir / f"{fingerprint[:32]}.npz" if cache_dir else None
-    corpus = _load(path, fingerprint) if path else None
-    if corpus is None:
-        results = list(read_all(sources, build_tokenizer(**tokenizer), num_processes, tracks))
-        corpus = _assemble(results, fingerprint)
-        if path:
-            _save(corpus, path)
+    cache = ArrayCache(cache_dir)
+    shards = tokenize_shards(sources, tokenizer, cache, num_processes, options)
+    fingerprint = _hash([CACHE_VERSION, list(shards)])
+    entries = tuple(shards.values())
+    index = cache.get(fingerprint, lambda: _index_entry(entries))
+    corpus = TokenizedCorpus(fingerprint, cache, entries, index.arrays["order"], index.arrays["groups"])
     if corpus.num_pieces == 0:
         reasons = "; ".join(f"{s.name}: {s.reason}" for s in corpus.skipped[:3])
         raise UserError(f"none of the {len(sources)} files could be read ({reasons})")
     return corpus
 
 
-def _fingerprint(sources: Sequence[Source], tokenizer: Mapping[str, Any], tracks: str | Sequence[int]) -> str:
-    content = [[source.name, source.kind, source.content_hash()] for source in sources]
-    selected = tracks if isinstance(tracks, str) else sorted(set(tracks))
-    key = {"version": CACHE_VERSION, "tokenizer": dict(tokenizer), "tracks": selected, "files": content}
+def tokenize_shards(
+    sources: Sequence[Source],
+    tokenizer: Mapping[str, Any],
+    cache: ArrayCache,
+    num_processes: int | None = None,
+    options: ReadingOptions | None = None,
+    part: tuple[int, int] = (1, 1),
+) -> dict[str, Entry]:
+    """The shards of a corpus by their fingerprints, those that are missing made.
+
+    A file's content decides its shard, so that a new file changes one shard and the others are kept.
+    Shards that another process is making are left to it and waited for at the end.
+
+    Args:
+        sources, tokenizer, num_processes, options: see `tokenize_corpus`.
+        cache: where the shards are kept.
+        part: (i, n) makes only the i-th of n parts of the shards, 1 <= i <= n, so that n machines can
+            share the work; (1, 1) makes all.
+    """
+    options = options or ReadingOptions()
+    planned = _plan(sources, {"tokenizer": dict(tokenizer), **options.plain()})
+    planned = dict(list(planned.items())[part[0] - 1 :: part[1]])
+    found = {fingerprint: cache.find(fingerprint) for fingerprint in planned}
+    missing = {name: files for name, files in planned.items() if found[name] is None}
+    if missing:
+        num_files = sum(map(len, missing.values()))
+        with Reader(build_tokenizer(**tokenizer), options, num_processes, num_files) as reader:
+
+            def make(files: Sequence[Source]) -> Entry:
+                return _shard_entry(list(reader.read(files)))
+
+            for get in (cache.get_unless_busy, cache.get):
+                for name, files in missing.items():
+                    found[name] = found[name] or get(name, partial(make, files))
+    return {name: entry for name, entry in found.items() if entry}
+
+
+def _plan(sources: Sequence[Source], key: dict[str, Any]) -> dict[str, list[Source]]:
+    """The shards by their fingerprints, each with its files."""
+    num_shards = 1
+    while num_shards * FILES_PER_SHARD < len(sources) and num_shards < MAX_SHARDS:
+        num_shards *= 2
+    shards: list[list[tuple[str, str, str, Source]]] = [[] for _ in range(num_shards)]
+    for source in sources:
+        content = source.content_hash()
+        row = (source.name, source.kind, content, source)
+        shards[int(_hash(content)[:8], 16) % num_shards].append(row)
+    planned = {}
+    for rows in shards:
+        rows.sort(key=lambda row: row[:3])
+        fingerprint = _hash({"version": CACHE_VERSION, **key, "files": [row[:3] for row in rows]})
+        planned[fingerprint] = [row[3] for row in rows]
+    return planned
+
+
+def _hash(key: object) -> str:
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
 
 
-def _assemble(results: Sequence[TokenizedPiece | Skipped], fingerprint: str) -> TokenizedCorpus:
+def _shard_entry(results: Sequence[TokenizedPiece | Skipped]) -> Entry:
+    """The tables of a shard: columns of a value a piece, and stretches with offsets.
+
+    Indices are those of the shard's own tokens, of which the first two are BOS and EOS: every piece
+    stands between these.
+    """
     pieces = [result for result in results if isinstance(result, TokenizedPiece)]
     pieces.sort(key=lambda piece: (piece.music_hash, piece.name))
-    tokens = sorted({token for piece in pieces for token in piece.tokens})
+    skipped = sorted((result.name, result.reason) for result in results if isinstance(result, Skipped))
+    tokens = [BOS, EOS, *sorted({token for piece in pieces for token in piece.tokens})]
     index = {token: i for i, token in enumerate(tokens)}
-    groups = group_pieces([piece.music_hash for piece in pieces], [piece.ngrams for piece in pieces])
-    trips = [piece.round_trip for piece in pieces]
-    return TokenizedCorpus(
-        fingerprint=fingerprint,
-        skipped=tuple(result for result in results if isinstance(result, Skipped)),
-        names=np.array([piece.name for piece in pieces], dtype=np.str_),
-        music_hashes=np.array([piece.music_hash for piece in pieces], dtype=np.str_),
-        tokens=np.array(tokens, dtype=np.str_),
-        indices=np.array([index[token] for piece in pieces for token in piece.tokens], dtype=np.uint32),
-        offsets=_offsets([len(piece.tokens) for piece in pieces]),
-        num_notes=np.array([piece.num_notes for piece in pieces], dtype=np.int64),
-        beats=np.array([piece.beats for piece in pieces]),
-        seconds=np.array([piece.seconds for piece in pieces]),
-        tempo=np.array([piece.tempo for piece in pieces]),
-        round_trip=np.array(
-            [(t.num_notes, t.kept_fraction, t.onset_error_beats, t.duration_error_beats) for t in trips]
-        ).reshape(-1, 4),
-        groups=np.array(groups, dtype=np.str_),
-        steps=np.concatenate([np.zeros(0, dtype=np.uint32), *(piece.steps for piece in pieces)]),
-        step_offsets=_offsets([len(piece.steps) for piece in pieces]),
-    )
+    dtype = np.uint16 if len(tokens) <= 2**16 else np.uint32
+    bos, eos = np.array([[0], [1]], dtype=dtype)
+    stretches = []
+    for piece in pieces:
+        table = np.array([index[token] for token in piece.tokens], dtype=dtype)
+        stretches += [bos, table[piece.indices], eos]
+    arrays = {
+        "names": np.array([piece.name.encode() for piece in pieces], dtype=np.bytes_),
+        "music_hashes": np.array([piece.music_hash.encode() for piece in pieces], dtype=HASH),
+        "num_notes": np.array([piece.num_notes for piece in pieces], dtype=np.int64),
+        "round_trip": np.array([list(asdict(p.round_trip).values()) for p in pieces]).reshape(-1, 4),
+        **_fact_columns([piece.facts for piece in pieces]),
+        "indices": np.concatenate([np.zeros(0, dtype=dtype), *stretches]),
+        "offsets": _offsets([len(piece.indices) + 2 for piece in pieces]),
+        "steps": np.concatenate([np.zeros(0, dtype=np.uint32), *(piece.steps for piece in pieces)]),
+        "step_offsets": _offsets([len(piece.steps) for piece in pieces]),
+        "ngrams": np.concatenate([np.zeros(0, dtype=np.uint64), *(piece.ngrams for piece in pieces)]),
+        "ngram_offsets": _offsets([len(piece.ngrams) for piece in pieces]),
+    }
+    return Entry(arrays, {"tokens": tokens, "skipped": skipped})
+
+
+def _fact_columns(facts: Sequence[PieceFacts]) -> dict[str, Array]:
+    """A column for each of the facts."""
+    dtypes = {"int": np.int64, "float": np.float64, "bool": np.bool_, "str": np.str_}
+    columns: dict[str, Array] = {}
+    for field in fields(PieceFacts):
+        values = [getattr(fact, field.name) for fact in facts]
+        columns[f"fact_{field.name}"] = np.array(values, dtype=dtypes[str(field.type)])
+    return columns
 
 
 def _offsets(lengths: Sequence[int]) -> NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 
 
-def _save(corpus: TokenizedCorpus, path: Path) -> None:
-    """Write the cache beside its place and rename it, so that no reader sees half of it."""
-    arrays: dict[str, Any] = {k: value for k, value in vars(corpus).items() if isinstance(value, np.ndarray)}
-    arrays["fingerprint"] = np.array(corpus.fingerprint)
-    arrays["skipped"] = np.array([[s.name, s.reason] for s in corpus.skipped], dtype=np.str_).reshape(-1, 2)
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-            temporary = file.name
-            np.savez_compressed(file, **arrays)
-        os.replace(temporary, path)
-    except OSError as error:
-        log.warning("the token cache was not written (%s); the next run reads the files again", error)
-    finally:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-
-
-def _load(path: Path, fingerprint: str) -> TokenizedCorpus | None:
-    """The cached corpus, or None where there is no whole cache of this fingerprint."""
-    try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = dict(file)
-        if arrays.pop("fingerprint").item() != fingerprint:
-            return None
-        skipped = tuple(Skipped(str(name), str(reason)) for name, reason in arrays.pop("skipped"))
-        return TokenizedCorpus(fingerprint=fingerprint, skipped=skipped, **arrays)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except Exception as error:  # damage shows in many ways, and a cache can always be made again
-        log.warning("the token cache %s is damaged and is made again (%s)", path, error)
-        return None
+def _index_entry(shards: Sequence[Entry]) -> Entry:
+    """What can be said only of all shards together: the order of the pieces and their groups."""
+    names = np.concatenate([shard.arrays["names"] for shard in shards])
+    music_hashes = np.concatenate([shard.arrays["music_hashes"] for shard in shards])
+    order = np.lexsort((names, music_hashes))
+    hashes = [music_hash.decode() for music_hash in music_hashes[order].tolist()]
+    groups = group_pieces(hashes, list(_parts(shards, "ngrams", "ngram_offsets", order)))
+    return Entry({"order": order, "groups": np.array([g.encode() for g in groups], dtype=HASH)}, {})

@@ -1,0 +1,222 @@
+"""Arrays that are made once and then read from the disk: folders of .npy files, named by what made them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
+
+Array = NDArray[Any]
+CONTENT = "content.json"
+NAME_LENGTH = 32  # digits of the fingerprint in a folder's name; the whole one stands inside
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the cache holds under one fingerprint.
+
+    Args:
+        arrays: mapped from the disk when they are asked for, or kept in memory where there is no disk.
+        values: numbers, strings, lists and dicts of them.
+    """
+
+    arrays: Mapping[str, Array]
+    values: dict[str, Any]
+
+
+class _MappedArrays(Mapping[str, Array]):
+    """The .npy files of a folder; each is mapped anew, so that none stays open for nothing."""
+
+    def __init__(self, folder: Path, names: list[str]) -> None:
+        self.folder = folder
+        self.names = names
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self.names:
+            raise KeyError(name)
+        return np.asarray(np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+class ArrayCache:
+    """A folder of entries. Each is made once, whoever asks first; deleting any of it is always safe.
+
+    Args:
+        folder: where entries are kept; None keeps them in memory alone.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self._in_memory: dict[str, Entry] = {}
+
+    def get(self, fingerprint: str, make: Callable[[], Entry]) -> Entry:
+        """The entry, made if it is not there; another process that is making it is waited for.
+
+        Args:
+            fingerprint: a hash of all that decides what `make` returns.
+            make: makes it.
+        """
+        entry = self._get(fingerprint, make, wait=True)
+        assert entry is not None
+        return entry
+
+    def get_unless_busy(self, fingerprint: str, make: Callable[[], Entry]) -> Entry | None:
+        """The same, but None if another process is making it."""
+        return self._get(fingerprint, make, wait=False)
+
+    def _get(self, fingerprint: str, make: Callable[[], Entry], *, wait: bool) -> Entry | None:
+        entry = self.find(fingerprint)
+        if entry is not None:
+            return entry
+        with self._locked(fingerprint, wait) as is_ours:
+            if not is_ours:
+                return None
+            return self.find(fingerprint, warn=False) or self._keep(fingerprint, make())
+
+    def find(self, fingerprint: str, *, warn: bool = True) -> Entry | None:
+        """The entry if it is there, whole; a damaged one is not, and told in a warning."""
+        if fingerprint in self._in_memory or self.folder is None:
+            return self._in_memory.get(fingerprint)
+        return _load(self._path(fingerprint), fingerprint, warn)
+
+    def _path(self, fingerprint: str) -> Path:
+        assert self.folder is not None
+        return self.folder / fingerprint[:NAME_LENGTH]
+
+    @contextmanager
+    def _locked(self, fingerprint: str, wait: bool) -> Iterator[bool]:
+        """Keep other processes from making the same; False if one does and is not to be waited for."""
+        if self.folder is None:
+            yield True
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self._path(fingerprint).with_suffix(".lock"))
+            lock.acquire(timeout=0)
+        except Timeout:
+            if not wait:
+                yield False
+                return
+            log.info("another process is making a part of the token cache; waiting for it")
+            lock.acquire()
+        except OSError:
+            yield True  # a folder that cannot be written; `_keep` says so
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def _keep(self, fingerprint: str, entry: Entry) -> Entry:
+        """Write the entry and map it; where it cannot be written it stays in memory."""
+        if self.folder is not None:
+            try:
+                _save(entry, self._path(fingerprint), fingerprint)
+                written = _load(self._path(fingerprint), fingerprint, warn=True)
+                if written is not None:
+                    return written
+            except OSError as error:
+                log.warning("the token cache was not written (%s); the next run makes it again", error)
+        self._in_memory[fingerprint] = entry
+        return entry
+
+
+def clear(folder: Path) -> int:
+    """Delete the entries below a cache folder, and what killed processes left of some.
+
+    Returns:
+        How many bytes were freed.
+    """
+    freed = 0
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_symlink() or not _is_ours(path):
+            continue
+        freed += sum(file.stat().st_size for file in path.rglob("*")) if path.is_dir() else 0
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return freed
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a path in the cache folder is an entry, a lock, or a part of one."""
+    stem = path.name.lstrip(".").split(".")[0]
+    return len(stem) == NAME_LENGTH and set(stem) <= set("0123456789abcdef")
+
+
+def _save(entry: Entry, path: Path, fingerprint: str) -> None:
+    """Write an entry beside its place and rename it, so that no reader sees half of it."""
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
+    try:
+        checksums = {}
+        for name, array in entry.arrays.items():
+            np.save(temporary / f"{name}.npy", array, allow_pickle=False)
+            checksums[name] = _flushed_checksum(temporary / f"{name}.npy")
+        content = {
+            "fingerprint": fingerprint,
+            "checksums": checksums,
+            "checksum": _values_checksum(entry.values),
+            "values": entry.values,
+        }
+        (temporary / CONTENT).write_text(json.dumps(content), encoding="utf-8")
+        _flushed_checksum(temporary / CONTENT)
+        temporary.chmod(0o755)  # mkdtemp's folders are for their owner alone
+        shutil.rmtree(path, ignore_errors=True)  # a damaged one
+        os.rename(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _flushed_checksum(path: Path) -> int:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+    return _checksum(path)
+
+
+def _checksum(path: Path) -> int:
+    checksum = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            checksum = zlib.crc32(block, checksum)
+    return checksum
+
+
+def _load(path: Path, fingerprint: str, warn: bool) -> Entry | None:
+    """The entry in a folder, or None where there is no whole one of this fingerprint."""
+    if not path.is_dir():
+        return None
+    try:
+        content = json.loads((path / CONTENT).read_text(encoding="utf-8"))
+        if content["fingerprint"] != fingerprint:
+            return None
+        if content["checksum"] != _values_checksum(content["values"]):
+            raise ValueError(f"{CONTENT} has changed")
+        for name, checksum in content["checksums"].items():
+            if _checksum(path / f"{name}.npy") != checksum:
+                raise ValueError(f"{name}.npy has changed")
+        return Entry(_MappedArrays(path, list(content["checksums"])), content["values"])
+    except Exception as error:  # damage shows in many ways, and a cache can always be made again
+        if warn:
+            log.warning("the token cache %s is damaged and is made again (%s)", path, error)
+        return None
+
+
+def _values_checksum(values: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(values, sort_keys=True).encode())
