@@ -18,6 +18,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from noternn.errors import UserError
 from noternn.piece import TRACKS
+from noternn.tokenizer.bpe import require_tokenizers
 from noternn.tokenizer.miditok_tokenizer import KINDS, require_miditok
 
 CONF_DIR = Path(__file__).resolve().parent.parent / "conf"
@@ -95,8 +96,12 @@ class Tokenizer:
 
     name: str = MISSING
     steps_per_beat: int = 12
+    bpe_vocab_size: int | None = None
 
     def __post_init__(self) -> None:
+        if self.bpe_vocab_size is not None:
+            _require(self.bpe_vocab_size >= 1, "tokenizer.bpe_vocab_size", self.bpe_vocab_size, "at least 1")
+            require_tokenizers()
         _require(1 <= self.steps_per_beat <= 480, "tokenizer.steps_per_beat", self.steps_per_beat, "1 to 480")
 
 

@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 
 from noternn.corpus.cache import Array, Entry
 from noternn.corpus.leak import copied_fraction
+from noternn.corpus.merging import Bpe
 from noternn.corpus.pieces import Pieces
 from noternn.corpus.tokenized import TokenizedCorpus
 from noternn.errors import UserError
 from noternn.metrics import SplitSize
-from noternn.tokenizer import UNK_ID, Vocabulary
+from noternn.tokenizer import UNK_ID, Merges, Vocabulary
 
 SPLITS = ("train", "validation", "test")
-VERSION = 1  # raise it when a change of the code changes what `encode_corpus` keeps in the cache
+VERSION = 2  # raise it when a change of the code changes what `encode_corpus` keeps in the cache
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class EncodedCorpus:
 
     Args:
         vocabulary: of the training split.
+        merges: what of its tokens is merged; none without `Bpe`.
         ids: of each split its pieces, the ids of each between BOS and EOS.
         names: of each split, the pieces' names in the same order.
         music_hashes: of each split, the pieces' hashes in the same order.
@@ -51,6 +53,7 @@ class EncodedCorpus:
     """
 
     vocabulary: Vocabulary
+    merges: Merges
     ids: dict[str, Pieces]
     names: dict[str, list[str]]
     music_hashes: dict[str, list[str]]
@@ -112,6 +115,7 @@ def encode_corpus(
     validation_fraction: float,
     test_fraction: float,
     min_count: int,
+    bpe: Bpe | None = None,
 ) -> EncodedCorpus:
     """Split a corpus by groups of near-duplicates and turn its tokens into ids.
 
@@ -122,6 +126,10 @@ def encode_corpus(
         seed: decides, with each piece's content, the split.
         validation_fraction, test_fraction: expected share of the groups.
         min_count: tokens seen fewer times in the training split become UNK.
+        bpe: how tokens are merged; None if they are not.
+
+    Raises:
+        UserError: if there is only one group of pieces, or `bpe` cannot be learned.
     """
     groups, fractions = _decoded(corpus.groups), (validation_fraction, test_fraction)
     music_hashes, names = corpus.music_hashes, corpus.names
@@ -130,20 +138,26 @@ def encode_corpus(
     def summarize() -> Entry:
         ungrouped = _members(assign_splits(music_hashes, seed, *fractions))
         vocabulary = _training_vocabulary(corpus, members["train"], min_count)
-        ids = {name: corpus.pieces(members[name], vocabulary) for name in SPLITS}
+        merges = bpe.learn(corpus, members["train"], vocabulary) if bpe else Merges(())
+        vocabulary = Vocabulary([*vocabulary.tokens, *merges.tokens])
+        written = bpe.merge(corpus, merges) if bpe else corpus
+        ids = {name: written.pieces(members[name], vocabulary) for name in SPLITS}
         values = {
             "tokens": vocabulary.tokens,
+            "merges": merges.pairs,
             "sizes": {name: asdict(_size(corpus, members[name], ids[name])) for name in SPLITS},
             "leak": {"ungrouped": _leak(corpus, ungrouped), "grouped": _leak(corpus, members)},
         }
         return Entry({}, values)
 
-    key = [corpus.fingerprint, VERSION, seed, *fractions, min_count]
+    key = [corpus.fingerprint, VERSION, seed, *fractions, min_count, bpe.vocab_size if bpe else None]
     summary = corpus.cache.get(hashlib.sha256(json.dumps(key).encode()).hexdigest(), summarize).values
-    vocabulary = Vocabulary(summary["tokens"])
+    vocabulary, merges = Vocabulary(summary["tokens"]), Merges.from_plain(summary["merges"])
+    written = bpe.merge(corpus, merges) if bpe else corpus
     return EncodedCorpus(
         vocabulary=vocabulary,
-        ids={name: corpus.pieces(members[name], vocabulary) for name in SPLITS},
+        merges=merges,
+        ids={name: written.pieces(members[name], vocabulary) for name in SPLITS},
         names={name: [names[i] for i in members[name].tolist()] for name in SPLITS},
         music_hashes={name: [music_hashes[i] for i in members[name].tolist()] for name in SPLITS},
         sizes={name: SplitSize(**summary["sizes"][name]) for name in SPLITS},
