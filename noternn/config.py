@@ -17,6 +17,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from noternn.errors import UserError
+from noternn.limits import Limits
 from noternn.piece import TRACKS
 from noternn.tokenizer.bpe import require_tokenizers
 from noternn.tokenizer.miditok_tokenizer import KINDS, require_miditok
@@ -53,6 +54,8 @@ class Dataset:
 
     name: str = MISSING
     tracks: Any = "all"  # see `noternn.piece.select_tracks`
+    pedal: bool = False  # see `noternn.midi.read_midi`
+    limits: Limits = field(default_factory=Limits)
     include: list[str] = field(default_factory=list)
     exclude: list[str] = field(default_factory=list)
     max_files: int | None = None
@@ -67,6 +70,8 @@ class Dataset:
         if self.max_files is not None:
             _require(self.max_files >= 1, "dataset.max_files", self.max_files, "at least 1, or null for all")
         _require(_are_tracks(self.tracks), "dataset.tracks", self.tracks, TRACKS_ALLOWED)
+        for key, value in vars(self.limits).items():
+            _require(0 < value < float("inf"), f"dataset.limits.{key}", value, "above 0 and finite")
 
 
 @dataclass

@@ -130,6 +130,7 @@ class MidiDataModule(pl.LightningDataModule):
         cache_dir: where token caches are kept; None keeps none.
         num_processes: processes that read files; None takes one a core.
         options: what of the files is read; None for all.
+        ready_made: the split of each file by its name; None splits by content.
     """
 
     tokenized: TokenizedCorpus
@@ -149,6 +150,7 @@ class MidiDataModule(pl.LightningDataModule):
         cache_dir: str | None,
         num_processes: int | None = None,
         options: ReadingOptions | None = None,
+        ready_made: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
         self.sources = sources
@@ -161,6 +163,7 @@ class MidiDataModule(pl.LightningDataModule):
         self.cache_dir = Path(cache_dir) if cache_dir else None
         self.num_processes = num_processes
         self.options = options
+        self.ready_made = ready_made
 
     def prepare_data(self) -> None:
         if not hasattr(self, "tokenized"):
@@ -179,6 +182,7 @@ class MidiDataModule(pl.LightningDataModule):
             validation_fraction=self.validation_fraction,
             test_fraction=self.test_fraction,
             min_count=tokenizer.min_count,
+            ready_made=self.ready_made,
             bpe=Bpe(tokenizer, bpe_vocab_size) if bpe_vocab_size else None,
         )
         merging = build_tokenizer(**self.tokenizer, merges=self.corpus.merges.pairs)

@@ -10,31 +10,35 @@ import miditoolkit
 
 from noternn.errors import UserError
 from noternn.files import replacing
+from noternn.limits import DEFAULT_LIMITS, Limits
 from noternn.midi_parser import parse_midi
 from noternn.piece import Piece, PieceError
 
 MIDI_SUFFIXES = (".mid", ".midi")
-MAX_FILE_BYTES = 20_000_000  # a symphony takes about 1 MB
 MAX_TICKS_PER_BEAT = 0x7FFF
 MICROSECONDS_PER_MINUTE = 60_000_000
 MAX_MICROSECONDS_PER_BEAT = 0xFFFFFF
 
 
-def read_midi(path: Path, name: str | None = None) -> Piece:
+def read_midi(
+    path: Path, name: str | None = None, *, limits: Limits = DEFAULT_LIMITS, pedal: bool = False
+) -> Piece:
     """Read all tracks of a MIDI file of format 0 or 1, pitched and drums.
 
-    Rules and limits are those of `noternn.midi_parser`. Pedals, pitch bends and whatever else is neither
-    note nor program nor tempo nor metre are passed over.
+    The rules are those of `noternn.midi_parser`. Pitch bends and whatever else is neither note nor program
+    nor tempo nor metre are passed over.
 
     Args:
         path: the file.
         name: of the piece; None takes the file's name without its suffix.
+        limits: a file above any of them is refused.
+        pedal: whether notes sound on while the sustain pedal is down; without, it is passed over.
 
     Raises:
         PieceError: for whatever reason there is no music to be had; the message is the reason, in one
             line, without the path.
     """
-    midi = parse_midi(_read_bytes(path))
+    midi = parse_midi(_read_bytes(path, limits), limits, pedal)
     onset, duration, pitch, program, is_drum, velocity = midi.notes.T
     return Piece.from_notes(
         onset,
@@ -87,17 +91,19 @@ def write_midi(piece: Piece, path: Path) -> None:
         midi.dump(file=file)
 
 
-def _read_bytes(path: Path) -> bytes:
+def _read_bytes(path: Path, limits: Limits) -> bytes:
     try:
         status = os.stat(path)
         # Opening a named pipe would wait for ever for someone to write to it.
         if not stat.S_ISREG(status.st_mode):
             raise PieceError("is a folder" if stat.S_ISDIR(status.st_mode) else "is not a regular file")
-        if status.st_size > MAX_FILE_BYTES:
-            size, limit = status.st_size / 1e6, MAX_FILE_BYTES / 1e6
-            raise PieceError(f"file is too large: {size:,.1f} MB; at most {limit:g} MB are read")
+        if status.st_size > limits.max_bytes:
+            raise PieceError(
+                f"file is too large: {status.st_size / 1e6:,.1f} MB; at most {limits.max_megabytes:g} MB are "
+                "read (dataset.limits.max_megabytes)"
+            )
         with open(path, "rb") as file:
-            return file.read(MAX_FILE_BYTES)
+            return file.read(limits.max_bytes)
     except OSError as error:
         raise PieceError(f"cannot be opened: {error.strerror or error}") from error
 

@@ -1,7 +1,7 @@
 """The bytes of a MIDI file -> note columns, tempo and metre maps, within stated limits of time and memory.
 
 Written for files from anywhere: what is odd but means something is read, what is broken is refused with a
-reason, and no file costs more than its size and the limits below allow.
+reason, and no file costs more than its size and the limits (`noternn.limits`) allow.
 
 Rules
 - Notes: a note-on of velocity above 0 begins a note; the first note-off, or note-on of velocity 0, of its
@@ -16,7 +16,12 @@ Rules
 - Tempos: of several at one tick the last counts; one equal to that before it is left out.
 - Running status goes on over meta events and sysex. A track ends with its end-of-track event or its chunk;
   what follows is passed over, as are chunks of other types, tracks beyond the announced number, and every
-  event that is neither note nor program nor tempo nor metre: pedals, pitch bends, pressure, names, sysex.
+  event that is neither note nor program nor tempo nor metre: pitch bends, pressure, names, sysex.
+- The sustain pedal (controller 64: 64 and above is down, below is up) is passed over too, unless it is asked
+  for. Then a note that ends while its channel's pedal is down, whichever track moved it, sounds on until the
+  pedal goes up or a note of the same channel, program and pitch begins; without either, until the piece ends,
+  which is when the last of the other notes does. At one tick the pedal moves before notes end. These are
+  the rules of Magenta's note-seq.
 
 Where miditoolkit, the reference reader of the tests, differs (not in the 1,034 Nottingham tunes; in 1 of 24
 other files at hand, by the first)
@@ -44,24 +49,21 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from noternn.limits import DEFAULT_LIMITS, Limits
 from noternn.piece import DEFAULT_TEMPO, PieceError
 
-MAX_TRACKS = 1_000
-MAX_NOTES = 250_000  # far above a score; "black" MIDI, which no one plays, is refused
-MAX_EVENTS = 1_000_000  # of any kind
-MAX_CHANGES = 100_000  # of tempo; of metre; of program
-MAX_BEATS = 100_000  # 14 hours at 120 beats a minute
-MAX_SOUNDING_BEATS = 2_000_000  # all durations together: tokenizers write a long note in many tokens
 MAX_QUANTITY_BYTES = 5  # of a time or length; the standard has 4, some programs pad
 MAX_METRE_DENOMINATOR_POWER = 7  # 128th notes
 
-NOTE_ON, TWO_DATA_BYTES, PROGRAM_CHANGE, PITCH_BEND, SYSTEM = 0x90, 0xA0, 0xC0, 0xE0, 0xF0
+NOTE_ON, TWO_DATA_BYTES, CONTROLLER, PROGRAM_CHANGE, PITCH_BEND, SYSTEM = 0x90, 0xA0, 0xB0, 0xC0, 0xE0, 0xF0
+SUSTAIN_PEDAL, PEDAL_DOWN = 64, 64  # the number of the controller; its least value that is down
 ESCAPE, META = 0xF7, 0xFF
 DATA_BYTE_REASON = "is damaged: a data byte must be in range 0 to 127"
 META_END, META_TEMPO, META_METRE = 0x2F, 0x51, 0x58
 SYSTEM_DATA_BYTES = {0xF1: 1, 0xF2: 2, 0xF3: 1, 0xF6: 0, 0xF8: 0, 0xFA: 0, 0xFB: 0, 0xFC: 0, 0xFE: 0}
 DRUM_CHANNEL = 9
 NO_PROGRAM = -1
+NEVER = np.iinfo(np.int64).max
 MICROSECONDS_PER_MINUTE = 60e6
 FRAMES_PER_SECOND = (24, 25, 29, 30)  # 29 stands for 30 frames in 1.001 seconds
 
@@ -105,56 +107,68 @@ class _Events:
     """What of all tracks is kept, in the order of the file.
 
     Args:
+        limits: of what is kept.
         notes: onset, duration, pitch, channel, program (NO_PROGRAM before a change in the track), velocity.
         programs: channel, tick, program.
+        pedals: channel, tick, value.
         tempos: tick, microseconds a beat.
         metres: tick, numerator, denominator.
         num_events: of any kind.
         num_note_ons: notes begun, ended or not.
     """
 
+    limits: Limits
     notes: list[tuple[int, int, int, int, int, int]] = field(default_factory=list)
     programs: list[tuple[int, int, int]] = field(default_factory=list)
+    pedals: list[tuple[int, int, int]] = field(default_factory=list)
     tempos: list[tuple[int, int]] = field(default_factory=list)
     metres: list[tuple[int, int, int]] = field(default_factory=list)
     num_events: int = 0
     num_note_ons: int = 0
 
 
-def parse_midi(data: bytes) -> ParsedMidi:
+def parse_midi(data: bytes, limits: Limits = DEFAULT_LIMITS, pedal: bool = False) -> ParsedMidi:
     """The music in the bytes of a MIDI file of format 0 or 1.
+
+    Args:
+        data: the bytes.
+        limits: above any of them the file is refused.
+        pedal: whether the sustain pedal holds notes.
 
     Raises:
         PieceError: if there is none to be had; the message is the reason, in one line.
     """
-    data = _unwrap(data)
-    num_tracks, division = _read_header(data)
+    data = _unwrap(data, limits)
+    num_tracks, division = _read_header(data, limits)
     is_film = division > 0x7FFF
     scale, ticks_per_beat, tempo = _film_time(division) if is_film else (1, division, DEFAULT_TEMPO)
-    events = _Events()
-    for track in _tracks(data, num_tracks):
+    events = _Events(limits)
+    for track in _tracks(data, num_tracks, limits):
         try:
             _read_track(track, events)
         except IndexError:
             raise PieceError("is damaged: the last event of a track runs over the track's end") from None
-    notes = _note_columns(events)
+    notes = _notes_with_programs(events)
     notes[:, :2] *= scale
-    _check_length(notes, ticks_per_beat)
-    last_tick = MAX_BEATS * ticks_per_beat
+    _check_length(notes, ticks_per_beat, limits)
+    if pedal and events.pedals:
+        _hold(notes, np.array(events.pedals, dtype=np.int64) * (1, scale, 1))
+        _check_length(notes, ticks_per_beat, limits)
+    last_tick = limits.max_beats * ticks_per_beat
     return ParsedMidi(
         ticks_per_beat=ticks_per_beat,
-        notes=_without_repeats(notes),
+        notes=_without_repeats(_note_columns(notes)),
         tempos=[(0, tempo)] if is_film else _tempo_map(events.tempos, last_tick),
         metres=[] if is_film else _metre_map(events.metres, last_tick),
     )
 
 
-def _unwrap(data: bytes) -> bytes:
+def _unwrap(data: bytes, limits: Limits) -> bytes:
     """The MIDI file in an RMID wrapper; other data as it is."""
     if not (data.startswith(b"RIFF") and data[8:12] == b"RMID"):
         return data
     position = 12
-    for _ in range(MAX_TRACKS):
+    for _ in range(limits.max_tracks):
         name, size = (
             data[position : position + 4],
             int.from_bytes(data[position + 4 : position + 8], "little"),
@@ -165,7 +179,7 @@ def _unwrap(data: bytes) -> bytes:
     raise PieceError("is damaged: an RMID wrapper without MIDI data in it")
 
 
-def _read_header(data: bytes) -> tuple[int, int]:
+def _read_header(data: bytes, limits: Limits) -> tuple[int, int]:
     """The number of tracks and the division, both above 0."""
     if not data:
         raise PieceError("file is empty")
@@ -184,8 +198,11 @@ def _read_header(data: bytes) -> tuple[int, int]:
         raise PieceError(f"is damaged: there is no MIDI format {midi_format}")
     if num_tracks == 0:
         raise PieceError("holds no tracks")
-    if num_tracks > MAX_TRACKS:
-        raise PieceError(f"has too many tracks: {num_tracks:,}; at most {MAX_TRACKS:,} are read")
+    if num_tracks > limits.max_tracks:
+        raise PieceError(
+            f"has too many tracks: {num_tracks:,}; at most {limits.max_tracks:,} are read "
+            "(dataset.limits.max_tracks)"
+        )
     if division == 0:
         raise PieceError("is damaged: its beat has 0 ticks")
     return num_tracks, division
@@ -204,7 +221,7 @@ def _film_time(division: int) -> tuple[int, int, float]:
     return (2, ticks_per_second, tempo) if ticks_per_second % 2 else (1, ticks_per_second // 2, tempo)
 
 
-def _tracks(data: bytes, num_tracks: int) -> Iterator[bytes]:
+def _tracks(data: bytes, num_tracks: int, limits: Limits) -> Iterator[bytes]:
     """The events of each announced track; chunks of other types are passed over."""
     position = 8 + int.from_bytes(data[4:8], "big")
     found = other = 0
@@ -219,8 +236,11 @@ def _tracks(data: bytes, num_tracks: int) -> Iterator[bytes]:
             yield data[position : position + size]
         else:
             other += 1
-            if other > MAX_TRACKS:
-                raise PieceError(f"is damaged: more than {MAX_TRACKS:,} of its chunks are not tracks")
+            if other > limits.max_tracks:
+                raise PieceError(
+                    f"is damaged: more than {limits.max_tracks:,} of its chunks are not tracks "
+                    "(dataset.limits.max_tracks)"
+                )
         position += size
 
 
@@ -242,11 +262,11 @@ def _read_track(track: bytes, events: _Events) -> None:
         IndexError: if an event runs over the end of the track.
         PieceError: if an event cannot be, or there are too many.
     """
-    notes, num_note_ons = events.notes, events.num_note_ons
+    notes, num_note_ons, max_notes = events.notes, events.num_note_ons, events.limits.max_notes
     sounding: defaultdict[int, deque[tuple[int, int, int]]] = defaultdict(deque)  # onset, program, velocity
     programs = [NO_PROGRAM] * 16
     position, tick, status, size = 0, 0, 0, len(track)
-    for num_events in range(events.num_events, MAX_EVENTS):  # a bound that costs nothing
+    for num_events in range(events.num_events, events.limits.max_events):  # a bound that costs nothing
         if position >= size:
             events.num_events, events.num_note_ons = num_events, num_note_ons
             break
@@ -273,8 +293,8 @@ def _read_track(track: bytes, events: _Events) -> None:
             key = channel << 7 | first
             if second and status >= NOTE_ON:
                 num_note_ons += 1
-                if num_note_ons > MAX_NOTES:
-                    raise PieceError(f"holds too many notes: more than {MAX_NOTES:,}, the most that are read")
+                if num_note_ons > max_notes:
+                    raise _too_many("notes", max_notes, "max_notes")
                 sounding[key].append((tick, programs[channel], second))
             elif sounding[key]:
                 onset, program, velocity = sounding[key].popleft()
@@ -285,14 +305,17 @@ def _read_track(track: bytes, events: _Events) -> None:
             if first > 0x7F:
                 raise PieceError(DATA_BYTE_REASON)
             if status < PROGRAM_CHANGE or status >= PITCH_BEND:
-                if track[position] > 0x7F:
+                second = track[position]
+                if second > 0x7F:
                     raise PieceError(DATA_BYTE_REASON)
                 position += 1
+                if first == SUSTAIN_PEDAL and CONTROLLER <= status < PROGRAM_CHANGE:
+                    events.pedals.append((channel, tick, second))
             elif status < PROGRAM_CHANGE + 16 and programs[channel] != first:
                 programs[channel] = first
-                _add(events.programs, (channel, tick, first), "changes of program")
+                _add(events.programs, (channel, tick, first), "changes of program", events.limits)
     else:
-        raise PieceError(f"holds too many events: more than {MAX_EVENTS:,}, the most that are read")
+        raise _too_many("events", events.limits.max_events, "max_events")
 
 
 def _read_quantity(track: bytes, position: int) -> tuple[int, int]:
@@ -327,9 +350,9 @@ def _read_system(track: bytes, position: int, tick: int, events: _Events) -> int
     if kind == META_END:
         return len(track)
     if kind == META_TEMPO:
-        _add(events.tempos, (tick, _tempo(track[position:end])), "changes of tempo")
+        _add(events.tempos, (tick, _tempo(track[position:end])), "changes of tempo", events.limits)
     elif kind == META_METRE:
-        _add(events.metres, (tick, *_metre(track[position:end])), "changes of metre")
+        _add(events.metres, (tick, *_metre(track[position:end])), "changes of metre", events.limits)
     return end
 
 
@@ -352,21 +375,25 @@ def _metre(data: bytes) -> tuple[int, int]:
     return data[0], 1 << data[1] if data[1] <= MAX_METRE_DENOMINATOR_POWER else 0
 
 
-def _add(changes: list[Change], change: Change, what: str) -> None:
-    if len(changes) >= MAX_CHANGES:
-        raise PieceError(f"holds too many {what}: more than {MAX_CHANGES:,}, the most that are read")
+def _add(changes: list[Change], change: Change, what: str, limits: Limits) -> None:
+    if len(changes) >= limits.max_changes:
+        raise _too_many(what, limits.max_changes, "max_changes")
     changes.append(change)
 
 
-def _note_columns(events: _Events) -> Columns:
-    """Rows of onset, duration, pitch, program, is_drum, velocity, shape (num_notes, 6)."""
+def _too_many(what: str, limit: int, setting: str) -> PieceError:
+    return PieceError(
+        f"holds too many {what}: more than {limit:,}, the most that are read (dataset.limits.{setting})"
+    )
+
+
+def _notes_with_programs(events: _Events) -> Columns:
+    """Rows of onset, duration, pitch, channel, program, velocity, shape (num_notes, 6)."""
     if not events.notes:
         raise PieceError("holds no notes")
     notes = np.array(events.notes, dtype=np.int64)
-    is_drum = notes[:, 3] == DRUM_CHANNEL
     _inherit_programs(notes, events.programs)
-    notes[is_drum, 4] = 0
-    notes[:, 3], notes[:, 4] = notes[:, 4].copy(), is_drum
+    notes[notes[:, 3] == DRUM_CHANNEL, 4] = 0
     return notes
 
 
@@ -381,15 +408,60 @@ def _inherit_programs(notes: Columns, programs: list[tuple[int, int, int]]) -> N
         notes[rows, 4] = np.append(0, program)[place]
 
 
-def _check_length(notes: Columns, ticks_per_beat: int) -> None:
+def _check_length(notes: Columns, ticks_per_beat: int, limits: Limits) -> None:
     beats = int((notes[:, 0] + notes[:, 1]).max()) // ticks_per_beat
-    if beats > MAX_BEATS:
-        raise PieceError(f"is too long or damaged: it lasts {beats:,} beats; at most {MAX_BEATS:,} are read")
-    sounding = int(notes[:, 1].sum()) // ticks_per_beat
-    if sounding > MAX_SOUNDING_BEATS:
+    if beats > limits.max_beats:
         raise PieceError(
-            f"is damaged: its notes last {sounding:,} beats together; at most {MAX_SOUNDING_BEATS:,} are read"
+            f"is too long or damaged: it lasts {beats:,} beats; at most {limits.max_beats:,} are read "
+            "(dataset.limits.max_beats)"
         )
+    sounding = int(notes[:, 1].sum()) // ticks_per_beat
+    if sounding > limits.max_sounding_beats:
+        raise PieceError(
+            f"is damaged: its notes last {sounding:,} beats together; at most "
+            f"{limits.max_sounding_beats:,} are read (dataset.limits.max_sounding_beats)"
+        )
+
+
+def _hold(notes: Columns, pedals: Columns) -> None:
+    """Let the notes that end while the pedal is down sound on.
+
+    Args:
+        notes: rows of onset, duration, pitch, channel, program, velocity; durations are changed.
+        pedals: rows of channel, tick, value.
+    """
+    onset, end, channel = notes[:, 0], notes[:, 0] + notes[:, 1], notes[:, 3]
+    held_to = end.copy()
+    for number in np.unique(pedals[:, 0]).tolist():
+        rows = np.flatnonzero(channel == number)
+        held_to[rows] = _pedal_release(end[rows], pedals[pedals[:, 0] == number, 1:])
+    _, key = np.unique(notes[:, 2:5], axis=0, return_inverse=True)
+    place = key * (int(onset.max()) + 1)  # of each key's onsets on one line, apart from the others'
+    line = np.append(np.sort(place + onset), NEVER)
+    struck = line[np.searchsorted(line, place + np.minimum(end, onset.max() + 1))]  # again, on that line
+    struck_tick = np.where(struck <= place + onset.max(), struck - place, NEVER)
+    new_end = np.where(held_to > end, np.minimum(held_to, struck_tick), end)
+    new_end[new_end == NEVER] = new_end[new_end < NEVER].max(initial=int(end.max()))
+    notes[:, 1] = new_end - onset
+
+
+def _pedal_release(ends: Columns, moves: Columns) -> Columns:
+    """When notes that end then are let go by the pedal: at once where it is up, NEVER if it stays down.
+
+    Args:
+        ends: ticks.
+        moves: rows of tick, value of the pedal.
+    """
+    moves = moves[np.argsort(moves[:, 0], kind="stable")]
+    is_down = np.append(False, moves[:, 1] >= PEDAL_DOWN)[np.searchsorted(moves[:, 0], ends, side="right")]
+    ups = np.append(moves[moves[:, 1] < PEDAL_DOWN, 0], NEVER)
+    return np.where(is_down, ups[np.searchsorted(ups, ends, side="right")], ends)
+
+
+def _note_columns(notes: Columns) -> Columns:
+    """The rows with program and is_drum in the place of channel and program."""
+    channel, program = notes[:, 3], notes[:, 4]
+    return np.stack([*notes.T[:3], program, channel == DRUM_CHANNEL, notes[:, 5]], axis=1)
 
 
 def _without_repeats(notes: Columns) -> Columns:

@@ -111,7 +111,7 @@ def _check_resumable(config: Config, plain: dict[str, Any], checkpoint: dict[str
     before = checkpoint["noternn"]["config"]
     for section in ("tokenizer", "model", "optimizer", "dataset"):
         for name, value in plain[section].items():
-            decides = name == "tracks" or name.endswith("_fraction")
+            decides = name in ("tracks", "pedal", "limits") or name.endswith("_fraction")
             is_place = section == "dataset" and not decides  # the files are compared
             if not is_place and before[section].get(name) != value:
                 _refuse_change(config, f"{section}.{name}", before[section].get(name), value)
@@ -154,7 +154,7 @@ def _load_data(config: Config, plain: dict[str, Any], sources: Sequence[Source])
         seed=config.seed,
         validation_fraction=config.dataset.validation_fraction,
         test_fraction=config.dataset.test_fraction,
-        options=ReadingOptions(tracks=config.dataset.tracks),
+        options=ReadingOptions(config.dataset.tracks, config.dataset.pedal, config.dataset.limits),
     )
     data.prepare_data()
     data.setup()

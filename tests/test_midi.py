@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import struct
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from noternn.midi import MAX_FILE_BYTES, read_midi, write_midi
+from noternn.limits import DEFAULT_LIMITS, Limits
+from noternn.midi import read_midi, write_midi
 from noternn.piece import Piece, PieceError
 
 NOTTINGHAM = Path(__file__).parents[2] / "shared" / "data" / "nottingham_midi"
@@ -29,10 +32,10 @@ def track(events: bytes) -> bytes:
     return b"MTrk" + struct.pack(">L", len(data)) + data
 
 
-def read_bytes(folder: Path, data: bytes) -> Piece:
+def read_bytes(folder: Path, data: bytes, **options: Any) -> Piece:
     path = folder / "piece.mid"
     path.write_bytes(data)
-    return read_midi(path)
+    return read_midi(path, **options)
 
 
 def note_rows(piece: Piece) -> list[list[int]]:
@@ -258,9 +261,108 @@ def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
 def test_a_file_above_the_limit_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "huge.mid"
     with path.open("wb") as file:
-        file.truncate(MAX_FILE_BYTES + 1)
+        file.truncate(DEFAULT_LIMITS.max_bytes + 1)
     with pytest.raises(PieceError, match="at most 20 MB"):
         read_midi(path)
+
+
+SECOND_NOTE = b"\x00\x90\x40\x50\x60\x80\x40\x00"  # E for 96 ticks
+
+BEYOND_LIMITS = {
+    "max_megabytes": (header() + track(ONE_NOTE), Limits(max_megabytes=0.00002), "at most 2e-05 MB"),
+    "max_tracks": (
+        header(1, 2) + 2 * track(ONE_NOTE),
+        Limits(max_tracks=1),
+        "too many tracks: 2; at most 1 ",
+    ),
+    "max_notes": (header() + track(2 * ONE_NOTE), Limits(max_notes=1), "too many notes: more than 1,"),
+    "max_events": (header() + track(ONE_NOTE), Limits(max_events=2), "too many events: more than 2,"),
+    "max_changes": (
+        header() + track(b"\x00\xc0\x05\x00\xc0\x06" + ONE_NOTE),
+        Limits(max_changes=1),
+        "too many changes of program: more than 1,",
+    ),
+    "max_beats": (header() + track(2 * ONE_NOTE), Limits(max_beats=1), "it lasts 2 beats; at most 1 "),
+    "max_sounding_beats": (
+        header() + track(ONE_NOTE + SECOND_NOTE),
+        Limits(max_sounding_beats=1),
+        "last 2 beats together; at most 1 ",
+    ),
+}
+
+
+@pytest.mark.parametrize("setting", BEYOND_LIMITS)
+def test_a_file_beyond_a_limit_is_refused_with_the_name_of_the_setting(tmp_path: Path, setting: str) -> None:
+    data, limits, reason = BEYOND_LIMITS[setting]
+    with pytest.raises(PieceError, match=reason) as caught:
+        read_bytes(tmp_path, data, limits=limits)
+    assert f"(dataset.limits.{setting})" in str(caught.value)
+    assert read_bytes(tmp_path, data).num_notes > 0
+
+
+def test_every_limit_is_tested() -> None:
+    in_processes = {"max_seconds"}  # see test_workers.py
+    assert BEYOND_LIMITS.keys() | in_processes == {field.name for field in dataclasses.fields(Limits)}
+
+
+DOWN, UP = b"\xb0\x40\x40", b"\xb0\x40\x3f"  # the pedal, at the values where it turns
+
+PEDALED = {  # events -> onset, duration, pitch of the notes
+    "held until the pedal goes up": (b"\x00" + DOWN + ONE_NOTE + b"\x30" + UP, [(0, 144, 60)]),
+    "up before the end": (b"\x00" + DOWN + b"\x00\x90\x3c\x50\x30" + UP + b"\x30\x80\x3c\x00", [(0, 96, 60)]),
+    "down after the end": (ONE_NOTE + b"\x01" + DOWN + b"\x30" + UP, [(0, 96, 60)]),
+    "down at the end": (ONE_NOTE + b"\x00" + DOWN + b"\x30" + UP, [(0, 144, 60)]),
+    "up at the end": (b"\x00" + DOWN + ONE_NOTE + b"\x00" + UP, [(0, 96, 60)]),
+    "up and down again": (
+        b"\x00" + DOWN + ONE_NOTE + b"\x30" + UP + b"\x00" + DOWN + b"\x30" + UP,
+        [(0, 144, 60)],
+    ),
+    "the pitch struck again": (
+        b"\x00" + DOWN + ONE_NOTE + b"\x10" + ONE_NOTE[1:] + b"\x30" + UP,
+        [(0, 112, 60), (112, 144, 60)],
+    ),
+    "another pitch struck": (
+        b"\x00" + DOWN + ONE_NOTE + SECOND_NOTE + b"\x30" + UP,
+        [(0, 240, 60), (96, 144, 64)],
+    ),
+    "never up: until the piece ends": (b"\x00" + DOWN + ONE_NOTE + SECOND_NOTE, [(0, 192, 60), (96, 96, 64)]),
+    "another channel's pedal": (b"\x00\xb1\x40\x40" + ONE_NOTE + SECOND_NOTE, [(0, 96, 60), (96, 96, 64)]),
+    "another program's note": (
+        b"\x00" + DOWN + ONE_NOTE + b"\x00\xc0\x05" + ONE_NOTE + b"\x30" + UP,
+        [(0, 240, 60), (96, 144, 60)],
+    ),
+    "another controller": (b"\x00\xb0\x42\x40" + ONE_NOTE + SECOND_NOTE, [(0, 96, 60), (96, 96, 64)]),
+}
+
+
+@pytest.mark.parametrize("case", PEDALED)
+def test_the_pedal_holds_notes_where_asked_for(tmp_path: Path, case: str) -> None:
+    events, notes = PEDALED[case]
+    piece = read_bytes(tmp_path, header() + track(events), pedal=True)
+    rows = zip(piece.onset.tolist(), piece.duration.tolist(), piece.pitch.tolist(), strict=True)
+    assert sorted(rows) == sorted(notes)
+
+
+def test_the_pedal_may_lie_in_another_track(tmp_path: Path) -> None:
+    pedal = track(b"\x00" + DOWN + b"\x81\x10" + UP)
+    assert read_bytes(tmp_path, header(1, 2) + track(ONE_NOTE) + pedal, pedal=True).duration.tolist() == [144]
+
+
+def test_the_pedal_is_passed_over_where_not_asked_for(tmp_path: Path) -> None:
+    events = b"\x00" + DOWN + ONE_NOTE + b"\x30" + UP
+    assert read_bytes(tmp_path, header() + track(events)).duration.tolist() == [96]
+
+
+def test_pedals_are_scaled_with_the_ticks_of_film_time(tmp_path: Path) -> None:
+    data = header(division=0xE701) + track(b"\x00" + DOWN + ONE_NOTE + b"\x30" + UP)  # 25 ticks a second
+    piece = read_bytes(tmp_path, data, pedal=True)
+    assert piece.seconds(piece.duration).tolist() == [144 / 25]
+
+
+def test_notes_held_by_the_pedal_are_bounded(tmp_path: Path) -> None:
+    events = b"\x00" + DOWN + ONE_NOTE + b"\xff\xff\xff\x7f" + UP
+    with pytest.raises(PieceError, match="at most 100,000 are read"):
+        read_bytes(tmp_path, header() + track(events), pedal=True)
 
 
 @given(st.integers(0, 10_000), st.integers(0, 255))

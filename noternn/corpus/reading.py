@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -20,13 +20,13 @@ from noternn.corpus.facts import PieceFacts, piece_facts
 from noternn.corpus.leak import note_steps
 from noternn.corpus.sources import Source, printable
 from noternn.corpus.workers import Lost, Workers
+from noternn.limits import Limits
 from noternn.piece import Piece, PieceError, select_tracks
 from noternn.tokenizer import RoundTrip, Tokenizer, round_trip
 
 log = logging.getLogger(__name__)
 
 MIN_FILES_FOR_PROCESSES = 32  # below, starting processes costs more than they save
-MAX_SECONDS = 120.0  # a file may take in a process; the longest score takes 10
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,13 @@ class ReadingOptions:
 
     Args:
         tracks: see `noternn.piece.select_tracks`.
+        pedal: see `noternn.midi.read_midi`.
+        limits: a file above any of them is skipped.
     """
 
     tracks: str | Sequence[int] = "all"
+    pedal: bool = False
+    limits: Limits = field(default_factory=Limits)
 
     def read(self, source: Source) -> Piece:
         """The piece in a file.
@@ -45,15 +49,15 @@ class ReadingOptions:
         Raises:
             PieceError: if there is none, with the reason.
         """
-        piece = select_tracks(source.read(), self.tracks)
+        piece = select_tracks(source.read(self.limits, self.pedal), self.tracks)
         if not piece.num_notes:
             raise PieceError(f"holds no notes of tracks={str(self.tracks).replace(' ', '')}")
         return piece
 
     def plain(self) -> dict[str, Any]:
         """What decides the notes, as it goes into fingerprints."""
-        tracks = self.tracks
-        return {"tracks": tracks if isinstance(tracks, str) else sorted(set(tracks))}
+        tracks = self.tracks if isinstance(self.tracks, str) else sorted(set(self.tracks))
+        return {"tracks": tracks, "pedal": self.pedal, "limits": asdict(self.limits)}
 
 
 @dataclass(frozen=True)
@@ -106,8 +110,9 @@ class Reader:
     ) -> None:
         self._read = partial(read_one, tokenizer=tokenizer, options=options)
         num_processes = _available_cores() if num_processes is None else num_processes
-        in_processes = num_processes > 1 and num_files >= MIN_FILES_FOR_PROCESSES
-        self._workers = Workers(self._read, num_processes, MAX_SECONDS) if in_processes else None
+        self._workers = None
+        if num_processes > 1 and num_files >= MIN_FILES_FOR_PROCESSES:
+            self._workers = Workers(self._read, num_processes, options.limits.max_seconds)
         if not sys.stderr.isatty():  # a bar would fill a log file
             log.info("reading %d files", num_files)
         self._bar = tqdm(total=num_files, desc="reading", unit="file", leave=False, disable=None)

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Literal
 
 from noternn.errors import UserError
-from noternn.midi import MAX_FILE_BYTES, MIDI_SUFFIXES, read_midi
+from noternn.limits import DEFAULT_LIMITS, Limits
+from noternn.midi import MIDI_SUFFIXES, read_midi
 from noternn.piece import Piece
 
 log = logging.getLogger(__name__)
@@ -36,14 +37,18 @@ class Source:
     name: str
     kind: Literal["midi", "score"] = "midi"
 
-    def read(self) -> Piece:
+    def read(self, limits: Limits = DEFAULT_LIMITS, pedal: bool = False) -> Piece:
         """The piece in the file.
+
+        Args:
+            limits: a file above any of them is refused.
+            pedal: see `noternn.midi.read_midi`.
 
         Raises:
             PieceError: if there is none, with the reason.
         """
         if self.kind == "midi":
-            return read_midi(self.path, self.name)
+            return read_midi(self.path, self.name, limits=limits, pedal=pedal)
         from noternn.score import read_score  # music21 takes two seconds to import
 
         return read_score(self.path, self.name)
@@ -53,9 +58,9 @@ class Source:
         try:
             if not self.path.is_file():
                 return "not a file"
-            size = self.path.stat().st_size
-            if self.kind == "midi" and size > MAX_FILE_BYTES:
-                return f"too large: {size}"
+            status = self.path.stat()
+            if self.kind == "midi" and status.st_size > DEFAULT_LIMITS.max_bytes:
+                return f"too large: {status.st_size} {status.st_mtime_ns}"
             with self.path.open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ from noternn.metrics import SplitSize
 from noternn.tokenizer import UNK_ID, Merges, Vocabulary
 
 SPLITS = ("train", "validation", "test")
+VERBS = {"train": "learn from", "validation": "validate on"}
 VERSION = 2  # raise it when a change of the code changes what `encode_corpus` keeps in the cache
 
 
@@ -49,6 +51,7 @@ class EncodedCorpus:
         sizes: of each split.
         tempo: median beats per minute of the training pieces.
         duplicates: the names of the pieces of each group of two or more, the groups sorted.
+        num_crossing: how many of these groups have pieces in more than one split: none, unless it is ready-made.
         leak: what of the validation notes stands in training.
     """
 
@@ -60,6 +63,7 @@ class EncodedCorpus:
     sizes: dict[str, SplitSize]
     tempo: float
     duplicates: list[list[str]]
+    num_crossing: int
     leak: Leak
 
 
@@ -115,6 +119,7 @@ def encode_corpus(
     validation_fraction: float,
     test_fraction: float,
     min_count: int,
+    ready_made: Mapping[str, str] | None = None,
     bpe: Bpe | None = None,
 ) -> EncodedCorpus:
     """Split a corpus by groups of near-duplicates and turn its tokens into ids.
@@ -126,17 +131,24 @@ def encode_corpus(
         seed: decides, with each piece's content, the split.
         validation_fraction, test_fraction: expected share of the groups.
         min_count: tokens seen fewer times in the training split become UNK.
+        ready_made: the split of each piece by its name, taken as it is; None decides by content.
         bpe: how tokens are merged; None if they are not.
 
     Raises:
-        UserError: if there is only one group of pieces, or `bpe` cannot be learned.
+        UserError: if training or validation is left without a piece, or `bpe` cannot be learned.
     """
     groups, fractions = _decoded(corpus.groups), (validation_fraction, test_fraction)
     music_hashes, names = corpus.music_hashes, corpus.names
-    members = _members(assign_splits(groups, seed, *fractions))
+
+    def assign(groups: Sequence[str]) -> dict[str, NDArray[np.int64]]:
+        if ready_made is None:
+            return _members(assign_splits(groups, seed, *fractions))
+        return _ready_made_members(ready_made, names)
+
+    members = assign(groups)
 
     def summarize() -> Entry:
-        ungrouped = _members(assign_splits(music_hashes, seed, *fractions))
+        ungrouped = assign(music_hashes)
         vocabulary = _training_vocabulary(corpus, members["train"], min_count)
         merges = bpe.learn(corpus, members["train"], vocabulary) if bpe else Merges(())
         vocabulary = Vocabulary([*vocabulary.tokens, *merges.tokens])
@@ -150,7 +162,8 @@ def encode_corpus(
         }
         return Entry({}, values)
 
-    key = [corpus.fingerprint, VERSION, seed, *fractions, min_count, bpe.vocab_size if bpe else None]
+    decides = [seed, *fractions] if ready_made is None else [ready_made[name] for name in names]
+    key = [corpus.fingerprint, VERSION, decides, min_count, bpe.vocab_size if bpe else None]
     summary = corpus.cache.get(hashlib.sha256(json.dumps(key).encode()).hexdigest(), summarize).values
     vocabulary, merges = Vocabulary(summary["tokens"]), Merges.from_plain(summary["merges"])
     written = bpe.merge(corpus, merges) if bpe else corpus
@@ -163,8 +176,17 @@ def encode_corpus(
         sizes={name: SplitSize(**summary["sizes"][name]) for name in SPLITS},
         tempo=float(np.median(corpus.facts["tempo"][members["train"]])),
         duplicates=_duplicates(names, groups),
+        num_crossing=_num_crossing(groups, members),
         leak=Leak(**summary["leak"]),
     )
+
+
+def _ready_made_members(ready_made: Mapping[str, str], names: Sequence[str]) -> dict[str, NDArray[np.int64]]:
+    members = _members([ready_made[name] for name in names])
+    for split in ("train", "validation"):
+        if not len(members[split]):
+            raise UserError(f"none of the {split} files could be read, so there is nothing to {VERBS[split]}")
+    return members
 
 
 def _decoded(column: Array) -> list[str]:
@@ -182,6 +204,13 @@ def _duplicates(names: Sequence[str], groups: Sequence[str]) -> list[list[str]]:
     for name, group in zip(names, groups, strict=True):
         named.setdefault(group, []).append(name)
     return sorted(sorted(members) for members in named.values() if len(members) > 1)
+
+
+def _num_crossing(groups: Sequence[str], members: dict[str, NDArray[np.int64]]) -> int:
+    splits_of = Counter(
+        group for indices in members.values() for group in {groups[i] for i in indices.tolist()}
+    )
+    return sum(count > 1 for count in splits_of.values())
 
 
 def _leak(corpus: TokenizedCorpus, members: dict[str, NDArray[np.int64]]) -> float:

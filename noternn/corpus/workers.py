@@ -125,7 +125,11 @@ class Workers(Generic[Task, Result]):
             worker.is_ready = True  # the first answer says no more than that
         for worker in busy.values():
             if worker.connection not in ready and time.monotonic() > self._deadline(worker):
-                yield self._lose(worker, waiting, f"reading it took more than {self.max_seconds:g} seconds")
+                yield self._lose(
+                    worker,
+                    waiting,
+                    f"reading it took more than {self.max_seconds:g} seconds (dataset.limits.max_seconds)",
+                )
 
     def _deadline(self, worker: _Worker) -> float:
         return worker.since + (self.max_seconds if worker.is_ready else START_SECONDS)

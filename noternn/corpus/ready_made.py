@@ -1,0 +1,106 @@
+"""Splits that somebody else has made: folders called train, valid and test, or a table of files."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from noternn.errors import UserError
+
+log = logging.getLogger(__name__)
+
+NAMES = {
+    "train": "train", "training": "train",
+    "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+FILE_COLUMNS = ("file", "filename", "midi_filename", "path", "name")
+SPLIT_COLUMN = "split"
+
+
+def folder_splits(names: Sequence[str]) -> dict[str, str] | None:
+    """The split of every file by the first folder of its name.
+
+    Args:
+        names: of the files, which are paths.
+
+    Returns:
+        None unless all files lie in folders called train, valid or test (or validation, val, dev, training,
+        testing), and there is a training and a validation split.
+    """
+    splits = {name: NAMES.get(_parts(name)[0].lower()) for name in names if len(_parts(name)) > 1}
+    named = {name: split for name, split in splits.items() if split}
+    is_whole = len(named) == len(names) and {"train", "validation"} <= set(named.values())
+    return named if is_whole else None
+
+
+def table_splits(path: Path, names: Sequence[str]) -> dict[str, str]:
+    """The split of every file that a CSV table names, as MAESTRO's does.
+
+    The table has a column `split` (train, validation or test, or the names that `folder_splits` takes) and
+    one of files: file, filename, midi_filename, path or name. A file is found by its path in the corpus
+    or, where that is no other's, by the end of it. What only one of the two has is counted in a warning.
+
+    Raises:
+        UserError: if the table cannot be read, names an unknown split, or leaves a split empty.
+    """
+    rows = _rows(path)
+    ends: dict[str, list[str]] = {}
+    for name in names:
+        parts = _parts(name)
+        for i in range(len(parts)):
+            ends.setdefault("/".join(parts[i:]), []).append(name)
+    splits, missing = {}, []
+    for file, split in rows.items():
+        found = ends.get("/".join(_parts(file)), [])
+        if len(found) == 1:
+            splits[found[0]] = split
+        else:
+            missing.append(file)
+    if missing:
+        log.warning(
+            "%s: %d of its %d files are not in the corpus, or not under a name of their own (%s, ...)",
+            path, len(missing), len(rows), missing[0],
+        )  # fmt: skip
+    if left_out := len(names) - len(splits):
+        log.warning(
+            "%s: it names no split for %d of the %d files: they are left out", path, left_out, len(names)
+        )
+    counts = Counter(splits.values())
+    for split in ("train", "validation"):
+        if not counts[split]:
+            raise UserError(f"dataset.split={path}: it puts no file of the corpus into {split}")
+    return splits
+
+
+def _rows(path: Path) -> dict[str, str]:
+    """Each file of a table with its split."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no CSV table in UTF-8"
+        raise UserError(f"dataset.split={path}: {reason}; give a CSV table, auto or content") from error
+    columns = rows[0].keys() if rows else ()
+    file_column = next((name for name in FILE_COLUMNS if name in columns), None)
+    if file_column is None or SPLIT_COLUMN not in columns:
+        allowed = f"one of {', '.join(FILE_COLUMNS)}, and {SPLIT_COLUMN}"
+        raise UserError(
+            f"dataset.split={path}: it has the columns {', '.join(map(str, columns))}, not {allowed}"
+        )
+    return {row[file_column] or "": _split(path, row) for row in rows}
+
+
+def _split(path: Path, row: Mapping[str, str | None]) -> str:
+    given = (row[SPLIT_COLUMN] or "").strip().lower()
+    if given not in NAMES:
+        raise UserError(f"dataset.split={path}: split {given!r}; it must be train, validation or test")
+    return NAMES[given]
+
+
+def _parts(name: str) -> list[str]:
+    return name.replace(os.sep, "/").split("/")
