@@ -7,15 +7,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml  # type: ignore[import-untyped]
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
-from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
 
 from noternn.config import CONF_DIR, choices, parse, register
 from noternn.errors import UserError
@@ -65,10 +64,25 @@ def resumed(overrides: Sequence[str]) -> list[str]:
     record = run / ".hydra" / "overrides.yaml"
     if not (run / "last.ckpt").is_file() or not record.is_file():
         raise UserError(f"resume={run}: no run to continue there; give a run's folder, which holds last.ckpt")
-    before = [str(o) for o in OmegaConf.load(record) if not str(o).startswith("resume=")]
+    before = _recorded(run, record)
     others = [o for o in overrides if not o.startswith("resume=")]
     folder = _quoted(str(run))  # that of a sweep's job holds a "="
     return [*before, *others, f"resume={folder}", "hydra.mode=RUN", f"hydra.run.dir={folder}"]
+
+
+def _recorded(run: Path, record: Path) -> list[str]:
+    """The overrides that a run was started with; runs are shared, so only plain settings are taken."""
+    try:
+        overrides = yaml.safe_load(record.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        overrides = None
+    if not isinstance(overrides, list) or not all(isinstance(o, str) for o in overrides):
+        raise UserError(f"resume={run}: its record of settings cannot be read ({record})")
+    for override in overrides:
+        # Hydra calls what a _target_ names, its own settings hold such, and ${} can read the environment.
+        if override.lstrip("+~").startswith("hydra") or "_target_" in override or "${" in override:
+            raise UserError(f"resume={run}: its record sets {override}, which no record of a run may set")
+    return [override for override in overrides if not override.startswith("resume=")]
 
 
 def _quoted(value: str) -> str:
@@ -130,7 +144,7 @@ def _check_job(overrides: list[str]) -> None:
         parse(composed)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise UserError(_explain(error, overrides)) from error
-    except YAMLError as error:
+    except yaml.YAMLError as error:
         raise UserError(" ".join(str(error).split())) from error
 
 

@@ -46,7 +46,7 @@ def _are_tracks(value: object) -> bool:
 
 @dataclass
 class Dataset:
-    """A corpus, what of it is taken, and how it is split.
+    """A corpus, what of it is taken, and how it is split: auto, content, or a CSV table.
 
     The fractions are expected shares of the pieces; `include` and `exclude` are patterns of file names (see
     `noternn.corpus.sources.matching_sources`), and `max_files` are taken of what they leave.
@@ -59,6 +59,7 @@ class Dataset:
     include: list[str] = field(default_factory=list)
     exclude: list[str] = field(default_factory=list)
     max_files: int | None = None
+    split: str = "auto"  # see `noternn.datasets.ready_made_split`
     validation_fraction: float = 0.1
     test_fraction: float = 0.1
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from noternn.config import Dataset, FolderDataset, ScoreDataset, UnionDataset
+from noternn.corpus.ready_made import folder_splits, table_splits
 from noternn.corpus.sources import (
     Source,
     folder_sources,
@@ -35,6 +37,26 @@ def sources_of(dataset: Dataset) -> list[Source]:
             f"patterns are compared with whole names such as {found[0].name!r}"
         )
     return sources if dataset.max_files is None else sample_sources(sources, dataset.max_files)
+
+
+def ready_made_split(dataset: Dataset, sources: Sequence[Source]) -> dict[str, str] | None:
+    """The split of the files by their names where somebody has made one; None to split by content.
+
+    `dataset.split` is `auto` (by folders called train, valid and test, if all files lie in such), `content`,
+    or the path of a CSV table; files that the table does not name have no split and are left out.
+
+    Raises:
+        UserError: if the table cannot be used.
+    """
+    names = [source.name for source in sources]
+    if dataset.split == "content":
+        return None
+    if dataset.split != "auto":
+        return table_splits(Path(os.path.expanduser(dataset.split)), names)
+    splits = folder_splits(names)
+    if splits:
+        log.info("the folders of dataset=%s are its split; dataset.split=content makes one", dataset.name)
+    return splits
 
 
 def _all_sources(dataset: Dataset) -> list[Source]:

@@ -28,8 +28,9 @@ from noternn.callbacks import (
     best_row,
 )
 from noternn.config import Config
-from noternn.corpus import SPLITS, ReadingOptions, Source
+from noternn.corpus import SPLITS, EncodedCorpus, ReadingOptions, Source
 from noternn.datamodule import MidiDataModule
+from noternn.datasets import ready_made_split
 from noternn.errors import UserError
 from noternn.files import write_text
 from noternn.generation import (
@@ -81,15 +82,15 @@ def train(
     if resumed:
         _check_resumable(config, plain, resumed)
     data = _load_data(config, plain, sources)
-    if resumed and data.tokenized.fingerprint != resumed["noternn"]["corpus_fingerprint"]:
+    if resumed and data.corpus.fingerprint != resumed["noternn"]["corpus_fingerprint"]:
         raise UserError(
-            f"resume={config.resume}: it was trained with other files; start a new run with these"
+            f"resume={config.resume}: it was trained with other files, or split otherwise; start a new run"
         )
     _write_split(data, run_dir / "split.json")
     torch.manual_seed(config.seed)
     module = NoteRNN(plain["model"], plain["optimizer"], len(data.codec.vocabulary), config.seed)
     content = checkpoint_content(
-        plain, data.codec, data.corpus.tempo, data.tokenized.fingerprint, noternn.__version__
+        plain, data.codec, data.corpus.tempo, data.corpus.fingerprint, noternn.__version__
     )
     run = Run(config, run_dir, data, module, content)
     log.info("%s parameters; run folder: %s", f"{num_parameters(module):,}", _relative(run_dir))
@@ -147,14 +148,16 @@ def _quiet_libraries() -> None:
 
 
 def _load_data(config: Config, plain: dict[str, Any], sources: Sequence[Source]) -> MidiDataModule:
+    ready_made = ready_made_split(config.dataset, sources)
     data = MidiDataModule(
-        sources,
+        [source for source in sources if ready_made is None or source.name in ready_made],
         plain["tokenizer"],
         **plain["datamodule"],
         seed=config.seed,
         validation_fraction=config.dataset.validation_fraction,
         test_fraction=config.dataset.test_fraction,
         options=ReadingOptions(config.dataset.tracks, config.dataset.pedal, config.dataset.limits),
+        ready_made=ready_made,
     )
     data.prepare_data()
     data.setup()
@@ -182,12 +185,7 @@ def _describe_data(config: Config, data: MidiDataModule) -> None:
             name, size.num_pieces, f"{size.num_notes:,}", f"{size.num_tokens:,}",
             size.seconds / 60, 100 * size.unknown_fraction,
         )  # fmt: skip
-    log.info(
-        "  %d near-duplicate groups, %d pieces in them; of the validation notes %.1f %% stand in passages "
-        "copied from training, ungrouped it would be %.1f %%",
-        len(corpus.duplicates), sum(map(len, corpus.duplicates)),
-        100 * corpus.leak.grouped, 100 * corpus.leak.ungrouped,
-    )  # fmt: skip
+    _describe_duplicates(corpus, data.ready_made is not None)
     trip = tokenized.column("round_trip")
     notes = trip[:, 0] / trip[:, 0].sum()
     kept = notes * trip[:, 1]
@@ -199,17 +197,33 @@ def _describe_data(config: Config, data: MidiDataModule) -> None:
     )  # fmt: skip
 
 
+def _describe_duplicates(corpus: EncodedCorpus, is_ready_made: bool) -> None:
+    """Say how many copies there are, and what of the validation split training holds."""
+    num_pieces = sum(map(len, corpus.duplicates))
+    log.info("  %d near-duplicate groups, %d pieces in them", len(corpus.duplicates), num_pieces)
+    copied = (
+        f"  of the validation notes {100 * corpus.leak.grouped:.1f} % stand in passages copied from training"
+    )
+    if not is_ready_made:
+        log.info("%s; with copies on both sides it would be %.1f %%", copied, 100 * corpus.leak.ungrouped)
+    elif corpus.num_crossing:
+        log.warning("%s; %d of the groups have pieces in several splits", copied, corpus.num_crossing)
+    else:
+        log.info(copied)
+
+
 def _write_split(data: MidiDataModule, path: Path) -> None:
     """Which piece is in which split, which ones are near-duplicates, and which files were left out."""
     corpus = data.corpus
     content = {
-        "fingerprint": data.tokenized.fingerprint,
+        "fingerprint": data.corpus.fingerprint,
         "seed": data.seed,
         "sizes": {name: asdict(corpus.sizes[name]) for name in SPLITS},
         "copied_validation_notes": asdict(corpus.leak),
         "duplicates": {
             "num_groups": len(corpus.duplicates),
             "num_pieces": sum(map(len, corpus.duplicates)),
+            "num_in_several_splits": corpus.num_crossing,
             "groups": corpus.duplicates,
         },
         **{
@@ -354,6 +368,9 @@ class Run:
             "gap/nll": best["gap/nll"],
             "last/val/nll": rows[-1]["val/nll"],
             "last/gap/nll": rows[-1]["gap/nll"],
+            "leak/validation": self.corpus.leak.grouped,
+            "leak/validation_ungrouped": self.corpus.leak.ungrouped,
+            "num_duplicate_groups": len(self.corpus.duplicates),
             "num_parameters": num_parameters(self.module),
             "seconds": rows[-1]["seconds"],
             "verdict": verdict(rows),

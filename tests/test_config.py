@@ -137,7 +137,15 @@ def test_settings_of_the_model_are_the_arguments_of_its_class() -> None:
 
 def test_settings_of_the_datamodule_are_arguments_of_its_class() -> None:
     settings = {field.name for field in dataclasses.fields(config.DataModule)}
-    from_elsewhere = {"sources", "tokenizer", "seed", "validation_fraction", "test_fraction", "options"}
+    from_elsewhere = {
+        "sources",
+        "tokenizer",
+        "seed",
+        "validation_fraction",
+        "test_fraction",
+        "options",
+        "ready_made",
+    }
     assert settings == parameters_of(MidiDataModule).keys() - from_elsewhere
 
 
@@ -471,3 +479,33 @@ def test_empty_dataset_ends_train_py_with_where_to_put_files(tmp_path: Path) -> 
     [line] = run.stderr.splitlines()
     assert line.startswith("error: dataset=chrono: there are no MIDI files")
     assert "data/chrono" in line
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "+hydra.callbacks.x._target_=os.system",
+        "hydra.callbacks={x:{_target_: builtins.print}}",
+        "hydra/launcher=joblib",
+        "~hydra.callbacks.sweep",
+        "++hydra.job.chdir=true",
+        "+model._target_=os.system",
+        "dataset.path=${oc.env:HOME}",
+    ],
+)
+def test_record_of_a_run_that_could_run_code_is_refused(payload: str, tmp_path: Path) -> None:
+    (tmp_path / ".hydra").mkdir()
+    (tmp_path / "last.ckpt").touch()
+    (tmp_path / ".hydra" / "overrides.yaml").write_text(f"- optimizer=sgd\n- '{payload}'\n")
+    message = error_of(f"resume={tmp_path}")
+    assert "\n" not in message
+    assert f"resume={tmp_path}: its record sets {payload}" in message
+
+
+@pytest.mark.parametrize("record", ["!!python/object/apply:os.system [touch ran]", "- - a", "a: b", ": : ["])
+def test_record_of_a_run_that_is_none_is_refused(record: str, tmp_path: Path) -> None:
+    (tmp_path / ".hydra").mkdir()
+    (tmp_path / "last.ckpt").touch()
+    (tmp_path / ".hydra" / "overrides.yaml").write_text(record)
+    assert f"resume={tmp_path}: its record of settings cannot be read" in error_of(f"resume={tmp_path}")
+    assert not Path("ran").exists()

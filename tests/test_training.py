@@ -131,10 +131,14 @@ def test_a_file_that_cannot_be_read_is_counted_and_named_with_the_reason(finishe
 
 def test_near_duplicates_and_what_leaks_are_counted(finished: Finished) -> None:
     assert "0 near-duplicate groups, 0 pieces in them" in finished.stderr
-    assert "0.0 % stand in passages copied from training, ungrouped it would be 0.0 %" in finished.stderr
+    assert "of the validation notes 0.0 % stand in passages copied from training" in finished.stderr
+    assert "with copies on both sides it would be 0.0 %" in finished.stderr
     split = json.loads((finished.folder / "split.json").read_text())
-    assert split["duplicates"] == {"num_groups": 0, "num_pieces": 0, "groups": []}
+    assert split["duplicates"] == {
+        "num_groups": 0, "num_pieces": 0, "num_in_several_splits": 0, "groups": [],
+    }  # fmt: skip
     assert split["copied_validation_notes"] == {"ungrouped": 0, "grouped": 0}
+    assert summary_of(finished.folder)["leak/validation"] == 0
 
 
 def test_a_run_shows_no_traceback_and_no_warning(finished: Finished) -> None:

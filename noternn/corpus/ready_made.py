@@ -67,9 +67,7 @@ def table_splits(path: Path, names: Sequence[str]) -> dict[str, str]:
             path, len(missing), len(rows), missing[0],
         )  # fmt: skip
     if left_out := len(names) - len(splits):
-        log.warning(
-            "%s: it names no split for %d of the %d files: they are left out", path, left_out, len(names)
-        )
+        log.warning("%s: it names no split for %d of %d files: they are left out", path, left_out, len(names))
     counts = Counter(splits.values())
     for split in ("train", "validation"):
         if not counts[split]:
@@ -89,9 +87,8 @@ def _rows(path: Path) -> dict[str, str]:
     file_column = next((name for name in FILE_COLUMNS if name in columns), None)
     if file_column is None or SPLIT_COLUMN not in columns:
         allowed = f"one of {', '.join(FILE_COLUMNS)}, and {SPLIT_COLUMN}"
-        raise UserError(
-            f"dataset.split={path}: it has the columns {', '.join(map(str, columns))}, not {allowed}"
-        )
+        given = ", ".join(map(str, columns)) or "none"
+        raise UserError(f"dataset.split={path}: its columns must be {allowed}; it has {given}")
     return {row[file_column] or "": _split(path, row) for row in rows}
 
 

@@ -43,6 +43,7 @@ class EncodedCorpus:
     """A corpus split by groups of near-duplicates, as ids of a vocabulary made from the training split alone.
 
     Args:
+        fingerprint: hash of the corpus and of all that decides the split and the vocabulary.
         vocabulary: of the training split.
         merges: what of its tokens is merged; none without `Bpe`.
         ids: of each split its pieces, the ids of each between BOS and EOS.
@@ -51,10 +52,11 @@ class EncodedCorpus:
         sizes: of each split.
         tempo: median beats per minute of the training pieces.
         duplicates: the names of the pieces of each group of two or more, the groups sorted.
-        num_crossing: how many of these groups have pieces in more than one split: none, unless it is ready-made.
+        num_crossing: how many of these have pieces in more than one split: none, unless it is ready-made.
         leak: what of the validation notes stands in training.
     """
 
+    fingerprint: str
     vocabulary: Vocabulary
     merges: Merges
     ids: dict[str, Pieces]
@@ -164,10 +166,12 @@ def encode_corpus(
 
     decides = [seed, *fractions] if ready_made is None else [ready_made[name] for name in names]
     key = [corpus.fingerprint, VERSION, decides, min_count, bpe.vocab_size if bpe else None]
-    summary = corpus.cache.get(hashlib.sha256(json.dumps(key).encode()).hexdigest(), summarize).values
+    fingerprint = hashlib.sha256(json.dumps(key).encode()).hexdigest()
+    summary = corpus.cache.get(fingerprint, summarize).values
     vocabulary, merges = Vocabulary(summary["tokens"]), Merges.from_plain(summary["merges"])
     written = bpe.merge(corpus, merges) if bpe else corpus
     return EncodedCorpus(
+        fingerprint=fingerprint,
         vocabulary=vocabulary,
         merges=merges,
         ids={name: written.pieces(members[name], vocabulary) for name in SPLITS},

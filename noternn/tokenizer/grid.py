@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from noternn.piece import Piece
 
+DRUM = 128  # stands after the programs 0 to 127: drums come last in an onset
 FINEST_GRID = 480  # steps in a beat; a finer grid is finer than the files are
 Symbol = tuple[str, int]  # kind and value of a token: "Shift_12" is ("Shift", 12)
 
@@ -28,6 +29,24 @@ def _round_to_step(ticks: NDArray[np.int64], ticks_per_beat: int, steps_per_beat
     # in integers and with halves up: rounding halves to even makes an even rhythm uneven
     steps: NDArray[np.int64] = (2 * ticks * steps_per_beat + ticks_per_beat) // (2 * ticks_per_beat)
     return steps
+
+
+def distinct_notes(piece: Piece, steps_per_beat: int, program: bool) -> NDArray[np.int64]:
+    """Rows onset, program, pitch, duration, velocity of the notes on the grid, shape (5, num_notes).
+
+    Their order is onset, program (drums last), pitch descending. Of notes that coincide in these the
+    longest is kept, with the largest velocity. Without `program` all have program 0.
+    """
+    onset, duration = grid_times(piece, steps_per_beat)
+    programs = np.where(piece.is_drum, DRUM, piece.program) if program else np.zeros_like(onset)
+    notes = np.stack([onset, programs, piece.pitch, duration, piece.velocity])
+    order = np.lexsort((-duration, -piece.pitch, programs, onset))
+    notes = notes[:, order]
+    is_first = np.diff(notes[:3], prepend=-1).any(axis=0)  # of those that coincide; also their longest
+    distinct = notes[:, is_first]
+    if distinct.size:
+        distinct[4] = np.maximum.reduceat(notes[4], np.flatnonzero(is_first))
+    return distinct
 
 
 def ticks_per_step(steps_per_beat: int) -> int:

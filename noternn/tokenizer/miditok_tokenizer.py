@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 from noternn.errors import UserError
 from noternn.piece import DEFAULT_TEMPO, Piece
 from noternn.tokenizer.base import BOS, EOS, UNK, State, Tokenizer
-from noternn.tokenizer.grid import FINEST_GRID, Symbol, check_argument, grid_times, ticks_per_step
+from noternn.tokenizer.grid import DRUM, FINEST_GRID, Symbol, check_argument, distinct_notes, ticks_per_step
 
 KINDS = ("REMI", "TSD", "Structured")
 INSTALL = 'pip install "noternn[miditok]" (in a clone: pip install -e ".[miditok]")'
 MAX_BEATS = 12  # the longest time that MidiTok writes by default
 FIRST = {"REMI": "Bar", "TSD": "", "Structured": "TimeShift"}  # before the first note
-DRUM = 128  # stands after the programs 0 to 127: drums come last in an onset
 NO_BOUND = 128  # above every pitch: the next note of the onset may have any
 
 
@@ -94,28 +93,13 @@ class MidiTokTokenizer(Tokenizer):
 
     def tokenize(self, piece: Piece) -> list[str]:
         """The tokens of `piece`, an onset after the other."""
-        notes = self._grid_notes(piece)
-        if not len(notes):
+        notes = distinct_notes(self.written(piece), self.steps_per_beat, self.program)
+        if not notes.size:
             return []
+        notes[0] -= notes[0, 0]
         encoded = self._miditok.encode(_score(notes, self.steps_per_beat))
         tokens: list[str] = (encoded if self.program else encoded[0]).tokens
         return tokens
-
-    def _grid_notes(self, piece: Piece) -> NDArray[np.int64]:
-        """Columns onset, program, pitch, duration, velocity of distinct notes in the order of tokens."""
-        piece = self.written(piece)
-        onset, duration = grid_times(piece, self.steps_per_beat)
-        program = np.where(piece.is_drum, DRUM, piece.program if self.program else 0)
-        order = np.lexsort((-duration, -piece.pitch, program, onset))
-        notes = np.stack([onset, program, piece.pitch, duration, piece.velocity], axis=1)[order]
-        if not len(notes):
-            return notes
-        is_first = np.append(True, (notes[1:, :3] != notes[:-1, :3]).any(axis=1))
-        first = np.flatnonzero(is_first)  # of the notes that coincide; also the longest of them
-        distinct = notes[first]
-        distinct[:, 4] = np.maximum.reduceat(notes[:, 4], first)
-        distinct[:, 0] -= distinct[0, 0]
-        return distinct
 
     def detokenize(self, tokens: Sequence[str], tempo: float = DEFAULT_TEMPO) -> Piece:
         """The piece that `tokens` describe; special and misplaced tokens are passed over.
@@ -126,9 +110,8 @@ class MidiTokTokenizer(Tokenizer):
 
         sequence = TokSequence(tokens=self._whole_notes(tokens))
         score = self._miditok.decode(sequence if self.program else [sequence])
-        notes = _notes(score)
+        onset, duration, pitch, velocity, program = _notes(score)
         step = ticks_per_step(self.steps_per_beat)
-        onset, duration, pitch, velocity, program = notes
         return Piece.from_notes(
             onset * step,
             duration * step,
@@ -302,12 +285,12 @@ def _symbol(token: str) -> Symbol | None:
 
 
 def _score(notes: NDArray[np.int64], steps_per_beat: int) -> Any:
-    """Notes in columns onset, program, pitch, duration, velocity as MidiTok takes them, a tick a step."""
+    """The rows of `distinct_notes` as MidiTok takes them, a tick a step."""
     from symusic import Note, Score, Track
 
     score = Score(steps_per_beat)
-    for program in np.unique(notes[:, 1]).tolist():
-        onset, _, pitch, duration, velocity = notes[notes[:, 1] == program].T
+    for program in np.unique(notes[1]).tolist():
+        onset, _, pitch, duration, velocity = notes[:, notes[1] == program]
         track = Track(program=program % DRUM, is_drum=program == DRUM)
         track.notes = Note.from_numpy(
             time=onset.astype(np.int32),
