@@ -17,6 +17,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from noternn.errors import UserError
+from noternn.instruments import program_of
 from noternn.limits import Limits
 from noternn.piece import TRACKS
 from noternn.tokenizer.bpe import require_tokenizers
@@ -34,14 +35,23 @@ def _require_finite(name: str, value: float) -> None:
     _require(0 <= value < float("inf"), name, value, "at least 0 and finite")
 
 
-TRACKS_ALLOWED = f"{', '.join(TRACKS)} or a list of programs from 0 to 127 such as [0,40]"
+TRACKS_ALLOWED = (
+    f"{', '.join(TRACKS)} or a list of General MIDI instruments or programs from 0 to 127 such as [violin,73]"
+)
 
 
-def _are_tracks(value: object) -> bool:
-    """Whether `select_tracks` takes it."""
-    if not isinstance(value, list):
-        return value in TRACKS
-    return bool(value) and all(type(program) is int and 0 <= program <= 127 for program in value)
+def _checked_tracks(tracks: Any) -> str | list[int]:
+    """What `select_tracks` takes, with instruments as programs in order: equal choices are equal."""
+    if isinstance(tracks, str) and tracks in TRACKS:
+        return tracks
+    _require(isinstance(tracks, list) and bool(tracks), "dataset.tracks", tracks, TRACKS_ALLOWED)
+    try:
+        programs = {program_of(item) if isinstance(item, str) else item for item in tracks}
+    except UserError as error:
+        raise UserError(f"dataset.tracks={tracks}: it must be {TRACKS_ALLOWED}; {error}") from error
+    are_programs = all(type(program) is int and 0 <= program <= 127 for program in programs)
+    _require(are_programs, "dataset.tracks", tracks, TRACKS_ALLOWED)
+    return sorted(programs)
 
 
 @dataclass
@@ -70,30 +80,31 @@ class Dataset:
         _require(sum(fractions) < 1, "dataset.validation_fraction + test_fraction", sum(fractions), "below 1")
         if self.max_files is not None:
             _require(self.max_files >= 1, "dataset.max_files", self.max_files, "at least 1, or null for all")
-        _require(_are_tracks(self.tracks), "dataset.tracks", self.tracks, TRACKS_ALLOWED)
         for key, value in vars(self.limits).items():
             _require(0 < value < float("inf"), f"dataset.limits.{key}", value, "above 0 and finite")
+        self.tracks = _checked_tracks(self.tracks)
 
 
 @dataclass
 class FolderDataset(Dataset):
-    """The MIDI files below one folder."""
+    """The MIDI files and scores below one folder."""
 
     path: str = MISSING
 
 
 @dataclass
-class UnionDataset(Dataset):
-    """The MIDI files below those of several folders that are there."""
+class InstalledDataset(Dataset):
+    """Music that is installed with a library: see `noternn.corpus.sources.installed_sources`."""
 
-    paths: dict[str, str] = field(default_factory=dict)
+    corpus: str = MISSING
 
 
 @dataclass
-class ScoreDataset(Dataset):
-    """Scores that are installed with music21."""
+class UnionDataset(Dataset):
+    """What lies below those of several folders that are there, and several installed corpora."""
 
-    corpus: str = MISSING
+    paths: dict[str, str] = field(default_factory=dict)
+    corpora: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -378,7 +389,7 @@ def register() -> None:
     store = ConfigStore.instance()
     store.store(group="schema", name="config", node=Config, package="_global_")
     groups: dict[str, tuple[type, ...]] = {
-        "dataset": (FolderDataset, UnionDataset, ScoreDataset),
+        "dataset": (FolderDataset, InstalledDataset, UnionDataset),
         "tokenizer": (EventTokenizer, ChordTokenizer, MidiTokTokenizer),
         "optimizer": (Adam, SGD, RMSprop, Adagrad, Adadelta),
     }
@@ -403,7 +414,7 @@ def parse(composed: DictConfig) -> Config:
     """
     missing = sorted(OmegaConf.missing_keys(composed))
     if missing:
-        hint = {"dataset.path": "give dataset.path=FOLDER, the folder that holds the MIDI files"}
+        hint = {"dataset.path": "give dataset.path=FOLDER, the folder that holds the music"}
         raise UserError(f"{missing[0]} is not set: {hint.get(missing[0], f'give {missing[0]}=...')}")
     config = OmegaConf.to_object(composed)
     assert isinstance(config, Config)

@@ -169,6 +169,11 @@ def test_settings_given_on_the_command_line_arrive() -> None:
     assert (settings.optimizer.lr, settings.seed, settings.early_stopping.patience) == (0.25, 3, None)
 
 
+@pytest.mark.parametrize("tracks", ["[73,40]", "[Violin,flute,40]", "['FLUTE','violin ']", "[40,73,73]"])
+def test_equal_choices_of_instruments_are_equal_settings(tracks: str) -> None:
+    assert parse(composed(f"dataset.tracks={tracks}")).dataset.tracks == [40, 73]
+
+
 # Mistakes
 
 
@@ -201,6 +206,8 @@ def test_settings_given_on_the_command_line_arrive() -> None:
         ("model.num_layers", ["model.num_layers:", "NAME=VALUE"]),
         ("dataset=folder dataset.path=~/x", ["\"dataset.path='~/x'\"", "in quotes"]),
         ("dataset=folder dataset.path=it's", [r"dataset.path='it\'s'", "in quotes"]),
+        ("dataset.tracks=[violn]", ["dataset.tracks=['violn']", "piano or a list", "(did you mean violin?)"]),
+        ("dataset.tracks=[0,guitar]", ["'guitar' is no instrument", "(did you mean acoustic_guitar_nylon?)"]),
         ("--config-dir nowhere model=lstm", ["--config-dir nowhere", "no such folder"]),
     ],
 )
@@ -282,6 +289,9 @@ OUT_OF_RANGE = [
     "dataset.tracks=[-1]",
     "dataset.tracks=[0,piano]",
     "dataset.tracks=[true]",
+    "dataset.tracks=['']",
+    "dataset.tracks=[violin,128]",
+    "dataset.tracks=violin",
     "dataset.tracks=drums",
     "datamodule.batch_size=0",
     "datamodule.window_length=0",
@@ -338,6 +348,7 @@ def test_value_out_of_range_is_answered_with_the_range(line: str) -> None:
         "seed=4294967295",
         "dataset.validation_fraction=0 dataset.test_fraction=0",
         "dataset.tracks=[0,127]",
+        "dataset.tracks=[gunshot,0]",
         "dataset.max_files=1 dataset.include=[boss*.mid]",
         "dataset.tracks=drums tokenizer=event tokenizer.program=true",
         "model.dropout=0",
