@@ -192,7 +192,10 @@ def build_parser() -> argparse.ArgumentParser:
     t = commands.add_parser("tokens", help="print a MIDI file as tokens, against bars and beats")
     t.add_argument("file", type=Path, metavar="FILE.mid", help="the file to read")
     t.add_argument(
-        "--tokenizer", choices=("event", "chord"), default="event", help="with its defaults (event)"
+        "--tokenizer",
+        choices=("event", "chord", "miditok"),
+        default="event",
+        help="with its defaults (event)",
     )
     t.set_defaults(run=tokens)
     c = commands.add_parser("corpus", help="look at a corpus before training on it")

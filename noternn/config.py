@@ -20,6 +20,8 @@ from noternn.errors import UserError
 from noternn.instruments import program_of
 from noternn.limits import Limits
 from noternn.piece import TRACKS
+from noternn.tokenizer.bpe import require_tokenizers
+from noternn.tokenizer.miditok_tokenizer import KINDS, require_miditok
 
 CONF_DIR = Path(__file__).resolve().parent.parent / "conf"
 
@@ -111,8 +113,12 @@ class Tokenizer:
 
     name: str = MISSING
     steps_per_beat: int = 12
+    bpe_vocab_size: int | None = None
 
     def __post_init__(self) -> None:
+        if self.bpe_vocab_size is not None:
+            _require(self.bpe_vocab_size >= 1, "tokenizer.bpe_vocab_size", self.bpe_vocab_size, "at least 1")
+            require_tokenizers()
         _require(1 <= self.steps_per_beat <= 480, "tokenizer.steps_per_beat", self.steps_per_beat, "1 to 480")
 
 
@@ -150,6 +156,21 @@ class ChordTokenizer(Tokenizer):
         _require(self.min_count >= 1, "tokenizer.min_count", self.min_count, "at least 1")
         in_range = 0 < self.step_beats <= 1024
         _require(in_range, "tokenizer.step_beats", self.step_beats, "above 0 and at most 1024")
+
+
+@dataclass
+class MidiTokTokenizer(Tokenizer):
+    """See `noternn.tokenizer.MidiTokTokenizer`."""
+
+    kind: str = "REMI"
+    velocity: bool = False
+    program: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self.name == "miditok", "tokenizer.name", self.name, "miditok; choose with tokenizer=OPTION")
+        _require(self.kind in KINDS, "tokenizer.kind", self.kind, choices(self.kind, KINDS))
+        require_miditok()
 
 
 @dataclass
@@ -358,9 +379,8 @@ class Config:
 
     def __post_init__(self) -> None:
         _require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 4294967295")
-        writes_drums = isinstance(self.tokenizer, EventTokenizer) and self.tokenizer.program
-        can_be_written = self.dataset.tracks != "drums" or writes_drums
-        allowed = "given with tokenizer=event tokenizer.program=true, the one tokenizer that writes drums"
+        can_be_written = self.dataset.tracks != "drums" or getattr(self.tokenizer, "program", False)
+        allowed = "given with tokenizer=event (or miditok) tokenizer.program=true, which writes drums"
         _require(can_be_written, "dataset.tracks", self.dataset.tracks, allowed)
 
 
@@ -370,7 +390,7 @@ def register() -> None:
     store.store(group="schema", name="config", node=Config, package="_global_")
     groups: dict[str, tuple[type, ...]] = {
         "dataset": (FolderDataset, InstalledDataset, UnionDataset),
-        "tokenizer": (EventTokenizer, ChordTokenizer),
+        "tokenizer": (EventTokenizer, ChordTokenizer, MidiTokTokenizer),
         "optimizer": (Adam, SGD, RMSprop, Adagrad, Adadelta),
     }
     for group, types in groups.items():

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from noternn.errors import UserError
 from noternn.lstm import NoteLSTM
 from noternn.optim import build_optimizer
 from noternn.sweep import _shared_keys
-from noternn.tokenizer import ChordTokenizer, EventTokenizer
+from noternn.tokenizer import ChordTokenizer, EventTokenizer, MidiTokTokenizer, build_tokenizer
 
 REPOSITORY = Path(__file__).parents[1]
 OPTIONS = [(path.parent.name, path.stem) for path in sorted(CONF_DIR.glob("*/*.yaml"))]
@@ -79,6 +80,8 @@ def run_train(*arguments: str, folder: Path, forbid_torch: bool = False) -> subp
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS, ids=[f"{group}={option}" for group, option in OPTIONS])
 def test_shipped_option_is_accepted(group: str, option: str) -> None:
+    if option == "miditok" and not find_spec("miditok"):
+        pytest.skip("MidiTok, an optional extra, is not installed")
     arguments = arguments_for(group, option)
     assert check(arguments) == arguments
 
@@ -114,12 +117,16 @@ def parameters_of(class_: type) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("section", "class_"),
-    [(config.EventTokenizer, EventTokenizer), (config.ChordTokenizer, ChordTokenizer)],
-    ids=["event", "chord"],
+    [
+        (config.EventTokenizer, EventTokenizer),
+        (config.ChordTokenizer, ChordTokenizer),
+        (config.MidiTokTokenizer, MidiTokTokenizer),
+    ],
+    ids=["event", "chord", "miditok"],
 )
 def test_settings_of_a_tokenizer_are_the_arguments_of_its_class(section: type, class_: type) -> None:
     settings = {field.name: field.default for field in dataclasses.fields(section)}
-    del settings["name"]
+    del settings["name"], settings["bpe_vocab_size"]
     assert settings == parameters_of(class_)
 
 
@@ -223,6 +230,14 @@ def test_unknown_setting_is_compared_with_those_of_the_chosen_option(line: str, 
     assert f"(did you mean {allowed}?)" in error_of(*line.split(" "))
 
 
+def test_without_miditok_one_line_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "miditok", None)
+    expected = 'tokenizer=miditok: MidiTok is not installed; pip install "noternn[miditok]"'
+    assert error_of("tokenizer=miditok").startswith(expected)
+    with pytest.raises(UserError, match="MidiTok is not installed"):  # as by a checkpoint that needs it
+        build_tokenizer("miditok")
+
+
 def test_sweep_without_m_is_told_to_add_it() -> None:
     message = error_of("optimizer=sgd,adam")
     assert "add -m (python train.py -m optimizer=sgd,adam)" in message
@@ -264,6 +279,7 @@ OUT_OF_RANGE = [
     "tokenizer=chord tokenizer.min_count=0",
     "tokenizer=chord tokenizer.step_beats=0",
     "tokenizer=chord tokenizer.step_beats=inf",
+    "tokenizer=miditok tokenizer.kind=MIDILike",
     "dataset.max_files=0",
     "dataset.tracks=guitar",
     "dataset.tracks=3",

@@ -6,6 +6,7 @@ import itertools
 import math
 import random
 from collections import Counter
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,12 @@ from noternn.tokenizer import (
     SPECIAL_TOKENS,
     UNK,
     UNK_ID,
+    BpeTokenizer,
     ChordTokenizer,
     Codec,
     EventTokenizer,
+    Merges,
+    MidiTokTokenizer,
     State,
     Tokenizer,
     Vocabulary,
@@ -47,12 +51,24 @@ CHORD_OPTIONS: list[dict[str, Any]] = [
 ]
 EVENTS = [EventTokenizer(max_shift_beats=1, max_duration_beats=2, **options) for options in EVENT_OPTIONS]
 CHORDS = [ChordTokenizer(**options) for options in CHORD_OPTIONS]
-ALL = [*EVENTS, *CHORDS]
+# without MidiTok, which is optional, test_miditok.py is skipped and says so
+MIDITOKS = [
+    MidiTokTokenizer(kind=kind, **options)
+    for kind, options in itertools.product(["REMI", "TSD", "Structured"], EVENT_OPTIONS)
+    if find_spec("miditok")
+]
+MERGES = [
+    Merges((("Pitch_64", "Duration_12"), ("Shift_12", "Pitch_64+Duration_12"), ("Pitch_1", "Duration_7"))),
+    Merges((("64", "Duration_12"), ("Duration_7", "Rest_12"), ("127", "Duration_7+Rest_12"))),
+]
+BPES = [BpeTokenizer(EVENTS[0], MERGES[0]), BpeTokenizer(CHORDS[-2], MERGES[1])]
+ONE_WAY = [*EVENTS, *CHORDS, *MIDITOKS]  # there is one way to write a piece
+ALL = [*ONE_WAY, *BPES]
 
 
 def name_of(tokenizer: Tokenizer) -> str:
     options = [key for key, value in vars(tokenizer).items() if value is True and not key.startswith("_")]
-    return "-".join([type(tokenizer).__name__, *options])
+    return "-".join([type(tokenizer).__name__, *filter(None, [getattr(tokenizer, "kind", "")]), *options])
 
 
 each_tokenizer = pytest.mark.parametrize("tokenizer", ALL, ids=name_of)
@@ -144,7 +160,8 @@ def legal_walk(codec: Codec, seed: int, length: int) -> list[str]:
         # few kinds of tokens are many: draw the kind first, or there would hardly be a chain
         kinds = sorted({codec.vocabulary.tokens[i].split("_")[0] for i in legal} - {EOS})
         if len(tokens) >= length:
-            kinds = [kind for kind in kinds if kind not in ("Shift", "Rest")] or kinds
+            onward = ("Shift", "Rest", "TimeShift", "Bar", "Position")
+            kinds = [kind for kind in kinds if kind not in onward] or kinds
         kind = rng.choice(kinds)
         choices = [codec.vocabulary.tokens[i] for i in legal]
         token = rng.choice([token for token in choices if token.split("_")[0] == kind])
@@ -159,13 +176,29 @@ def small_codec(tokenizer: Tokenizer) -> Codec:
     tokens += [f"{kind}_{n}" for kind in ("Shift", "Duration", "Rest") for n in (1, 7, 12, 24)]
     tokens += ["Velocity_2", "Velocity_126", "Program_0", "Program_7", "Program_127", "Program_drum"]
     tokens += ["48.60.64", "0.127", "60.48", "60.60", "pc0", "pc0.4.7", "pc7.0", "pc12"]
+    tokens += [
+        f"{kind}_{time}" for kind in ("TimeShift", "Duration") for time in ("0.7.12", "1.0.12", "12.0.12")
+    ]
+    tokens += [
+        "TimeShift_0.0.1",
+        "Bar_None",
+        "Position_0",
+        "Position_7",
+        "Position_47",
+        "Program_-1",
+        "Velocity_3",
+    ]
+    tokens += [token for merges in MERGES for token in merges.tokens]
     return Codec(tokenizer, Vocabulary(token for token in tokens if is_in_alphabet(tokenizer, token)))
 
 
 def is_in_alphabet(tokenizer: Tokenizer, token: str) -> bool:
-    tries = [[], ["Pitch_60"], ["60"], ["60", "Duration_1"], ["Pitch_60", "Duration_1"], ["Program_0"]]
-    tries += [["Program_0", "Pitch_60"], ["Program_0", "Pitch_60", "Duration_1"]]
-    tries += [["Pitch_60", "Duration_1", "Velocity_2"], ["Program_0", "Pitch_60", "Duration_1", "Velocity_2"]]
+    tries = [[], ["60"], ["60", "Duration_1"], ["Bar_None"]]
+    event = ["Program_0", "Pitch_60", "Duration_1", "Velocity_2"]
+    miditok = ["Program_0", "Pitch_60", "Velocity_3", "Duration_1.0.12"]
+    starts = [[], ["Bar_None", "Position_0"], ["TimeShift_0.0.1"]]
+    for start, note, first, end in itertools.product(starts, [event, miditok], range(2), range(5)):
+        tries.append([*start, *note[first:end]])
     return any(tokenizer.follows(state_after(tokenizer, tokens), token) for tokens in tries)
 
 
@@ -437,7 +470,7 @@ def test_every_tokenized_piece_is_legal_to_its_end(
     assert tokenizer.follows(state, EOS) == bool(tokens)
 
 
-@each_tokenizer
+@pytest.mark.parametrize("tokenizer", ONE_WAY, ids=name_of)
 def test_legal_walks_never_dead_end_and_come_back_as_the_same_tokens(tokenizer: Tokenizer) -> None:
     codec = small_codec(tokenizer)
     for seed in range(60):

@@ -1,5 +1,6 @@
 """Find files, read them, say why one was dropped, group near-duplicates, split, tokenize, cache."""
 
+from noternn.corpus.merging import Bpe
 from noternn.corpus.pieces import Pieces
 from noternn.corpus.reading import ReadingOptions, Skipped
 from noternn.corpus.sources import Source, find_music_files, folder_sources, installed_sources
@@ -8,6 +9,7 @@ from noternn.corpus.tokenized import TokenizedCorpus, tokenize_corpus
 
 __all__ = [
     "SPLITS",
+    "Bpe",
     "EncodedCorpus",
     "Pieces",
     "ReadingOptions",

@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 
 from noternn.corpus.cache import Array, Entry
 from noternn.corpus.leak import copied_fraction
+from noternn.corpus.merging import Bpe
 from noternn.corpus.pieces import Pieces
 from noternn.corpus.tokenized import TokenizedCorpus
 from noternn.errors import UserError
 from noternn.metrics import SplitSize
-from noternn.tokenizer import UNK_ID, Vocabulary
+from noternn.tokenizer import UNK_ID, Merges, Vocabulary
 
 SPLITS = ("train", "validation", "test")
 VERBS = {"train": "learn from", "validation": "validate on"}
-VERSION = 1  # raise it when a change of the code changes what `encode_corpus` keeps in the cache
+VERSION = 2  # raise it when a change of the code changes what `encode_corpus` keeps in the cache
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class EncodedCorpus:
     Args:
         fingerprint: hash of the corpus and of all that decides the split and the vocabulary.
         vocabulary: of the training split.
+        merges: what of its tokens is merged; none without `Bpe`.
         ids: of each split its pieces, the ids of each between BOS and EOS.
         names: of each split, the pieces' names in the same order.
         music_hashes: of each split, the pieces' hashes in the same order.
@@ -56,6 +58,7 @@ class EncodedCorpus:
 
     fingerprint: str
     vocabulary: Vocabulary
+    merges: Merges
     ids: dict[str, Pieces]
     names: dict[str, list[str]]
     music_hashes: dict[str, list[str]]
@@ -119,6 +122,7 @@ def encode_corpus(
     test_fraction: float,
     min_count: int,
     ready_made: Mapping[str, str] | None = None,
+    bpe: Bpe | None = None,
 ) -> EncodedCorpus:
     """Split a corpus by groups of near-duplicates and turn its tokens into ids.
 
@@ -130,9 +134,10 @@ def encode_corpus(
         validation_fraction, test_fraction: expected share of the groups.
         min_count: tokens seen fewer times in the training split become UNK.
         ready_made: the split of each piece by its name, taken as it is; None decides by content.
+        bpe: how tokens are merged; None if they are not.
 
     Raises:
-        UserError: if training or validation is left without a piece.
+        UserError: if training or validation is left without a piece, or `bpe` cannot be learned.
     """
     groups, fractions = _decoded(corpus.groups), (validation_fraction, test_fraction)
     music_hashes, names = corpus.music_hashes, corpus.names
@@ -147,23 +152,29 @@ def encode_corpus(
     def summarize() -> Entry:
         ungrouped = assign(music_hashes)
         vocabulary = _training_vocabulary(corpus, members["train"], min_count)
-        ids = {name: corpus.pieces(members[name], vocabulary) for name in SPLITS}
+        merges = bpe.learn(corpus, members["train"], vocabulary) if bpe else Merges(())
+        vocabulary = Vocabulary([*vocabulary.tokens, *merges.tokens])
+        written = bpe.merge(corpus, merges) if bpe else corpus
+        ids = {name: written.pieces(members[name], vocabulary) for name in SPLITS}
         values = {
             "tokens": vocabulary.tokens,
+            "merges": merges.pairs,
             "sizes": {name: asdict(_size(corpus, members[name], ids[name])) for name in SPLITS},
             "leak": {"ungrouped": _leak(corpus, ungrouped), "grouped": _leak(corpus, members)},
         }
         return Entry({}, values)
 
     decides = [seed, *fractions] if ready_made is None else [ready_made[name] for name in names]
-    key = [corpus.fingerprint, VERSION, decides, min_count]
+    key = [corpus.fingerprint, VERSION, decides, min_count, bpe.vocab_size if bpe else None]
     fingerprint = hashlib.sha256(json.dumps(key).encode()).hexdigest()
     summary = corpus.cache.get(fingerprint, summarize).values
-    vocabulary = Vocabulary(summary["tokens"])
+    vocabulary, merges = Vocabulary(summary["tokens"]), Merges.from_plain(summary["merges"])
+    written = bpe.merge(corpus, merges) if bpe else corpus
     return EncodedCorpus(
         fingerprint=fingerprint,
         vocabulary=vocabulary,
-        ids={name: corpus.pieces(members[name], vocabulary) for name in SPLITS},
+        merges=merges,
+        ids={name: written.pieces(members[name], vocabulary) for name in SPLITS},
         names={name: [names[i] for i in members[name].tolist()] for name in SPLITS},
         music_hashes={name: [music_hashes[i] for i in members[name].tolist()] for name in SPLITS},
         sizes={name: SplitSize(**summary["sizes"][name]) for name in SPLITS},

@@ -38,6 +38,7 @@ class TokenizedCorpus:
         shards: the entries of `_shard_entry`.
         order: (num_pieces,) the place of each piece if the shards lay one after the other.
         groups: (num_pieces,) the group of near-duplicates of each, see `duplicates.group_pieces`.
+        merged: what is read instead of the shards' own tokens if tokens were merged, see `merging.Bpe`.
     """
 
     fingerprint: str
@@ -45,6 +46,7 @@ class TokenizedCorpus:
     shards: tuple[Entry, ...]
     order: NDArray[np.int64]
     groups: Array
+    merged: tuple[Entry, ...] = ()
 
     @property
     def num_pieces(self) -> int:
@@ -81,7 +83,7 @@ class TokenizedCorpus:
     @property
     def num_tokens(self) -> NDArray[np.int64]:
         """(num_pieces,) tokens of each piece, without BOS and EOS."""
-        lengths = np.concatenate([np.diff(shard.arrays["offsets"]) for shard in self.shards])
+        lengths = np.concatenate([np.diff(shard.arrays["offsets"]) for shard in self.merged or self.shards])
         return lengths[self.order] - 2
 
     def steps_of(self, members: NDArray[np.int64]) -> Iterator[NDArray[np.uint32]]:
@@ -91,10 +93,11 @@ class TokenizedCorpus:
     def pieces(self, members: NDArray[np.int64], vocabulary: Vocabulary) -> Pieces:
         """Some pieces as ids between BOS and EOS, mapped from the cache."""
         stretches = []
-        for shard in self.shards:
+        shards = self.merged or self.shards
+        for shard in shards:
             ids = [vocabulary.id(token) for token in shard.values["tokens"]]
             stretches.append(Stretch(shard.arrays["indices"], np.array(ids, dtype=np.int64)))
-        number, start, end = _places(self.shards, "offsets", self.order[members])
+        number, start, end = _places(shards, "offsets", self.order[members])
         return Pieces(stretches, number, start, end - start)
 
 
@@ -180,7 +183,8 @@ def tokenize_shards(
             share the work; (1, 1) makes all.
     """
     options = options or ReadingOptions()
-    planned = _plan(sources, {"tokenizer": dict(tokenizer), **options.plain()})
+    writing = {name: value for name, value in tokenizer.items() if name != "bpe_vocab_size"}  # merged later
+    planned = _plan(sources, {"tokenizer": writing, **options.plain()})
     planned = dict(list(planned.items())[part[0] - 1 :: part[1]])
     found = {fingerprint: cache.find(fingerprint) for fingerprint in planned}
     missing = {name: files for name, files in planned.items() if found[name] is None}

@@ -14,7 +14,7 @@ from noternn.tokenizer.grid import (
     FINEST_GRID,
     Symbol,
     check_argument,
-    grid_times,
+    distinct_notes,
     symbols,
     ticks_per_step,
 )
@@ -104,7 +104,9 @@ class EventTokenizer(Tokenizer):
 
     def tokenize_indexed(self, piece: Piece) -> tuple[Sequence[str], NDArray[np.uint32]]:
         """The alphabet, always the same object, and the index in it of each token of `piece`."""
-        onset, program, pitch, duration, velocity = self._grid_notes(piece)
+        onset, program, pitch, duration, velocity = distinct_notes(
+            self.written(piece), self.steps_per_beat, self.program
+        )
         shift = np.diff(onset, prepend=onset[:1])
         full_shifts, last_shift = np.divmod(shift - 1, self._max_shift)  # -1, max - 1 where there is no shift
         full_durations, last_duration = np.divmod(duration - 1, self._max_duration)
@@ -121,21 +123,6 @@ class EventTokenizer(Tokenizer):
         tokens, times = zip(*filter(None, parts), strict=True)
         indices = np.repeat(np.stack(tokens, axis=1).ravel(), np.stack(times, axis=1).ravel())
         return self._tokens, indices.astype(np.uint32)
-
-    def _grid_notes(self, piece: Piece) -> NDArray[np.int64]:
-        """Rows of onset, program, pitch, duration, velocity of distinct notes in the order of tokens."""
-        piece = self.written(piece)
-        onset, duration = grid_times(piece, self.steps_per_beat)
-        program = np.where(piece.is_drum, DRUM, piece.program) if self.program else np.zeros_like(onset)
-        place = (onset << 8 | program) << 7 | 127 - piece.pitch
-        notes = np.stack([onset, program, piece.pitch, duration, piece.velocity])
-        if (np.diff(place) > 0).all():
-            return notes
-        order = np.lexsort((-duration, place))
-        first = np.flatnonzero(np.diff(place[order], prepend=-1))  # the longest of the notes that coincide
-        distinct = notes[:, order[first]]
-        distinct[4] = np.maximum.reduceat(piece.velocity[order], first)
-        return distinct
 
     def detokenize(self, tokens: Sequence[str], tempo: float = DEFAULT_TEMPO) -> Piece:
         """The piece that `tokens` describe; special and misplaced tokens are passed over.
