@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -99,10 +100,13 @@ def corpus(options: argparse.Namespace) -> None:
     _check_output("--html", options.html, ".html")
     target, *overrides = options.corpus
     config = corpus_settings(target, overrides)
-    from noternn.inspection import inspect, save_table, sources_at
+    from noternn.inspection import inspect, save_table, sources_at, tokenize_part
     from noternn.overview import describe
 
     sources = sources_at(target, config.dataset)
+    if options.shard:
+        print(tokenize_part(sources, config, options.shard))
+        return
     inspection = inspect(target, sources, config, other_tokenizers(config))
     if options.csv:
         _write("--csv", options.csv, lambda path: save_table(inspection, path))
@@ -207,6 +211,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     c.add_argument("--csv", type=Path, metavar="OUT.csv", help="write a row for each file")
     c.add_argument("--html", type=Path, metavar="OUT.html", help="write a page with pictures")
+    c.add_argument(
+        "--shard", type=_part, metavar="I/N", help="only tokenize the I-th of N parts, and look at nothing"
+    )
     c.add_argument("--clear-cache", action="store_true", help="remove the token caches, and look at nothing")
     c.set_defaults(run=corpus)
     b = commands.add_parser("bench", help="compare speeds with other libraries, side by side")
@@ -217,6 +224,14 @@ def build_parser() -> argparse.ArgumentParser:
     b.add_argument("--json", action="store_true", help="print JSON")
     b.set_defaults(run=bench)
     return parser
+
+
+def _part(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    number, total = map(int, match.groups()) if match else (0, 0)
+    if not 1 <= number <= total:
+        raise argparse.ArgumentTypeError(f"{text}: it must be I/N such as 3/16, with I from 1 to N")
+    return number, total
 
 
 def _positive_int(text: str) -> int:

@@ -21,6 +21,7 @@ SIZES = (10**6, 10**7, 10**8)
 TOKENS_PER_SHARD = 10**6
 NUM_STEPS = 30
 TOKENIZER = {"name": "event"}
+CACHE_DIR = Path("data/.cache")  # the default of training
 STATUS = Path("/proc/self/status")
 
 
@@ -44,7 +45,7 @@ def bench_memory(sizes: tuple[int, ...] = SIZES, num_files: int | None = None) -
     """
     if not STATUS.exists():
         raise UserError("bench memory needs /proc, which this system does not have; run it on Linux")
-    base = tokenize_corpus(installed_sources("bach")[:num_files], TOKENIZER, None)
+    base = tokenize_corpus(installed_sources("bach")[:num_files], TOKENIZER, CACHE_DIR)
     rows = []
     for size in sizes:
         with tempfile.TemporaryDirectory() as folder:

@@ -88,8 +88,8 @@ def corpus_settings(target: str, overrides: Sequence[str]) -> Config:
 
 
 def other_tokenizers(config: Config) -> dict[str, Tokenizer]:
-    """The options of `tokenizer` that a run does not use, each with its defaults."""
-    names = [name for name in _options("tokenizer") if name != config.tokenizer.name]
+    """The options of `tokenizer` that a run does not use and that need no extra, with their defaults."""
+    names = [name for name in ("event", "chord") if name != config.tokenizer.name]
     return {name: settings([f"tokenizer={name}"]).tokenizer for name in names}
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from noternn.config import Config, Dataset, FolderDataset, Tokenizer
 from noternn.corpus import (
+    Bpe,
     EncodedCorpus,
     ReadingOptions,
     Skipped,
@@ -22,9 +23,10 @@ from noternn.corpus import (
     TokenizedCorpus,
     encode_corpus,
 )
+from noternn.corpus.cache import ArrayCache
 from noternn.corpus.facts import key_name, programs_of
 from noternn.corpus.sources import file_sources, printable
-from noternn.corpus.tokenized import read_corpus
+from noternn.corpus.tokenized import read_corpus, tokenize_shards
 from noternn.datasets import ready_made_split, sources_of
 from noternn.errors import UserError
 from noternn.instruments import program_name
@@ -119,7 +121,7 @@ def inspect(
         UserError: if a table of splits cannot be used or processes to read with cannot be started.
     """
     ready_made = ready_made_split(config.dataset, sources)
-    taken = [source for source in sources if ready_made is None or source.name in ready_made]
+    taken = _taken(sources, ready_made)
     corpus, encoded, no_split = _encode(taken, config, config.tokenizer, ready_made)
     reports = [_report(config.tokenizer.name, corpus, encoded)]
     for name, tokenizer in others.items():
@@ -138,22 +140,63 @@ def inspect(
     )
 
 
+def tokenize_part(sources: Sequence[Source], config: Config, part: tuple[int, int]) -> str:
+    """Read and tokenize one of n parts of a corpus into the cache, for machines that share the work.
+
+    Args:
+        sources: the files of the whole corpus.
+        config: of a training run.
+        part: (i, n), see `tokenize_shards`.
+
+    Returns:
+        what was made, in a line.
+
+    Raises:
+        UserError: if there is no cache to put it into.
+    """
+    reading = _reading(config)
+    if reading["cache_dir"] is None:
+        raise UserError("--shard needs a cache that all machines share; give datamodule.cache_dir=FOLDER")
+    cache = ArrayCache(reading.pop("cache_dir"))
+    sources = _taken(sources, ready_made_split(config.dataset, sources))
+    shards = tokenize_shards(sources, asdict(config.tokenizer), cache=cache, part=part, **reading)
+    num_pieces = sum(len(shard.arrays["names"]) for shard in shards.values())
+    num_skipped = sum(len(shard.values["skipped"]) for shard in shards.values())
+    made = f"{len(shards)} shards with {num_pieces} pieces, {num_skipped} files skipped"
+    return f"part {part[0]} of {part[1]}: {made}, in {cache.folder}"
+
+
+def _taken(sources: Sequence[Source], ready_made: Mapping[str, str] | None) -> list[Source]:
+    """The files that have a split."""
+    return [source for source in sources if ready_made is None or source.name in ready_made]
+
+
+def _reading(config: Config) -> dict[str, Any]:
+    """How files are read, as arguments of `read_corpus`."""
+    data, dataset = config.datamodule, config.dataset
+    return {
+        "cache_dir": Path(data.cache_dir) if data.cache_dir else None,
+        "num_processes": data.num_processes,
+        "options": ReadingOptions(dataset.tracks, dataset.pedal, dataset.limits),
+    }
+
+
 def _encode(
     sources: Sequence[Source], config: Config, tokenizer: Tokenizer, ready_made: Mapping[str, str] | None
 ) -> tuple[TokenizedCorpus, EncodedCorpus | None, str]:
     """The pieces as one tokenizer writes them, and the splits, or none of these and the reason."""
-    data, dataset = config.datamodule, config.dataset
-    cache_dir = Path(data.cache_dir) if data.cache_dir else None
-    options = ReadingOptions(dataset.tracks, dataset.pedal, dataset.limits)
-    corpus = read_corpus(sources, asdict(tokenizer), cache_dir, data.num_processes, options)
+    dataset = config.dataset
+    corpus = read_corpus(sources, asdict(tokenizer), **_reading(config))
+    writer = build_tokenizer(**asdict(tokenizer))
     try:
         encoded = encode_corpus(
             corpus,
             seed=config.seed,
             validation_fraction=dataset.validation_fraction,
             test_fraction=dataset.test_fraction,
-            min_count=build_tokenizer(**asdict(tokenizer)).min_count,
+            min_count=writer.min_count,
             ready_made=ready_made,
+            bpe=Bpe(writer, tokenizer.bpe_vocab_size) if tokenizer.bpe_vocab_size else None,
         )
     except UserError as error:  # too small a corpus can be looked at all the same
         return corpus, None, str(error)

@@ -463,3 +463,47 @@ def test_a_terminal_without_the_letters_of_a_name_gets_them_escaped(hostile_dir:
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
     assert "\\u266b.mid: 1 file" in run.stdout
+
+
+# Sharing the work
+
+
+def test_machines_that_share_the_work_leave_nothing_to_read(
+    midi_folder: Callable[[int], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, cache = midi_folder(12), tmp_path / "cache"
+    (folder / "broken.mid").write_text("hello")
+    # in processes of their own and side by side, as on machines
+    program = (
+        "import sys; from noternn.corpus import tokenized; from noternn.__main__ import main;"
+        "tokenized.FILES_PER_SHARD = 3; sys.exit(main(sys.argv[1:]))"
+    )
+    of_all = [sys.executable, "-c", program, "corpus", str(folder), f"datamodule.cache_dir={cache}"]
+    running = [
+        subprocess.Popen([*of_all, "--shard", part], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
+        for part in ("1/2", "2/2")
+    ]
+    told = [process.communicate()[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0]
+    line = r"part . of 2: (\d+) shards with (\d+) pieces, (\d+) files skipped, in .*\n"
+    found = [re.fullmatch(line, text) for text in told]
+    assert all(found)
+    counts = [[int(number) for number in match.groups()] for match in found if match]
+    assert np.sum(counts, axis=0)[1:].tolist() == [12, 1]
+    assert all(num_shards > 0 for num_shards, _, _ in counts)
+    monkeypatch.setattr("noternn.corpus.tokenized.FILES_PER_SHARD", 3)
+    monkeypatch.setattr("noternn.corpus.reading.read_one", None)
+    config = corpus_settings(str(folder), [f"datamodule.cache_dir={cache}"])
+    assert inspect("", sources_at(str(folder), config.dataset), config, {}).num_pieces == 12
+
+
+@pytest.mark.parametrize("part", ["0/2", "3/2", "1", "a/b", "1/2/3", "-1/2"])
+def test_part_that_is_none_is_refused(part: str, capsys: Capture) -> None:
+    with pytest.raises(SystemExit):
+        main(["corpus", "bach", f"--shard={part}"])
+    assert "it must be I/N such as 3/16" in capsys.readouterr().err
+
+
+def test_sharing_the_work_needs_a_cache(corpus_dir: Path, capsys: Capture) -> None:
+    assert main(["corpus", str(corpus_dir), "datamodule.cache_dir=null", "--shard", "1/2"]) != 0
+    assert "--shard needs a cache that all machines share" in capsys.readouterr().err
