@@ -48,8 +48,12 @@ import numpy as np
 
 from noternn.limits import DEFAULT_LIMITS, Limits
 from noternn.midi_events import NO_PROGRAM, PEDAL_DOWN, Columns, TrackEvents, read_tracks
-from noternn.midi_scan import scan_events
 from noternn.piece import DEFAULT_TEMPO, PieceError
+
+try:
+    from noternn import midi_scan
+except ImportError:  # there was no compiler
+    midi_scan = None  # type: ignore[assignment]
 
 OTHER_FORMATS = {
     rb"\x89PNG": "a PNG picture",
@@ -128,7 +132,19 @@ def _read_events(data: bytes, num_tracks: int, limits: Limits) -> TrackEvents:
     except PieceError:
         read_tracks(data, spans, limits)  # what is wrong in the tracks before comes first
         raise
-    return scan_events(data, spans, limits) or read_tracks(data, spans, limits)
+    return _scan(data, spans, limits) or read_tracks(data, spans, limits)
+
+
+def _scan(data: bytes, spans: list[tuple[int, int]], limits: Limits) -> TrackEvents | None:
+    """The events by the compiled reader; None without it, and for what it leaves to `read_tracks`."""
+    if midi_scan is None:
+        return None
+    found = midi_scan.scan_events(data, spans, limits.max_events, limits.max_notes, limits.max_changes)
+    if found is None:
+        return None
+    rows, programs, pedals, tempos, metres = found
+    notes = np.frombuffer(rows, dtype=np.int64).reshape(6, -1)
+    return TrackEvents(limits, notes, programs, pedals, tempos, metres)
 
 
 def _unwrap(data: bytes, limits: Limits) -> bytes:
