@@ -81,7 +81,7 @@ class ParsedMidi:
 
     Args:
         ticks_per_beat: ticks in a quarter note.
-        notes: onset, duration, pitch, program, is_drum, velocity of each note in the order of `Piece`, shape
+        notes: onset, duration, pitch, is_drum, program, velocity of each note in the order of `Piece`, shape
             (6, num_notes >= 1).
         tempos: (tick, beats per minute) in time order from tick 0.
         metres: (tick, numerator, denominator) in time order.
@@ -314,18 +314,21 @@ def _pedal_release(ends: Columns, moves: Columns) -> Columns:
 
 
 def _in_order(notes: Columns) -> Columns:
-    """The columns of `ParsedMidi`; of notes that are equal but for their velocity, the loudest."""
-    onset, duration, pitch, channel, program, velocity = notes
-    is_drum = channel == DRUM_CHANNEL
+    """The columns of `ParsedMidi`; of notes that are equal but for their velocity, the loudest.
+
+    Args:
+        notes: onset, duration, pitch, channel, program, velocity of each; the channel is overwritten.
+    """
+    notes[3] = notes[3] == DRUM_CHANNEL
+    onset, duration, pitch, is_drum, program, velocity = notes
     place = ((onset << 1 | is_drum) << 7 | program) << 7 | 127 - pitch
     order = np.argsort(place)
     in_order = place.take(order)
-    columns = np.stack([onset, duration, pitch, program, is_drum, velocity])
     if (in_order[1:] > in_order[:-1]).all():
-        return columns.take(order, axis=1)
+        return notes.take(order, axis=1)
     order = np.lexsort((-velocity, duration, place))
     is_new = np.append(True, (np.diff(place[order]) > 0) | (np.diff(duration[order]) > 0))
-    return columns[:, order[is_new]]
+    return notes[:, order[is_new]]
 
 
 def _tempo_map(changes: list[tuple[int, int]], last_tick: int) -> list[tuple[int, float]]:

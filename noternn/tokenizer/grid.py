@@ -19,15 +19,11 @@ def grid_times(piece: Piece, steps_per_beat: int) -> tuple[NDArray[np.int64], ND
     Onsets and ends are rounded to the nearest step, so that notes that touch still touch and none
     comes to overlap the next; a note that would have no length lasts one step.
     """
-    onset = _round_to_step(piece.onset, piece.ticks_per_beat, steps_per_beat)
-    end = _round_to_step(piece.onset + piece.duration, piece.ticks_per_beat, steps_per_beat)
-    return onset, np.maximum(end - onset, 1)
-
-
-def _round_to_step(ticks: NDArray[np.int64], ticks_per_beat: int, steps_per_beat: int) -> NDArray[np.int64]:
+    ticks = np.concatenate((piece.onset, piece.onset + piece.duration))
     # in integers and with halves up: rounding halves to even makes an even rhythm uneven
-    steps: NDArray[np.int64] = (2 * ticks * steps_per_beat + ticks_per_beat) // (2 * ticks_per_beat)
-    return steps
+    steps = (ticks * (2 * steps_per_beat) + piece.ticks_per_beat) // (2 * piece.ticks_per_beat)
+    onset, end = steps.reshape(2, -1)
+    return onset, np.maximum(end - onset, 1)
 
 
 def ticks_per_step(steps_per_beat: int) -> int:
