@@ -51,7 +51,7 @@ from noternn.midi_events import NO_PROGRAM, PEDAL_DOWN, Columns, TrackEvents, re
 from noternn.piece import DEFAULT_TEMPO, PieceError
 
 try:
-    from noternn import midi_scan
+    from noternn import midi_scan as midi_scan
 except ImportError:  # there was no compiler
     midi_scan = None  # type: ignore[assignment]
 
@@ -136,7 +136,7 @@ def _read_events(data: bytes, num_tracks: int, limits: Limits) -> TrackEvents:
 
 
 def scan(data: bytes, spans: list[tuple[int, int]], limits: Limits) -> TrackEvents | None:
-    """What `read_tracks` reads, many times faster; None for all that it refuses, and if nothing was compiled."""
+    """What `read_tracks` reads, many times faster; None for what it refuses, and if nothing was compiled."""
     if midi_scan is None:
         return None
     found = midi_scan.scan_events(data, spans, limits.max_events, limits.max_notes, limits.max_changes)

@@ -12,7 +12,7 @@ def scan_events(
     ]
     | None
 ):
-    """Rows of notes, programs, pedals, tempos and metres, see `midi_events.TrackEvents`; None leaves it to that.
+    """Rows of notes, programs, pedals, tempos and metres as in `midi_events.TrackEvents`, or None.
 
     Raises:
         ValueError: if a span lies outside the data.
