@@ -70,6 +70,8 @@ OTHER_FORMATS = {
 }
 
 DRUM_CHANNEL = 9
+# What the rows of `ParsedMidi.notes` weigh in the order of `Piece`.
+PLACE = np.array([1 << 15, 0, -1, 1 << 14, 1 << 7, 0], dtype=np.int64)
 NEVER = np.iinfo(np.int64).max
 MICROSECONDS_PER_MINUTE = 60e6
 FRAMES_PER_SECOND = (24, 25, 29, 30)  # 29 stands for 30 frames in 1.001 seconds
@@ -252,6 +254,9 @@ def _notes_with_programs(events: TrackEvents) -> Columns:
 def _inherit_programs(notes: Columns, programs: list[tuple[int, int, int]]) -> None:
     """Give each note before the first change of its track the program that any track gave the channel."""
     onset, channels, own = notes[0], notes[3], notes[4]
+    if not programs:
+        own[:] = 0
+        return
     heirs = np.flatnonzero(own == NO_PROGRAM)
     if not len(heirs):
         return
@@ -320,14 +325,13 @@ def _in_order(notes: Columns) -> Columns:
         notes: onset, duration, pitch, channel, program, velocity of each; the channel is overwritten.
     """
     notes[3] = notes[3] == DRUM_CHANNEL
-    onset, duration, pitch, is_drum, program, velocity = notes
-    place = ((onset << 1 | is_drum) << 7 | program) << 7 | 127 - pitch
-    order = np.argsort(place)
+    place = PLACE @ notes
+    order = place.argsort()
     in_order = place.take(order)
     if (in_order[1:] > in_order[:-1]).all():
         return notes.take(order, axis=1)
-    order = np.lexsort((-velocity, duration, place))
-    is_new = np.append(True, (np.diff(place[order]) > 0) | (np.diff(duration[order]) > 0))
+    order = np.lexsort((-notes[5], notes[1], place))
+    is_new = np.append(True, (np.diff(place[order]) > 0) | (np.diff(notes[1, order]) > 0))
     return notes[:, order[is_new]]
 
 

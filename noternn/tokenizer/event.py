@@ -135,16 +135,17 @@ class EventTokenizer(Tokenizer):
         """
         piece = self.written(piece)
         onset, duration = grid_times(piece, self.steps_per_beat)
-        program = np.where(piece.is_drum, DRUM, piece.program) if self.program else 0
-        place, velocity = (onset << 8 | program) << 7 | 127 - piece.pitch, piece.velocity
-        if not (place[1:] > place[:-1]).all():
-            order = np.argsort(place)
-            in_order = place.take(order)
-            first = np.flatnonzero(np.concatenate(([True], in_order[1:] != in_order[:-1])))
-            place = in_order.take(first)
-            duration = np.maximum.reduceat(duration.take(order), first)
-            velocity = np.maximum.reduceat(velocity.take(order), first)
-        return place >> 15, place >> 7 & 0xFF, 127 - (place & 127), duration, velocity
+        program = np.where(piece.is_drum, DRUM, piece.program) if self.program else np.zeros_like(onset)
+        place = (onset << 8 | program) << 7 | 127 - piece.pitch
+        columns = onset, program, piece.pitch, duration, piece.velocity
+        if (place[1:] > place[:-1]).all():
+            return columns
+        order = place.argsort()
+        in_order = place.take(order)
+        first = np.flatnonzero(np.concatenate(([True], in_order[1:] != in_order[:-1])))
+        longest = np.maximum.reduceat(duration.take(order), first)
+        loudest = np.maximum.reduceat(piece.velocity.take(order), first)
+        return *(column.take(order.take(first)) for column in columns[:3]), longest, loudest
 
     def detokenize(self, tokens: Sequence[str], tempo: float = DEFAULT_TEMPO) -> Piece:
         """The piece that `tokens` describe; special and misplaced tokens are passed over.
