@@ -83,7 +83,7 @@ def write_midi(piece: Piece, path: Path) -> None:
 def read_midi_bytes(data: bytes, name: str, *, limits: Limits = DEFAULT_LIMITS, pedal: bool = False) -> Piece:
     """Read a MIDI file from its bytes; else as `read_midi`."""
     midi = parse_midi(data, limits, pedal)
-    onset, duration, pitch, program, is_drum, velocity = midi.notes
+    onset, duration, pitch, is_drum, program, velocity = midi.notes
     return Piece(  # not from_notes: they are in order and in range
         onset=onset,
         duration=duration,
@@ -110,7 +110,7 @@ def _read_bytes(path: Path, limits: Limits) -> bytes:
                 "read (dataset.limits.max_megabytes)"
             )
         with open(path, "rb") as file:
-            return file.read(limits.max_bytes)
+            return file.read(status.st_size)
     except OSError as error:
         raise PieceError(f"cannot be opened: {error.strerror or error}") from error
 

@@ -1,6 +1,6 @@
 """The events of the tracks of a MIDI file, one by one: what decides which files are valid.
 
-`noternn.midi_scan` does the same faster for the files that hold nothing unusual.
+`midi_scan.c`, where it was compiled, reads the valid ones faster, and to the same.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def _read_track(track: bytes, events: TrackEvents) -> None:
         tick += delta
         byte = track[position]
         if byte >= SYSTEM:
-            position = read_system(track, position, size, tick, events)
+            position = _read_system(track, position, size, tick, events)
             continue
         if byte > 0x7F:
             status = byte
@@ -139,7 +139,7 @@ def _read_track(track: bytes, events: TrackEvents) -> None:
                     events.pedals.append((channel, tick, second))
             elif status < PROGRAM_CHANGE + 16 and programs[channel] != first:
                 programs[channel] = first
-                add_change(events.programs, (channel, tick, first), "changes of program", events.limits)
+                _add_change(events.programs, (channel, tick, first), "changes of program", events.limits)
     else:
         raise _too_many("events", events.limits.max_events, "max_events")
 
@@ -157,18 +157,11 @@ def _read_quantity(track: bytes, position: int) -> tuple[int, int]:
     raise PieceError(f"is damaged: a time or length of more than {MAX_QUANTITY_BYTES} bytes")
 
 
-def read_system(track: bytes, position: int, size: int, tick: int, events: TrackEvents) -> int:
+def _read_system(track: bytes, position: int, size: int, tick: int, events: TrackEvents) -> int:
     """Keep a tempo or metre, pass over any other system or meta event.
 
-    Args:
-        track: bytes of which the track is the first `size`, or lies before there.
-        position: of the status.
-        size: see `track`.
-        tick: kept with what is kept.
-        events: keeps it.
-
     Returns:
-        the position after the event; `size` after the end of the track.
+        the position after the event whose status is at `position`; `size` after the end of the track.
     """
     status = track[position]
     position += 1
@@ -187,9 +180,9 @@ def read_system(track: bytes, position: int, size: int, tick: int, events: Track
     if kind == META_END:
         return size
     if kind == META_TEMPO:
-        add_change(events.tempos, (tick, _tempo(track[position:end])), "changes of tempo", events.limits)
+        _add_change(events.tempos, (tick, _tempo(track[position:end])), "changes of tempo", events.limits)
     elif kind == META_METRE:
-        add_change(events.metres, (tick, *_metre(track[position:end])), "changes of metre", events.limits)
+        _add_change(events.metres, (tick, *_metre(track[position:end])), "changes of metre", events.limits)
     return end
 
 
@@ -212,7 +205,7 @@ def _metre(data: bytes) -> tuple[int, int]:
     return data[0], 1 << data[1] if data[1] <= MAX_METRE_DENOMINATOR_POWER else 0
 
 
-def add_change(changes: list[Change], change: Change, what: str, limits: Limits) -> None:
+def _add_change(changes: list[Change], change: Change, what: str, limits: Limits) -> None:
     """Append a change unless there are too many; `what` says of what."""
     if len(changes) >= limits.max_changes:
         raise _too_many(what, limits.max_changes, "max_changes")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from noternn import midi_parser
 from noternn.__main__ import main
 from noternn.bench import OURS, interleaved
 
@@ -25,6 +26,9 @@ def test_ingest_is_compared_on_the_files_of_a_folder(
     assert main(["bench", "ingest", str(midi_folder(3)), "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["what"].startswith("3 files of ")
+    assert result["what"].endswith(
+        f"by the {'plain' if midi_parser.midi_scan is None else 'compiled'} reader"
+    )
     assert OURS in [row["name"] for row in result["rows"]]
     assert all(row["ms_per_file"] > 0 for row in result["rows"])
 

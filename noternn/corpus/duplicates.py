@@ -17,6 +17,11 @@ RATIOS_PER_OCTAVE = 2  # gaps are compared in steps of a factor of sqrt(2), so t
 MAX_RATIO = 6  # steps
 MIN_SHARED = 8  # n-grams that two pieces must share, so that a jingle is not in every piece
 MIN_CONTAINMENT = 0.2
+# Of the hash, as arrays of no dimension: numpy takes twice as long over its scalars.
+GOLDEN = np.array(0x9E3779B97F4A7C15, dtype=np.uint64)
+FIRST_SHIFT, FIRST_FACTOR = np.array(30, dtype=np.uint64), np.array(0xBF58476D1CE4E5B9, dtype=np.uint64)
+SECOND_SHIFT, SECOND_FACTOR = np.array(27, dtype=np.uint64), np.array(0x94D049BB133111EB, dtype=np.uint64)
+LAST_SHIFT = np.array(31, dtype=np.uint64)
 
 
 def fingerprint(piece: Piece) -> NDArray[np.uint64]:
@@ -28,44 +33,58 @@ def fingerprint(piece: Piece) -> NDArray[np.uint64]:
     Returns:
         (num_ngrams,) sorted hashes, each once; none for a piece of 7 notes or fewer.
     """
-    pitched = piece.select(~piece.is_drum)
-    if not pitched.num_notes:
-        return np.zeros(0, dtype=np.uint64)
+    pitched = piece.select(~piece.is_drum) if piece.is_drum.any() else piece
     # A chord begins where the time since the last onset is longer than that.
-    is_new = np.diff(pitched.onset) * ONSETS_PER_BEAT > pitched.ticks_per_beat
-    starts = np.concatenate([[0], np.flatnonzero(is_new) + 1])  # of each chord
-    onset = pitched.onset[starts]
-    lines = [reduce.reduceat(pitched.pitch, starts) for reduce in (np.maximum, np.minimum)]
-    return np.unique(np.concatenate([_ngrams(line, onset) for line in lines]))
-
-
-def _ngrams(pitch: NDArray[np.int64], onset: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """Hashes of the n-grams of one line that have enough different intervals, in order."""
-    if len(pitch) <= NGRAM_LENGTH:
+    is_new = (pitched.onset[1:] - pitched.onset[:-1]) * ONSETS_PER_BEAT > pitched.ticks_per_beat
+    starts = np.flatnonzero(np.concatenate(([True], is_new)))  # of each chord
+    if len(starts) <= NGRAM_LENGTH:
         return np.zeros(0, dtype=np.uint64)
-    intervals, gaps = np.diff(pitch), np.diff(onset)
+    lines = np.stack([reduce.reduceat(pitched.pitch, starts) for reduce in (np.maximum, np.minimum)])
+    hashes = np.sort(hash_rows(_ngrams(lines, pitched.onset[starts])))
+    is_new = np.ones(len(hashes), dtype=np.bool_)
+    is_new[1:] = hashes[1:] != hashes[:-1]
+    return hashes[is_new]
+
+
+def _ngrams(lines: NDArray[np.int64], onset: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The n-grams that have enough different intervals, of all lines, shape (num_ngrams, 11).
+
+    Args:
+        lines: pitches of each line, shape (num_lines, num_onsets).
+        onset: of them, shape (num_onsets,).
+    """
+    gaps = onset[1:] - onset[:-1]
     ratios = np.rint(RATIOS_PER_OCTAVE * np.log2(gaps[1:] / gaps[:-1])).astype(np.int64)
-    ratios = np.clip(ratios, -MAX_RATIO, MAX_RATIO)
-    grams = np.lib.stride_tricks.sliding_window_view(intervals, NGRAM_LENGTH)  # (num_grams, length)
-    rhythms = np.lib.stride_tricks.sliding_window_view(ratios, NGRAM_LENGTH - 1)
-    num_different = 1 + (np.diff(np.sort(grams, axis=1), axis=1) != 0).sum(axis=1)
-    chosen = num_different >= MIN_INTERVALS
-    return hash_rows(np.concatenate([grams, rhythms], axis=1)[chosen])
+    ratios = np.minimum(np.maximum(ratios, -MAX_RATIO), MAX_RATIO)
+    intervals = lines[:, 1:] - lines[:, :-1]
+    num_grams = intervals.shape[1] - NGRAM_LENGTH + 1
+    grams = np.empty((2 * NGRAM_LENGTH - 1, len(lines), num_grams), dtype=np.int64)
+    for i in range(NGRAM_LENGTH):
+        grams[i] = intervals[:, i : i + num_grams]
+    for i in range(NGRAM_LENGTH - 1):
+        grams[NGRAM_LENGTH + i] = ratios[i : i + num_grams]
+    columns = grams.reshape(len(grams), -1)
+    in_order = np.sort(columns[:NGRAM_LENGTH].T, axis=1)
+    num_different = 1 + np.count_nonzero(in_order[:, 1:] != in_order[:, :-1], axis=1)
+    return columns.compress(num_different >= MIN_INTERVALS, axis=1).T
 
 
 def hash_rows(rows: NDArray[np.integer]) -> NDArray[np.uint64]:
-    """A 64-bit hash of each row of (num_rows, num_columns), the same on every machine."""
+    """A 64-bit hash of each row of (num_rows, num_columns), the same on every machine.
+
+    Its steps are the finalizer of SplitMix64 (Steele, Lea and Flood, 2014), a column a time.
+    """
     hashes = np.zeros(len(rows), dtype=np.uint64)
-    for column in rows.T:
-        hashes = _mix(hashes * np.uint64(0x9E3779B97F4A7C15) + column.astype(np.uint64) + np.uint64(1))
+    shifted = np.empty_like(hashes)
+    for column in (rows.T + 1).astype(np.uint64):
+        hashes *= GOLDEN
+        hashes += column
+        hashes ^= np.right_shift(hashes, FIRST_SHIFT, out=shifted)
+        hashes *= FIRST_FACTOR
+        hashes ^= np.right_shift(hashes, SECOND_SHIFT, out=shifted)
+        hashes *= SECOND_FACTOR
+        hashes ^= np.right_shift(hashes, LAST_SHIFT, out=shifted)
     return hashes
-
-
-def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finalizer of SplitMix64 (Steele, Lea and Flood, 2014)."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
 
 
 def group_pieces(music_hashes: Sequence[str], fingerprints: Sequence[NDArray[np.uint64]]) -> list[str]:

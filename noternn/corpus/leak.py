@@ -52,7 +52,8 @@ def copied_fraction(validation: Sequence[NDArray[np.uint32]], train: Iterable[ND
     is_copied = np.zeros(len(known), dtype=np.bool_)
     for block in _blocks(train):
         is_copied[_places(known, _hashes(block)[block.starts])] = True
-    num_copied = sum(_num_covered(notes[np.isin(hashes, known[is_copied])]) for hashes, notes in passages)
+    copied = (notes[is_copied[np.searchsorted(known, hashes)]] for hashes, notes in passages)
+    num_copied = sum(_num_covered(notes) for notes in copied)
     num_notes = sum(len(steps) + 1 for steps in validation)
     return num_copied / num_notes if num_notes else 0.0
 

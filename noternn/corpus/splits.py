@@ -205,7 +205,7 @@ def _summary(
         "tokens": vocabulary.tokens,
         "merges": merges.pairs,
         "sizes": {name: asdict(_size(corpus, members[name], ids[name])) for name in SPLITS},
-        "leak": {"ungrouped": _leak(corpus, ungrouped), "grouped": _leak(corpus, members)},
+        "leak": asdict(_leaks(corpus, members, ungrouped)),
         "tempo": float(np.median(corpus.facts["tempo"][members["train"]])),
         "duplicates": _duplicates(corpus.names, corpus.groups.tolist()),
         "num_crossing": _num_crossing(corpus.groups, split),
@@ -239,6 +239,15 @@ def _num_crossing(groups: Array, split: NDArray[np.int8]) -> int:
     number = np.unique(groups, return_inverse=True)[1]
     pairs = np.unique(number * len(SPLITS) + split)  # each group with each of its splits
     return int((np.bincount(pairs // len(SPLITS)) > 1).sum())
+
+
+def _leaks(
+    corpus: TokenizedCorpus, members: dict[str, NDArray[np.int64]], ungrouped: dict[str, NDArray[np.int64]]
+) -> Leak:
+    grouped = _leak(corpus, members)
+    if all(np.array_equal(members[name], ungrouped[name]) for name in SPLITS):
+        return Leak(ungrouped=grouped, grouped=grouped)
+    return Leak(ungrouped=_leak(corpus, ungrouped), grouped=grouped)
 
 
 def _leak(corpus: TokenizedCorpus, members: dict[str, NDArray[np.int64]]) -> float:

@@ -59,7 +59,7 @@ class Tokenizer(ABC):
 
     def written(self, piece: Piece) -> Piece:
         """The part of `piece` that is written at all: without its drums unless `writes_drums`."""
-        return piece if self.writes_drums else piece.select(~piece.is_drum)
+        return piece if self.writes_drums or not piece.is_drum.any() else piece.select(~piece.is_drum)
 
     @abstractmethod
     def tokenize(self, piece: Piece) -> list[str]:
@@ -209,7 +209,9 @@ class Codec:
         tokens, indices = self.tokenizer.tokenize_indexed(piece)
         if tokens is not self._known[0]:  # a tokenizer with an alphabet gives the same object every time
             self._known = tokens, np.array([self.vocabulary.id(token) for token in tokens], dtype=np.int64)
-        return np.concatenate([[BOS_ID], self._known[1][indices], [EOS_ID]])
+        ids = np.empty(len(indices) + 2, dtype=np.int64)
+        ids[0], ids[1:-1], ids[-1] = BOS_ID, self._known[1][indices], EOS_ID
+        return ids
 
     def decode(self, ids: Iterable[int], tempo: float = DEFAULT_TEMPO) -> Piece:
         """The piece of some ids; special ids are passed over."""

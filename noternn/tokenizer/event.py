@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,25 +104,30 @@ class EventTokenizer(Tokenizer):
 
     def tokenize_indexed(self, piece: Piece) -> tuple[Sequence[str], NDArray[np.uint32]]:
         """The alphabet, always the same object, and the index in it of each token of `piece`."""
-        onset, program, pitch, duration, velocity = distinct_notes(
-            self.written(piece), self.steps_per_beat, self.program
-        )
-        shift = np.diff(onset, prepend=onset[:1])
-        full_shifts, last_shift = np.divmod(shift - 1, self._max_shift)  # -1, max - 1 where there is no shift
+        notes = distinct_notes(self.written(piece), self.steps_per_beat, self.program)
+        onset, program, pitch, duration, velocity = notes
+        shift = onset - 1
+        shift[1:] -= onset[:-1]
+        shift[:1] = -1
+        full_shifts, last_shift = np.divmod(shift, self._max_shift)  # -1, max - 1 where there is no shift
         full_durations, last_duration = np.divmod(duration - 1, self._max_duration)
-        one = np.ones_like(onset)
-        parts = [  # the tokens of a note in their order, and how often each is written
-            (np.full_like(onset, self._first["Shift"] + self._max_shift - 1), np.maximum(full_shifts, 0)),
+        parts: list[tuple[Any, Any]] = [  # the tokens of a note in their order, and how often each is written
+            (self._first["Shift"] + self._max_shift - 1, np.maximum(full_shifts, 0)),
             (self._first["Shift"] + last_shift, full_shifts >= 0),
-            (self._first["Program"] + program, one) if self.program else None,
-            (self._first["Pitch"] + pitch, one),
-            (np.full_like(onset, self._first["Duration"] + self._max_duration - 1), full_durations),
-            (self._first["Duration"] + last_duration, one),
-            (self._first["Velocity"] + velocity // 4, one) if self.velocity else None,
+            (self._first["Pitch"] + pitch, 1),
+            (self._first["Duration"] + self._max_duration - 1, full_durations),
+            (self._first["Duration"] + last_duration, 1),
         ]
-        tokens, times = zip(*filter(None, parts), strict=True)
-        indices = np.repeat(np.stack(tokens, axis=1).ravel(), np.stack(times, axis=1).ravel())
-        return self._tokens, indices.astype(np.uint32)
+        if self.program:
+            parts.insert(2, (self._first["Program"] + program, 1))
+        if self.velocity:
+            parts.append((self._first["Velocity"] + velocity // 4, 1))
+        table = np.empty((2, len(onset), len(parts)), dtype=np.int64)
+        for i, (token, times) in enumerate(parts):
+            table[0, :, i] = token
+            table[1, :, i] = times
+        tokens, repeats = table.reshape(2, -1)
+        return self._tokens, tokens.repeat(repeats).astype(np.uint32)
 
     def detokenize(self, tokens: Sequence[str], tempo: float = DEFAULT_TEMPO) -> Piece:
         """The piece that `tokens` describe; special and misplaced tokens are passed over.

@@ -20,34 +20,31 @@ def grid_times(piece: Piece, steps_per_beat: int) -> tuple[NDArray[np.int64], ND
     Onsets and ends are rounded to the nearest step, so that notes that touch still touch and none
     comes to overlap the next; a note that would have no length lasts one step.
     """
-    onset = _round_to_step(piece.onset, piece.ticks_per_beat, steps_per_beat)
-    end = _round_to_step(piece.onset + piece.duration, piece.ticks_per_beat, steps_per_beat)
+    ticks = np.concatenate((piece.onset, piece.onset + piece.duration))
+    # in integers and with halves up: rounding halves to even makes an even rhythm uneven
+    steps = (ticks * (2 * steps_per_beat) + piece.ticks_per_beat) // (2 * piece.ticks_per_beat)
+    onset, end = steps.reshape(2, -1)
     return onset, np.maximum(end - onset, 1)
 
 
-def _round_to_step(ticks: NDArray[np.int64], ticks_per_beat: int, steps_per_beat: int) -> NDArray[np.int64]:
-    # in integers and with halves up: rounding halves to even makes an even rhythm uneven
-    steps: NDArray[np.int64] = (2 * ticks * steps_per_beat + ticks_per_beat) // (2 * ticks_per_beat)
-    return steps
-
-
-def distinct_notes(piece: Piece, steps_per_beat: int, program: bool) -> NDArray[np.int64]:
-    """Rows onset, program, pitch, duration, velocity of the notes on the grid, shape (5, num_notes).
+def distinct_notes(piece: Piece, steps_per_beat: int, program: bool) -> tuple[NDArray[np.int64], ...]:
+    """Onset, program, pitch, duration, velocity of the notes on the grid, each (num_notes,).
 
     Their order is onset, program (drums last), pitch descending. Of notes that coincide in these the
-    longest is kept, with the largest velocity. Without `program` all have program 0.
+    longest duration and the largest velocity are kept. Without `program` all have program 0.
     """
     onset, duration = grid_times(piece, steps_per_beat)
     programs = np.where(piece.is_drum, DRUM, piece.program) if program else np.zeros_like(onset)
     place = (onset << 8 | programs) << 7 | 127 - piece.pitch
-    notes = np.stack([onset, programs, piece.pitch, duration, piece.velocity])
-    if (np.diff(place) > 0).all():
-        return notes
-    order = np.lexsort((-duration, place))
-    first = np.flatnonzero(np.diff(place[order], prepend=-1))  # the longest of the notes that coincide
-    distinct = notes[:, order[first]]
-    distinct[4] = np.maximum.reduceat(piece.velocity[order], first)
-    return distinct
+    columns = onset, programs, piece.pitch, duration, piece.velocity
+    if (place[1:] > place[:-1]).all():
+        return columns
+    order = place.argsort()
+    in_order = place.take(order)
+    first = np.flatnonzero(np.concatenate(([True], in_order[1:] != in_order[:-1])))
+    longest = np.maximum.reduceat(duration.take(order), first)
+    loudest = np.maximum.reduceat(piece.velocity.take(order), first)
+    return *(column.take(order.take(first)) for column in columns[:3]), longest, loudest
 
 
 def ticks_per_step(steps_per_beat: int) -> int:

@@ -93,7 +93,7 @@ class MidiTokTokenizer(Tokenizer):
 
     def tokenize(self, piece: Piece) -> list[str]:
         """The tokens of `piece`, an onset after the other."""
-        notes = distinct_notes(self.written(piece), self.steps_per_beat, self.program)
+        notes = np.stack(distinct_notes(self.written(piece), self.steps_per_beat, self.program))
         if not notes.size:
             return []
         notes[0] -= notes[0, 0]
@@ -285,7 +285,7 @@ def _symbol(token: str) -> Symbol | None:
 
 
 def _score(notes: NDArray[np.int64], steps_per_beat: int) -> Any:
-    """The rows of `distinct_notes` as MidiTok takes them, a tick a step."""
+    """The columns of `distinct_notes` as MidiTok takes them, a tick a step."""
     from symusic import Note, Score, Track
 
     score = Score(steps_per_beat)
