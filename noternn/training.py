@@ -90,7 +90,6 @@ def train(
         UserError: if the corpus or the folder cannot be used, or if training diverges.
         Stopped: by a signal, when last.ckpt holds the step that the run was at.
     """
-    _quiet_libraries()
     try:
         return _train(config, sources, run_dir, sweep, stop or StopRequest())
     except Stopped as stopped:
@@ -319,10 +318,12 @@ class Run:
         if resumed and _is_trained(self.config, resumed):
             self.curve.load_state_dict(resumed["callbacks"][self.curve.state_key])
         else:
-            self._fit(tracker, from_checkpoint=resumed is not None)
+            self.fit(tracker, from_checkpoint=resumed is not None)
         return self._finish(tracker)
 
-    def _fit(self, tracker: Tracker, from_checkpoint: bool) -> None:
+    def fit(self, tracker: Tracker, from_checkpoint: bool) -> None:
+        """Train from the start or from last.ckpt until it is enough or a signal stops it."""
+        _quiet_libraries()
         with self.stop.deferred():
             self._trainer(tracker).fit(
                 self.module,
