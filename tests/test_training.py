@@ -6,10 +6,9 @@ import csv
 import json
 import math
 import re
-import signal
+import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -319,38 +318,25 @@ def test_a_resumed_run_is_the_run_that_never_stopped(
         assert (whole / name).read_bytes() == (stopped / name).read_bytes()
 
 
-def test_a_run_stopped_from_outside_says_how_to_go_on_and_then_is_the_run_that_never_stopped(
-    train_tiny: TrainTiny, corpus_dir: Path, tiny: list[str], offline: dict[str, str], tmp_path: Path
-) -> None:
-    whole, stopped = tmp_path / "whole", tmp_path / "runs" / "stopped"
-    command = [sys.executable, str(TRAIN), "dataset=folder", f"dataset.path={corpus_dir}", *tiny]
-    command += [
-        "trainer.max_epochs=10000",
-        "logger=csv",
-        "trainer.accelerator=cpu",
-        f"hydra.run.dir={stopped}",
-    ]
-    process = subprocess.Popen(command, cwd=tmp_path, env=offline, stderr=subprocess.PIPE, text=True)
-    while not (stopped / "last.ckpt").exists() and process.poll() is None:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    num_epochs = len(rows_of(stopped))
-    assert process.returncode != 0
-    assert f"stopped after epoch {num_epochs}; go on with: python train.py resume=runs/stopped" in err
-    assert (stopped / "curves.png").exists()
-    epochs = f"trainer.max_epochs={num_epochs + 2}"
-    train_tiny(stopped, epochs, f"resume={stopped}")
-    train_tiny(whole, epochs)
-    assert same_weights(whole / "last.ckpt", stopped / "last.ckpt")
-    assert [row["val/nll"] for row in rows_of(whole)] == [row["val/nll"] for row in rows_of(stopped)]
-
-
 def test_seconds_go_on_where_the_stopped_run_was(train_tiny: TrainTiny, tmp_path: Path) -> None:
     train_tiny(tmp_path, "trainer.max_epochs=1")
     train_tiny(tmp_path, "trainer.max_epochs=2", f"resume={tmp_path}")
     first, second = (float(row["seconds"]) for row in rows_of(tmp_path))
     assert 0 < first < second < 60
+
+
+def test_a_run_that_was_killed_while_it_composed_its_last_sample_is_finished(
+    train_tiny: TrainTiny, tiny_run: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    for name in ("summary.json", "sample.mid", "sample.wav", "sample.png", "curves.png"):
+        (run / name).unlink()
+    train_tiny(run, f"resume={run}")
+    assert files_of(run) == files_of(tiny_run)
+    assert summary_of(run) == summary_of(tiny_run)
+    assert (run / "sample.mid").read_bytes() == (tiny_run / "sample.mid").read_bytes()
+    assert (run / "last.ckpt").read_bytes() == (tiny_run / "last.ckpt").read_bytes()
 
 
 def test_a_run_that_is_over_cannot_be_resumed(train_tiny: TrainTiny, tiny_run: Path) -> None:
@@ -412,6 +398,7 @@ def test_a_run_resumed_in_a_folder_of_another_name_keeps_its_best_epoch(
         ("optimizer.lr=0.3", r"with optimizer\.lr=0\.002, not 0\.3"),
         ("dataset.validation_fraction=0.5", r"with dataset\.validation_fraction=0\.1, not 0\.5"),
         ("dataset.tracks=melody", r"with dataset\.tracks=all, not melody"),
+        ("datamodule.batch_size=3", r"with datamodule\.batch_size=16, not 3"),
         ("tokenizer=chord", r"with tokenizer\.name=event, not chord"),
     ],
 )
@@ -511,12 +498,43 @@ def test_the_recipe_of_the_predecessor_trains(
     assert config["model"]["num_fc_layers"] == 2
 
 
-def test_a_run_whose_loss_is_not_a_number_says_so(
+DIVERGING = ["optimizer=sgd", "optimizer.lr=1e38", "trainer.gradient_clip_val=null"]
+
+
+def test_a_run_that_diverges_stops_at_the_step_and_says_why(
     train_tiny: TrainTiny, tmp_path: Path, midi_folder: Callable[[int], Path]
 ) -> None:
-    options = ["optimizer=sgd", "optimizer.lr=1e38", "trainer.gradient_clip_val=null"]
-    with pytest.raises(UserError, match=r"after epoch 1: training diverged; give a lower optimizer\.lr"):
-        train_tiny(tmp_path / "run", *options, folder=midi_folder(3))
+    said = (
+        r"training diverged: after step \d+, in epoch 1, .* is (nan|inf), with a learning rate of 1e\+38 and "
+        r"the last gradient norm [\d.e+-]+; start again with a lower optimizer\.lr or trainer\.gradient_clip_val"
+    )
+    with pytest.raises(UserError, match=said):
+        train_tiny(tmp_path / "run", *DIVERGING, "datamodule.window_length=16", folder=midi_folder(3))
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_a_run_that_diverges_writes_no_checkpoint_whose_weights_are_not_numbers(
+    train_tiny: TrainTiny, tmp_path: Path, midi_folder: Callable[[int], Path]
+) -> None:
+    train_tiny(tmp_path / "run", "optimizer=sgd", "trainer.max_epochs=1", folder=midi_folder(3))
+    path = tmp_path / "run" / "last.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["noternn"]["config"]["optimizer"]["lr"] = 1e38
+    checkpoint["optimizer_states"][0]["param_groups"][0]["lr"] = 1e38
+    AtomicCheckpointIO().save_checkpoint(checkpoint, path)
+    best = (tmp_path / "run" / "best.ckpt").read_bytes()
+    options = [*DIVERGING, "checkpoint.every_minutes=1e-9", f"resume={tmp_path / 'run'}"]
+    with pytest.raises(UserError, match="training diverged: after step"):
+        train_tiny(tmp_path / "run", *options, folder=tmp_path / "midi")
+    assert all(weight.isfinite().all() for weight in weights_of(path).values())
+    assert (tmp_path / "run" / "best.ckpt").read_bytes() == best
+
+
+def test_searching_for_the_operation_that_diverges_changes_no_result(
+    train_tiny: TrainTiny, tiny_run: Path, tmp_path: Path
+) -> None:
+    train_tiny(tmp_path, "trainer.detect_anomaly=true")
+    assert same_weights(tmp_path / "last.ckpt", tiny_run / "last.ckpt")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
