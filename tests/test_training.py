@@ -505,8 +505,8 @@ def test_a_run_that_diverges_stops_at_the_step_and_says_why(
     train_tiny: TrainTiny, tmp_path: Path, midi_folder: Callable[[int], Path]
 ) -> None:
     said = (
-        r"training diverged: after step \d+, in epoch 1, .* is (nan|inf), with a learning rate of 1e\+38 and "
-        r"the last gradient norm [\d.e+-]+; start again with a lower optimizer\.lr or trainer\.gradient_clip_val"
+        r"training diverged: after step \d+, in epoch 1, .* is (nan|inf), with a learning rate of 1e\+38 "
+        r"and the last gradient norm .*; start again with a lower optimizer\.lr or trainer\.gradient_clip_val"
     )
     with pytest.raises(UserError, match=said):
         train_tiny(tmp_path / "run", *DIVERGING, "datamodule.window_length=16", folder=midi_folder(3))
