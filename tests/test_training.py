@@ -14,16 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from conftest import small_piece
 
 from noternn.callbacks import AtomicCheckpointIO
 from noternn.config import CONF_DIR
 from noternn.corpus import folder_sources
 from noternn.datamodule import MidiDataModule
 from noternn.errors import UserError
-from noternn.midi import read_midi
+from noternn.midi import read_midi, write_midi
 from noternn.module import NoteRNN
 from noternn.piece import Piece
 
@@ -483,6 +485,81 @@ def test_one_epoch_can_be_trained_with(
     )  # fmt: skip
     assert math.isfinite(summary["val/nll"])
     assert read_midi(tmp_path / "run" / "sample.mid").num_notes >= 12
+
+
+def scale(pitches: list[int], beats: float = 1.0) -> Piece:
+    """A melody of equal notes."""
+    onsets = np.arange(len(pitches)) * 480 * beats
+    return Piece.from_notes(onsets, np.full(len(pitches), 480 * beats), np.array(pitches))
+
+
+ODD_CORPORA = {
+    "one pitch": [scale([60] * 20), scale([60] * 9, 2.0), scale([60] * 30, 0.5)],
+    "few notes": [scale([60]), scale([64, 60]), scale([67, 60, 72])],
+    "one note": [scale([60]), scale([64]), scale([67])],
+    "one piece thrice": [small_piece(0)] * 3,
+    "one piece": [small_piece(0)],
+    "one without notes": [small_piece(0), small_piece(1), scale([])],
+    "all without notes": [scale([]), scale([])],
+}
+REFUSED = {
+    "one note": "the corpus holds only one piece (or copies of one); training needs at least two",
+    "one piece thrice": "the corpus holds only one piece (or copies of one); training needs at least two",
+    "one piece": "the corpus holds only one piece (or copies of one); training needs at least two",
+    "all without notes": "none of the 2 files could be read",
+}
+
+
+@pytest.mark.parametrize(
+    "tokenizer", ["event", "chord", "chord tokenizer.durations=false tokenizer.rests=false"]
+)
+@pytest.mark.parametrize("name", ODD_CORPORA)
+def test_an_odd_corpus_is_trained_on_or_refused_in_one_line(
+    name: str, tokenizer: str, train_tiny: TrainTiny, tmp_path: Path
+) -> None:
+    for i, piece in enumerate(ODD_CORPORA[name]):
+        write_midi(piece, tmp_path / "music" / f"{i}.mid")
+    options = ["trainer.max_epochs=1", *f"tokenizer={tokenizer}".split()]
+    if name in REFUSED:
+        with pytest.raises(UserError, match=re.escape(REFUSED[name])) as refused:
+            train_tiny(tmp_path / "run", *options, folder=tmp_path / "music")
+        assert "\n" not in str(refused.value)
+    else:
+        summary = train_tiny(tmp_path / "run", *options, folder=tmp_path / "music")
+        assert math.isfinite(summary["val/nll"])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "datamodule.window_length=1000000",
+        "datamodule.batch_size=1000000",
+        "dataset.validation_fraction=0 dataset.test_fraction=0",
+        "dataset.validation_fraction=0.9 dataset.test_fraction=0",
+        "model.hidden_size=1 model.embedding_dim=1",
+        "seed=4294967295",
+        "optimizer.lr=1e-300",
+    ],
+)
+def test_odd_settings_train(
+    options: str, train_tiny: TrainTiny, tmp_path: Path, midi_folder: Callable[[int], Path]
+) -> None:
+    summary = train_tiny(tmp_path / "run", *options.split(), folder=midi_folder(4))
+    assert math.isfinite(summary["val/nll"])
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_learning_rate_of_a_billion_ends_in_numbers_or_in_one_line(
+    optimizer: str, train_tiny: TrainTiny, tmp_path: Path, midi_folder: Callable[[int], Path]
+) -> None:
+    options = [f"optimizer={optimizer}", "optimizer.lr=1e9", "trainer.max_epochs=4"]
+    said = ""
+    try:
+        train_tiny(tmp_path / "run", *options, folder=midi_folder(3))
+    except UserError as error:
+        said = str(error)
+    assert not said or re.fullmatch("training diverged: .*", said)
+    assert bool(said) != (tmp_path / "run" / "summary.json").exists()
 
 
 def test_the_recipe_of_the_predecessor_trains(
