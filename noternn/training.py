@@ -109,6 +109,8 @@ def _train(
     resumed = load_checkpoint(run_dir / LAST) if config.resume else None
     if resumed:
         _check_resumable(config, plain, resumed, run_dir)
+        for half_written in run_dir.rglob(".*.tmp"):  # by a process that was killed
+            half_written.unlink()
     slurm.note_run(run_dir)
     data = _load_data(config, plain, sources)
     if resumed and data.corpus.fingerprint != resumed["noternn"]["corpus_fingerprint"]:

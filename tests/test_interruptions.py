@@ -100,7 +100,9 @@ def test_a_stopped_run_says_how_to_go_on_and_then_is_the_run_that_never_stopped(
     assert_never_stopped(train_tiny, run, tmp_path / "whole")
 
 
-def test_a_run_that_is_stopped_before_its_first_step_says_so(start: Start, tmp_path: Path) -> None:
+def test_a_program_that_is_stopped_before_it_trains_ends_with_the_status_alone(
+    start: Start, tmp_path: Path
+) -> None:
     process = start(ENDLESS, "hydra.run.dir=run")
     wait_for(tmp_path / "run" / ".hydra", process)
     process.send_signal(signal.SIGTERM)
@@ -229,6 +231,7 @@ def test_a_run_that_is_killed_at_any_moment_goes_on(
     assert steps == sorted(steps)
     assert steps[-1] > 0
     assert_never_stopped(train_tiny, killed.run, tmp_path / "whole")
+    assert not list(killed.run.rglob(".*.tmp"))
 
 
 # Disks

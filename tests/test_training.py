@@ -334,6 +334,7 @@ def test_a_run_that_was_killed_while_it_composed_its_last_sample_is_finished(
     shutil.copytree(tiny_run, run)
     for name in ("summary.json", "sample.mid", "sample.wav", "sample.png", "curves.png"):
         (run / name).unlink()
+    (run / ".sample.wav.1234.tmp").touch()  # what it was at
     train_tiny(run, f"resume={run}")
     assert files_of(run) == files_of(tiny_run)
     assert summary_of(run) == summary_of(tiny_run)
