@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 
 from noternn import command_line, config
 from noternn.errors import UserError
+from noternn.stopping import answering_signals
 from noternn.sweep import run_job
 
 config.register()
@@ -19,8 +20,9 @@ def main(composed: DictConfig) -> float | None:
 
 
 if __name__ == "__main__":
-    try:
-        sys.argv[1:] = command_line.check(sys.argv[1:])
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    main()
+    with answering_signals():
+        try:
+            sys.argv[1:] = command_line.check(sys.argv[1:])
+        except UserError as error:
+            sys.exit(f"error: {error}")
+        main()

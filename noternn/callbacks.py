@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -12,14 +11,14 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, Checkpoint, EarlyStopping, ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from tqdm import tqdm
 
-from noternn.errors import UserError
 from noternn.files import replacing
 from noternn.metrics import SplitSize, rates
 from noternn.module import NoteRNN
+from noternn.stopping import Stopped, StopRequest
 from noternn.tables import write_csv
 
 log = logging.getLogger(__name__)
@@ -66,11 +65,6 @@ class OverfittingCurve(Callback):
         }
         self.rows.append(row)
         write_csv(self.path, self.rows, COLUMNS)
-        if not math.isfinite(row["val/nll"]):
-            raise UserError(
-                f"val/nll is {row['val/nll']} after epoch {row['epoch']}: training diverged; "
-                "give a lower optimizer.lr"
-            )
         for logger in trainer.loggers:
             logger.log_metrics({**row, "best_epoch": best_row(self.rows)["epoch"]}, trainer.global_step)
         # For the names of checkpoints: Lightning itself counts epochs from 0.
@@ -117,21 +111,26 @@ class Progress(Callback):
 
     def __init__(self, curve: OverfittingCurve) -> None:
         self.curve = curve
-        self._bar: tqdm[Any] = tqdm(disable=True)
+        self._bar: tqdm[Any] | None = None
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._bar = tqdm(
-            desc=f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}",
-            total=int(trainer.num_training_batches),
-            unit="batch",
-            leave=False,
-            dynamic_ncols=True,
-            disable=None,
-        )
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if self._bar is None:
+            self._bar = tqdm(
+                desc=f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}",
+                initial=batch_idx,  # a resumed run may begin within an epoch
+                total=int(trainer.num_training_batches),
+                unit="batch",
+                leave=False,
+                dynamic_ncols=True,
+                disable=None,
+            )
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        assert self._bar is not None
         if not self._bar.disable:
             assert isinstance(pl_module, NoteRNN)
             losses = {"train/nll": f"{pl_module.train_nll():.3f}"}
@@ -141,7 +140,7 @@ class Progress(Callback):
         self._bar.update()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._bar.close()
+        self._close()
         row = self.curve.rows[-1]
         best = " *" if best_row(self.curve.rows) is row else ""
         log.info(
@@ -153,7 +152,72 @@ class Progress(Callback):
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        self._bar.close()
+        self._close()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+class LastCheckpoint(Checkpoint):
+    """Keeps the checkpoint from which a run goes on as if it had never stopped.
+
+    It is written after every epoch, after every `every_minutes` within one, and where a signal ends the
+    run: after the step that it is at, or within the validation, which is then repeated.
+
+    Args:
+        path: of the checkpoint.
+        every_minutes: most minutes of training that are lost with a process that is killed.
+        stop: what signals asked for.
+    """
+
+    def __init__(self, path: Path, every_minutes: float, stop: StopRequest) -> None:
+        self.path = path
+        self.every_minutes = every_minutes
+        self.stop = stop
+        self._saved = time.monotonic()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._saved = time.monotonic()
+        self.stop.install()  # Lightning has just put its own answer to SIGTERM in place
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if batch_idx + 1 == trainer.num_training_batches:
+            return  # Lightning would take the epoch for over; a run ends in the validation instead
+        signum = self.stop.signum()
+        if signum is not None or time.monotonic() - self._saved >= 60 * self.every_minutes:
+            self._save(trainer)
+        if signum is not None:
+            raise Stopped(signum)
+
+    def on_validation_batch_start(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        signum = self.stop.signum()
+        if signum is None:
+            return
+        # Resumed, Lightning goes back to a validation of which it finds the first batch begun.
+        progress = trainer.fit_loop.epoch_loop.val_loop.batch_progress
+        progress.reset()
+        progress.increment_ready()
+        progress.increment_started()
+        self._save(trainer)
+        raise Stopped(signum)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._save(trainer)
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        trainer.save_checkpoint(self.path)
+        self._saved = time.monotonic()
 
 
 class NamedCheckpoint(ModelCheckpoint):
@@ -189,4 +253,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:
-            torch.save(checkpoint, file)
+            try:
+                torch.save(checkpoint, file)
+            except RuntimeError as error:
+                if isinstance(error.__context__, OSError):
+                    raise error.__context__ from None  # on a full disk torch tells of positions in the file
+                raise

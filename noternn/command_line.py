@@ -20,6 +20,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from noternn.config import CONF_DIR, Config, FolderDataset, Tokenizer, choices, parse, register
 from noternn.corpus.sources import printable
 from noternn.errors import UserError
+from noternn.slurm import noted_run
 
 YOUR_FILES = "for your own files give dataset=folder dataset.path=FOLDER"
 
@@ -39,7 +40,7 @@ def check(arguments: Sequence[str]) -> list[str]:
     parsed = get_args_parser().parse_args(list(arguments))
     if parsed.help or parsed.hydra_help or parsed.info or parsed.shell_completion:
         return list(arguments)
-    overrides = resumed(parsed.overrides)
+    overrides = resumed(_with_requeued_run(parsed.overrides, parsed.multirun))
     flags = [a for a in arguments if a not in parsed.overrides]
     searched = _search_path(parsed.config_dir) if parsed.config_dir else []
     register()
@@ -103,6 +104,12 @@ def _search_path(config_dir: str) -> list[str]:
     if not folder.is_dir():
         raise UserError(f"--config-dir {config_dir}: there is no such folder")
     return [f"hydra.searchpath=[{_quoted(f'file://{folder}')}]"]
+
+
+def _with_requeued_run(overrides: Sequence[str], multirun: bool) -> list[str]:
+    """With `resume=` the run of this job of Slurm, if it is started again."""
+    run = None if multirun or any(o.startswith("resume=") for o in overrides) else noted_run()
+    return [*overrides, f"resume={run}"] if run else list(overrides)
 
 
 def resumed(overrides: Sequence[str]) -> list[str]:

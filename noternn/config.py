@@ -291,6 +291,7 @@ class Trainer:
     accelerator: str = "auto"
     precision: str = "32-true"
     gradient_clip_val: float | None = 1.0
+    detect_anomaly: bool = False
 
     def __post_init__(self) -> None:
         _require(self.max_epochs >= 1, "trainer.max_epochs", self.max_epochs, "at least 1")
@@ -322,12 +323,17 @@ class EarlyStopping:
 
 @dataclass
 class Checkpoint:
-    """Keep a checkpoint and a sample every `every_n_epochs` epochs, beside the best and the last."""
+    """Keep a checkpoint and a sample every `every_n_epochs` epochs, beside the best and the last.
+
+    The last is also written every `every_minutes` within an epoch.
+    """
 
     every_n_epochs: int = 10
+    every_minutes: float = 10.0
 
     def __post_init__(self) -> None:
         _require(self.every_n_epochs >= 1, "checkpoint.every_n_epochs", self.every_n_epochs, "at least 1")
+        _require(self.every_minutes > 0, "checkpoint.every_minutes", self.every_minutes, "above 0")
 
 
 @dataclass

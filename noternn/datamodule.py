@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,6 +46,8 @@ class Batch(NamedTuple):
 class LaneLoader:
     """Every piece once, in windows, over at most `batch_size` lanes; sized and repeatable.
 
+    It knows which batch is next, so that Lightning can go on within an epoch (`load_state_dict`).
+
     Each lane takes the next piece as soon as its last one ends. Rows of lanes that have run out of
     pieces are left out, so that no token is counted twice or dropped, whatever the batch size.
 
@@ -70,13 +73,25 @@ class LaneLoader:
         self.window_length = window_length
         self.seed = seed
         self._length = sum(1 for _ in self._steps())
+        self._start = 0  # the batch at which the next iteration begins
+        self._next = 0  # the batch that the current iteration gives next
 
     def __len__(self) -> int:
         return self._length
 
     def __iter__(self) -> Iterator[Batch]:
-        for lane, piece, position, length in self._steps():
+        self._next, self._start = self._start, 0
+        for lane, piece, position, length in itertools.islice(self._steps(), self._next, None):
+            self._next += 1
             yield self._batch(lane, piece, position, length)
+
+    def state_dict(self) -> dict[str, int]:
+        """Which batch is next."""
+        return {"next": self._next}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Begin the next iteration, and only that, at the batch that was next."""
+        self._start = state["next"]
 
     def _steps(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], int]]:
         """For every batch its lanes, the piece and the position of each, and the window's length."""

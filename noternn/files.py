@@ -17,7 +17,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     ever leaves half of it.
 
     Raises:
-        OSError: if it cannot be written.
+        OSError: if it cannot be written; its `filename` is `path`.
     """
     temporary = path.with_name(f".{path.name[:50]}.{os.getpid()}.tmp")
     try:
@@ -26,6 +26,9 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        error.filename = str(path)  # of a failing write Python does not know it
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

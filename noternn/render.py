@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from noternn.files import replacing
 from noternn.piece import Piece
 
 logger = logging.getLogger(__name__)
@@ -83,7 +84,8 @@ def save_piano_roll(piece: Piece, path: Path, *, primer_end: int | None = None, 
     _draw_heading(axes, piece, title)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Without the version of matplotlib in the file, equal pictures are equal bytes for longer.
-    figure.savefig(path, format="png", metadata={"Software": None})
+    with replacing(path) as file:
+        figure.savefig(file, format="png", metadata={"Software": None})
 
 
 def save_audio(piece: Piece, path: Path, sample_rate: int = 22050) -> None:
@@ -109,7 +111,7 @@ def save_audio(piece: Piece, path: Path, sample_rate: int = 22050) -> None:
     loudest = float(np.abs(samples).max())
     scale = PEAK * 32767 / loudest if loudest > 0 else 0.0
     path.parent.mkdir(parents=True, exist_ok=True)
-    with wave.open(str(path), "wb") as file:
+    with replacing(path) as whole, wave.open(whole, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(sample_rate)

@@ -10,6 +10,7 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from noternn.files import replacing
 from noternn.tables import read_csv
 
 Row = dict[str, float]
@@ -50,7 +51,8 @@ def save_curves(metrics_path: Path, path: Path, title: str = "") -> None:
     gap.xaxis.get_major_locator().set_params(integer=True)
     for axes in (loss, gap):
         axes.grid(alpha=0.25)
-    figure.savefig(path, dpi=120)
+    with replacing(path) as file:
+        figure.savefig(file, format="png", dpi=120)
 
 
 def verdict(rows: Sequence[Row]) -> str:

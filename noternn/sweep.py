@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,38 +21,59 @@ from noternn import config as configuration
 from noternn.datasets import sources_of
 from noternn.errors import UserError
 from noternn.files import write_text
+from noternn.stopping import answering_signals
 from noternn.tables import format_table, write_csv
 
 log = logging.getLogger(__name__)
+
+# Full, over the quota or a file's limit, read-only, not permitted, broken. Windows has no quotas.
+DISK_TROUBLES = {errno.ENOSPC, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO}
+DISK_TROUBLES |= {errno.EDQUOT} if hasattr(errno, "EDQUOT") else set()
 
 
 def run_job(composed: DictConfig) -> float | None:
     """Train with a composed configuration; the best val/nll, for sweepers that search.
 
-    A failing job of a multirun leaves its reason in its folder and lets the others go on.
+    A failing job of a multirun leaves its reason in its folder and lets the others go on; one that a signal
+    stops ends the multirun with it.
     """
     hydra_config = HydraConfig.get()
     run_dir = Path(hydra_config.runtime.output_dir)
     is_sweep = hydra_config.mode == RunMode.MULTIRUN
     # A waiting thread of torch must not burn the core that another process needs.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    logging.raiseExceptions = False  # on a full disk every line of the log would bring a traceback
     try:
         config = configuration.parse(composed)
         sources = sources_of(config.dataset)
-        from noternn.training import train  # imports torch: only once all is known to be there
+        with answering_signals() as stop:
+            from noternn.training import train  # imports torch: only once all is known to be there
 
-        sweep = Path(hydra_config.sweep.dir).name if is_sweep else None
-        return float(train(config, sources, run_dir, sweep)["val/nll"])
-    except UserError as error:
-        if not is_sweep:
-            sys.exit(f"error: {error}")
-        _note_failure(run_dir, str(error))
+            sweep = Path(hydra_config.sweep.dir).name if is_sweep else None
+            return float(train(config, sources, run_dir, sweep, stop)["val/nll"])
     except Exception as error:
+        reason = _users_reason(error, run_dir)
         if not is_sweep:
-            raise
-        log.exception("the job failed")
-        _note_failure(run_dir, f"{type(error).__name__}: {error}")
+            if reason is None:
+                raise
+            sys.exit(f"error: {reason}")
+        if reason is None:
+            log.exception("the job failed")
+        _note_failure(run_dir, reason or f"{type(error).__name__}: {error}")
     return None
+
+
+def _users_reason(error: Exception, run_dir: Path) -> str | None:
+    """What went wrong, where a user can mend it: a mistake, or a disk that takes no more."""
+    if isinstance(error, UserError):
+        return str(error)
+    if not isinstance(error, OSError) or error.errno not in DISK_TROUBLES:
+        return None
+    advice = "make room, or choose another place with hydra.run.dir=FOLDER"
+    if (run_dir / "last.ckpt").exists():
+        place = shlex.quote(f"resume={os.path.relpath(run_dir)}")
+        advice = f"what was written before is intact; make room, then go on with: python train.py {place}"
+    return f"{error.filename or run_dir}: cannot be written ({error.strerror}); {advice}"
 
 
 def _note_failure(run_dir: Path, reason: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,9 +19,11 @@ from pytorch_lightning.accelerators import CUDAAccelerator, MPSAccelerator
 
 import noternn
 from noternn import config as configuration
+from noternn import slurm
 from noternn.callbacks import (
     AtomicCheckpointIO,
     ConfiguredEarlyStopping,
+    LastCheckpoint,
     NamedCheckpoint,
     OverfittingCurve,
     Progress,
@@ -47,16 +50,28 @@ from noternn.piece import Piece
 from noternn.render import save_audio, save_piano_roll
 from noternn.report import save_curves, verdict
 from noternn.sampling import SamplingOptions
+from noternn.stopping import Stopped, StopRequest
 from noternn.tracking import Tracker, track
 
 log = logging.getLogger(__name__)
 
 MAX_SKIPPED_LINES = 20
 LAST = "last.ckpt"
+SUMMARY = "summary.json"
+METRICS = "metrics.csv"
+# Of these sections what decides a result; the other settings are places (the files are compared) and speed.
+DECISIVE = {
+    "dataset": ("tracks", "pedal", "limits", "validation_fraction", "test_fraction"),
+    "datamodule": ("batch_size", "window_length"),
+}
 
 
 def train(
-    config: Config, sources: Sequence[Source], run_dir: Path, sweep: str | None = None
+    config: Config,
+    sources: Sequence[Source],
+    run_dir: Path,
+    sweep: str | None = None,
+    stop: StopRequest | None = None,
 ) -> dict[str, Any]:
     """Train, compose and write everything into the run's folder.
 
@@ -66,21 +81,37 @@ def train(
         run_dir: exists; `best.ckpt`, `last.ckpt`, `metrics.csv`, `summary.json`, `split.json`,
             `curves.png`, `sample.mid` and the checkpoints are written there.
         sweep: name of the sweep that the run belongs to, or None.
+        stop: what signals ask for; None where nobody answers them.
 
     Returns:
         What summary.json holds.
 
     Raises:
-        UserError: if the corpus or the folder cannot be used.
+        UserError: if the corpus or the folder cannot be used, or if training diverges.
+        Stopped: by a signal, when last.ckpt holds the step that the run was at.
     """
-    _quiet_libraries()
-    if not config.resume and (run_dir / "metrics.csv").exists():
+    try:
+        return _train(config, sources, run_dir, sweep, stop or StopRequest())
+    except Stopped as stopped:
+        _say_how_to_resume(config, run_dir)
+        if stopped.name == "SIGUSR1" and not sweep and slurm.requeue():
+            log.info("Slurm starts the job again, and it goes on by itself")
+        raise
+
+
+def _train(
+    config: Config, sources: Sequence[Source], run_dir: Path, sweep: str | None, stop: StopRequest
+) -> dict[str, Any]:
+    if not config.resume and (run_dir / METRICS).exists():
         raise UserError(f"{run_dir} already holds a run; continue it with resume={run_dir}, or wait a second")
     _check_accelerator(config.trainer.accelerator)
     plain = configuration.to_plain(config)
     resumed = load_checkpoint(run_dir / LAST) if config.resume else None
     if resumed:
-        _check_resumable(config, plain, resumed)
+        _check_resumable(config, plain, resumed, run_dir)
+        for half_written in run_dir.rglob(".*.tmp"):  # by a process that was killed
+            half_written.unlink()
+    slurm.note_run(run_dir)
     data = _load_data(config, plain, sources)
     if resumed and data.corpus.fingerprint != resumed["noternn"]["corpus_fingerprint"]:
         raise UserError(
@@ -92,10 +123,25 @@ def train(
     content = checkpoint_content(
         plain, data.codec, data.corpus.tempo, data.corpus.fingerprint, noternn.__version__
     )
-    run = Run(config, run_dir, data, module, content)
+    run = Run(config, run_dir, data, module, content, stop)
     log.info("%s parameters; run folder: %s", f"{num_parameters(module):,}", _relative(run_dir))
     with track(**plain["logger"], run_dir=run_dir, group=sweep, config=plain) as tracker:
-        return run.fit(tracker)
+        summary = run.complete(tracker, resumed)
+    slurm.forget_run()
+    return summary
+
+
+def _say_how_to_resume(config: Config, run_dir: Path) -> None:
+    if (run_dir / METRICS).exists():
+        _draw_curves(config, run_dir)
+    if (run_dir / LAST).exists():
+        log.info("stopped; go on with: python train.py %s", shlex.quote(f"resume={_relative(run_dir)}"))
+    else:
+        log.info("stopped before the first step: there is nothing to resume")
+
+
+def _draw_curves(config: Config, run_dir: Path) -> None:
+    save_curves(run_dir / METRICS, run_dir / "curves.png", f"{config.dataset.name}, {run_dir.name}")
 
 
 def _check_accelerator(name: str) -> None:
@@ -107,25 +153,41 @@ def _check_accelerator(name: str) -> None:
         raise UserError(f"trainer.accelerator={name}: this machine has none; it can do {usable}")
 
 
-def _check_resumable(config: Config, plain: dict[str, Any], checkpoint: dict[str, Any]) -> None:
+def _check_resumable(
+    config: Config, plain: dict[str, Any], checkpoint: dict[str, Any], run_dir: Path
+) -> None:
     """Refuse a run that is over, or one that would go on as another than it began."""
     before = checkpoint["noternn"]["config"]
-    for section in ("tokenizer", "model", "optimizer", "dataset"):
-        for name, value in plain[section].items():
-            decides = name in ("tracks", "pedal", "limits") or name.endswith("_fraction")
-            is_place = section == "dataset" and not decides  # the files are compared
-            if not is_place and before[section].get(name) != value:
-                _refuse_change(config, f"{section}.{name}", before[section].get(name), value)
+    for section in ("tokenizer", "model", "optimizer", "dataset", "datamodule"):
+        for name in DECISIVE.get(section, plain[section]):
+            if before[section].get(name) != plain[section][name]:
+                _refuse_change(config, f"{section}.{name}", before[section].get(name), plain[section][name])
     if before["seed"] != config.seed:
         _refuse_change(config, "seed", before["seed"], config.seed)
-    stopping = [s for name, s in checkpoint["callbacks"].items() if "EarlyStopping" in name]
-    patience = config.early_stopping.patience
-    stopped = bool(stopping) and patience is not None and stopping[0]["wait_count"] >= patience
-    if stopped or checkpoint["epoch"] + 1 >= config.trainer.max_epochs:
+    if _is_trained(config, checkpoint) and _is_finished(run_dir):
         raise UserError(
             f"resume={config.resume}: this run is over; "
             "to go on give more trainer.max_epochs or early_stopping=none"
         )
+
+
+def _is_trained(config: Config, checkpoint: dict[str, Any]) -> bool:
+    """Whether a checkpoint stands at the end of the training that the configuration asks for."""
+    callbacks = checkpoint["callbacks"]
+    num_epochs = len(callbacks[OverfittingCurve.__name__]["rows"])
+    stopping = [state for name, state in callbacks.items() if "EarlyStopping" in name]
+    patience = config.early_stopping.patience
+    stopped = bool(stopping) and patience is not None and stopping[0]["wait_count"] >= patience
+    return stopped or num_epochs >= config.trainer.max_epochs
+
+
+def _is_finished(run_dir: Path) -> bool:
+    """Whether a run has left its results, the last of its files."""
+    try:
+        summary = json.loads((run_dir / SUMMARY).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return False
+    return bool(summary["status"] == "finished")
 
 
 def _refuse_change(config: Config, name: str, before: object, value: object) -> None:
@@ -242,41 +304,33 @@ class Run:
     data: MidiDataModule
     module: NoteRNN
     content: dict[str, Any]
+    stop: StopRequest
 
     def __post_init__(self) -> None:
         self.corpus = self.data.corpus
-        self.curve = OverfittingCurve(self.run_dir / "metrics.csv", self.corpus.sizes["validation"])
+        self.curve = OverfittingCurve(self.run_dir / METRICS, self.corpus.sizes["validation"])
         self.module.checkpoint_content = self.content
         self.primer = self._primer()
 
-    def fit(self, tracker: Tracker) -> dict[str, Any]:
-        """Train from the start or from last.ckpt, then write what the run came to."""
-        trainer = self._trainer(tracker)
-        try:
-            trainer.fit(
-                self.module,
-                datamodule=self.data,
-                ckpt_path=self.run_dir / LAST if self.config.resume else None,
-                weights_only=True,
-            )
-        except (KeyboardInterrupt, SystemExit):  # Lightning turns the first into the second
-            self._say_how_to_resume()
-            raise
+    def complete(self, tracker: Tracker, resumed: dict[str, Any] | None) -> dict[str, Any]:
+        """Train from the start or from a checkpoint, then write what the run came to."""
+        (self.run_dir / SUMMARY).unlink(missing_ok=True)  # of the run before it was resumed
+        if resumed and _is_trained(self.config, resumed):
+            self.curve.load_state_dict(resumed["callbacks"][self.curve.state_key])
+        else:
+            self.fit(tracker, from_checkpoint=resumed is not None)
         return self._finish(tracker)
 
-    def _say_how_to_resume(self) -> None:
-        if self.curve.rows and (self.run_dir / LAST).exists():
-            self._draw_curves()
-            log.info(
-                "stopped after epoch %d; go on with: python train.py resume=%s",
-                self.curve.rows[-1]["epoch"], _relative(self.run_dir),
-            )  # fmt: skip
-        else:
-            log.info("stopped before the first epoch was over: there is nothing to resume")
-
-    def _draw_curves(self) -> None:
-        title = f"{self.config.dataset.name}, {self.run_dir.name}"
-        save_curves(self.run_dir / "metrics.csv", self.run_dir / "curves.png", title)
+    def fit(self, tracker: Tracker, from_checkpoint: bool) -> None:
+        """Train from the start or from last.ckpt until it is enough or a signal stops it."""
+        _quiet_libraries()
+        with self.stop.deferred():
+            self._trainer(tracker).fit(
+                self.module,
+                datamodule=self.data,
+                ckpt_path=self.run_dir / LAST if from_checkpoint else None,
+                weights_only=True,
+            )
 
     def _trainer(self, tracker: Tracker) -> pl.Trainer:
         config, every = self.config, self.config.checkpoint.every_n_epochs
@@ -287,7 +341,6 @@ class Run:
             Progress(self.curve),
             SampleEveryCheckpoint(every, lambda epoch: self._sample_at(epoch, tracker)),
             NamedCheckpoint(self.run_dir, "best", monitor="val/nll", **saving),
-            NamedCheckpoint(self.run_dir, "last", every_n_epochs=1, **saving),
             NamedCheckpoint(
                 self.run_dir / "checkpoints",
                 "epoch_{epoch:03.0f}",
@@ -299,6 +352,8 @@ class Run:
         if config.early_stopping.patience is not None:
             stopping = asdict(config.early_stopping)
             callbacks.append(ConfiguredEarlyStopping("val/nll", **stopping, check_on_train_epoch_end=True))
+        # After all others, so that what it holds of them is from the same moment.
+        callbacks.append(LastCheckpoint(self.run_dir / LAST, config.checkpoint.every_minutes, self.stop))
         logger = tracker.lightning_logger()
         return pl.Trainer(
             **asdict(config.trainer),
@@ -355,7 +410,7 @@ class Run:
         best = best_row(rows)
         sample = self._compose(load_composer(self.run_dir / "best.ckpt"))
         statistics = self._save_sample(sample, self.run_dir / "sample", int(best["epoch"]), tracker)
-        self._draw_curves()
+        _draw_curves(self.config, self.run_dir)
         summary: dict[str, Any] = {
             "status": "finished",
             "best_epoch": int(best["epoch"]),
@@ -374,7 +429,7 @@ class Run:
             "verdict": verdict(rows),
             "sample": statistics,
         }
-        write_text(self.run_dir / "summary.json", json.dumps(summary, indent=1))
+        write_text(self.run_dir / SUMMARY, json.dumps(summary, indent=1))
         tracker.curves(rows)
         tracker.finish(summary, self.run_dir / "curves.png")
         print(_summary_text(summary, self.run_dir, tracker))

@@ -324,6 +324,7 @@ OUT_OF_RANGE = [
     "early_stopping.min_delta=-1",
     "early_stopping.min_delta=nan",
     "checkpoint.every_n_epochs=0",
+    "checkpoint.every_minutes=0",
     "sampling.primer_notes=-1",
     "sampling.num_notes=0",
     "sampling.temperature=0",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 import math
+from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 
@@ -18,6 +21,7 @@ from noternn.datamodule import LaneLoader
 from noternn.lstm import NoteLSTM
 from noternn.module import NoteRNN
 
+FAST = settings(max_examples=30, deadline=None, derandomize=True, database=None)
 VOCAB_SIZE = 17
 Arrays = list[NDArray[np.int64]]
 
@@ -25,6 +29,10 @@ Arrays = list[NDArray[np.int64]]
 def random_pieces(lengths: list[int], seed: int = 0) -> Arrays:
     rng = np.random.default_rng(seed)
     return [rng.integers(1, VOCAB_SIZE, length) for length in lengths]  # 0 is PAD
+
+
+def loader_of(pieces: Arrays, *args: Any, **options: Any) -> LaneLoader:
+    return LaneLoader(Pieces.of(pieces), *args, **options)
 
 
 PIECES = random_pieces([30, 2, 17, 9, 23, 12, 3])
@@ -78,6 +86,37 @@ def test_val_nll_is_that_of_whole_pieces_for_any_batch_size_and_window(
     module = build()
     expected = reference_nll(module.network, PIECES)
     assert val_nll(module, PIECES, batch_size, window_length) == pytest.approx(expected, abs=1e-5)
+
+
+def total_nll(module: NoteRNN, loader: LaneLoader) -> tuple[float, int]:
+    """The summed nll of an evaluation in nats, and how many tokens it scored."""
+    totals = []
+    with torch.no_grad():
+        for i, batch in enumerate(loader):
+            totals.append(module.eval()._nll(batch, is_first=i == 0))
+    return sum(total.item() for total, _ in totals), sum(num for _, num in totals)
+
+
+@FAST
+@given(
+    st.lists(st.integers(2, 40), min_size=1, max_size=9),
+    st.integers(1, 10),
+    st.integers(1, 45),
+    st.randoms(use_true_random=False),
+)
+def test_total_nll_is_the_same_for_any_batch_size_window_and_order_of_pieces(
+    lengths: list[int], batch_size: int, window_length: int, random: Random
+) -> None:
+    module, pieces = build(), random_pieces(lengths)
+    expected = sum(piece_nll(module.network, piece) for piece in pieces)
+    random.shuffle(pieces)
+    total, num_tokens = total_nll(module, loader_of(pieces, batch_size, window_length))
+    assert total == pytest.approx(expected, rel=1e-5)
+    assert num_tokens == sum(lengths) - len(lengths)
+    in_random_windows, _ = total_nll(
+        module, loader_of(pieces, batch_size, window_length, seed=random.randrange(99))
+    )
+    assert in_random_windows == pytest.approx(expected, rel=1e-5)
 
 
 def test_an_earlier_piece_of_a_lane_does_not_change_the_nll_of_the_next() -> None:

@@ -6,25 +6,26 @@ import csv
 import json
 import math
 import re
-import signal
+import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from conftest import small_piece
 
 from noternn.callbacks import AtomicCheckpointIO
 from noternn.config import CONF_DIR
 from noternn.corpus import folder_sources
 from noternn.datamodule import MidiDataModule
 from noternn.errors import UserError
-from noternn.midi import read_midi
+from noternn.midi import read_midi, write_midi
 from noternn.module import NoteRNN
 from noternn.piece import Piece
 
@@ -319,38 +320,26 @@ def test_a_resumed_run_is_the_run_that_never_stopped(
         assert (whole / name).read_bytes() == (stopped / name).read_bytes()
 
 
-def test_a_run_stopped_from_outside_says_how_to_go_on_and_then_is_the_run_that_never_stopped(
-    train_tiny: TrainTiny, corpus_dir: Path, tiny: list[str], offline: dict[str, str], tmp_path: Path
-) -> None:
-    whole, stopped = tmp_path / "whole", tmp_path / "runs" / "stopped"
-    command = [sys.executable, str(TRAIN), "dataset=folder", f"dataset.path={corpus_dir}", *tiny]
-    command += [
-        "trainer.max_epochs=10000",
-        "logger=csv",
-        "trainer.accelerator=cpu",
-        f"hydra.run.dir={stopped}",
-    ]
-    process = subprocess.Popen(command, cwd=tmp_path, env=offline, stderr=subprocess.PIPE, text=True)
-    while not (stopped / "last.ckpt").exists() and process.poll() is None:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    num_epochs = len(rows_of(stopped))
-    assert process.returncode != 0
-    assert f"stopped after epoch {num_epochs}; go on with: python train.py resume=runs/stopped" in err
-    assert (stopped / "curves.png").exists()
-    epochs = f"trainer.max_epochs={num_epochs + 2}"
-    train_tiny(stopped, epochs, f"resume={stopped}")
-    train_tiny(whole, epochs)
-    assert same_weights(whole / "last.ckpt", stopped / "last.ckpt")
-    assert [row["val/nll"] for row in rows_of(whole)] == [row["val/nll"] for row in rows_of(stopped)]
-
-
 def test_seconds_go_on_where_the_stopped_run_was(train_tiny: TrainTiny, tmp_path: Path) -> None:
     train_tiny(tmp_path, "trainer.max_epochs=1")
     train_tiny(tmp_path, "trainer.max_epochs=2", f"resume={tmp_path}")
     first, second = (float(row["seconds"]) for row in rows_of(tmp_path))
     assert 0 < first < second < 60
+
+
+def test_a_run_that_was_killed_while_it_composed_its_last_sample_is_finished(
+    train_tiny: TrainTiny, tiny_run: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    for name in ("summary.json", "sample.mid", "sample.wav", "sample.png", "curves.png"):
+        (run / name).unlink()
+    (run / ".sample.wav.1234.tmp").touch()  # what it was at
+    train_tiny(run, f"resume={run}")
+    assert files_of(run) == files_of(tiny_run)
+    assert summary_of(run) == summary_of(tiny_run)
+    assert (run / "sample.mid").read_bytes() == (tiny_run / "sample.mid").read_bytes()
+    assert (run / "last.ckpt").read_bytes() == (tiny_run / "last.ckpt").read_bytes()
 
 
 def test_a_run_that_is_over_cannot_be_resumed(train_tiny: TrainTiny, tiny_run: Path) -> None:
@@ -412,6 +401,7 @@ def test_a_run_resumed_in_a_folder_of_another_name_keeps_its_best_epoch(
         ("optimizer.lr=0.3", r"with optimizer\.lr=0\.002, not 0\.3"),
         ("dataset.validation_fraction=0.5", r"with dataset\.validation_fraction=0\.1, not 0\.5"),
         ("dataset.tracks=melody", r"with dataset\.tracks=all, not melody"),
+        ("datamodule.batch_size=3", r"with datamodule\.batch_size=16, not 3"),
         ("tokenizer=chord", r"with tokenizer\.name=event, not chord"),
     ],
 )
@@ -498,6 +488,81 @@ def test_one_epoch_can_be_trained_with(
     assert read_midi(tmp_path / "run" / "sample.mid").num_notes >= 12
 
 
+def scale(pitches: list[int], beats: float = 1.0) -> Piece:
+    """A melody of equal notes."""
+    onsets = np.arange(len(pitches)) * 480 * beats
+    return Piece.from_notes(onsets, np.full(len(pitches), 480 * beats), np.array(pitches))
+
+
+ODD_CORPORA = {
+    "one pitch": [scale([60] * 20), scale([60] * 9, 2.0), scale([60] * 30, 0.5)],
+    "few notes": [scale([60]), scale([64, 60]), scale([67, 60, 72])],
+    "one note": [scale([60]), scale([64]), scale([67])],
+    "one piece thrice": [small_piece(0)] * 3,
+    "one piece": [small_piece(0)],
+    "one without notes": [small_piece(0), small_piece(1), scale([])],
+    "all without notes": [scale([]), scale([])],
+}
+REFUSED = {
+    "one note": "the corpus holds only one piece (or copies of one); training needs at least two",
+    "one piece thrice": "the corpus holds only one piece (or copies of one); training needs at least two",
+    "one piece": "the corpus holds only one piece (or copies of one); training needs at least two",
+    "all without notes": "none of the 2 files could be read",
+}
+
+
+@pytest.mark.parametrize(
+    "tokenizer", ["event", "chord", "chord tokenizer.durations=false tokenizer.rests=false"]
+)
+@pytest.mark.parametrize("name", ODD_CORPORA)
+def test_an_odd_corpus_is_trained_on_or_refused_in_one_line(
+    name: str, tokenizer: str, train_tiny: TrainTiny, tmp_path: Path
+) -> None:
+    for i, piece in enumerate(ODD_CORPORA[name]):
+        write_midi(piece, tmp_path / "music" / f"{i}.mid")
+    options = ["trainer.max_epochs=1", *f"tokenizer={tokenizer}".split()]
+    if name in REFUSED:
+        with pytest.raises(UserError, match=re.escape(REFUSED[name])) as refused:
+            train_tiny(tmp_path / "run", *options, folder=tmp_path / "music")
+        assert "\n" not in str(refused.value)
+    else:
+        summary = train_tiny(tmp_path / "run", *options, folder=tmp_path / "music")
+        assert math.isfinite(summary["val/nll"])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "datamodule.window_length=1000000",
+        "datamodule.batch_size=1000000",
+        "dataset.validation_fraction=0 dataset.test_fraction=0",
+        "dataset.validation_fraction=0.9 dataset.test_fraction=0",
+        "model.hidden_size=1 model.embedding_dim=1",
+        "seed=4294967295",
+        "optimizer.lr=1e-300",
+    ],
+)
+def test_odd_settings_train(
+    options: str, train_tiny: TrainTiny, tmp_path: Path, midi_folder: Callable[[int], Path]
+) -> None:
+    summary = train_tiny(tmp_path / "run", *options.split(), folder=midi_folder(4))
+    assert math.isfinite(summary["val/nll"])
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_learning_rate_of_a_billion_ends_in_numbers_or_in_one_line(
+    optimizer: str, train_tiny: TrainTiny, tmp_path: Path, midi_folder: Callable[[int], Path]
+) -> None:
+    options = [f"optimizer={optimizer}", "optimizer.lr=1e9", "trainer.max_epochs=4"]
+    said = ""
+    try:
+        train_tiny(tmp_path / "run", *options, folder=midi_folder(3))
+    except UserError as error:
+        said = str(error)
+    assert not said or re.fullmatch("training diverged: .*", said)
+    assert bool(said) != (tmp_path / "run" / "summary.json").exists()
+
+
 def test_the_recipe_of_the_predecessor_trains(
     train_tiny: TrainTiny, tmp_path: Path, midi_folder: Callable[[int], Path]
 ) -> None:
@@ -511,12 +576,43 @@ def test_the_recipe_of_the_predecessor_trains(
     assert config["model"]["num_fc_layers"] == 2
 
 
-def test_a_run_whose_loss_is_not_a_number_says_so(
+DIVERGING = ["optimizer=sgd", "optimizer.lr=1e38", "trainer.gradient_clip_val=null"]
+
+
+def test_a_run_that_diverges_stops_at_the_step_and_says_why(
     train_tiny: TrainTiny, tmp_path: Path, midi_folder: Callable[[int], Path]
 ) -> None:
-    options = ["optimizer=sgd", "optimizer.lr=1e38", "trainer.gradient_clip_val=null"]
-    with pytest.raises(UserError, match=r"after epoch 1: training diverged; give a lower optimizer\.lr"):
-        train_tiny(tmp_path / "run", *options, folder=midi_folder(3))
+    said = (
+        r"training diverged: after step \d+, in epoch 1, .* is (nan|inf), with a learning rate of 1e\+38 "
+        r"and the last gradient norm .*; start again with a lower optimizer\.lr or trainer\.gradient_clip_val"
+    )
+    with pytest.raises(UserError, match=said):
+        train_tiny(tmp_path / "run", *DIVERGING, "datamodule.window_length=16", folder=midi_folder(3))
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_a_run_that_diverges_writes_no_checkpoint_whose_weights_are_not_numbers(
+    train_tiny: TrainTiny, tmp_path: Path, midi_folder: Callable[[int], Path]
+) -> None:
+    train_tiny(tmp_path / "run", "optimizer=sgd", "trainer.max_epochs=1", folder=midi_folder(3))
+    path = tmp_path / "run" / "last.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["noternn"]["config"]["optimizer"]["lr"] = 1e38
+    checkpoint["optimizer_states"][0]["param_groups"][0]["lr"] = 1e38
+    AtomicCheckpointIO().save_checkpoint(checkpoint, path)
+    best = (tmp_path / "run" / "best.ckpt").read_bytes()
+    options = [*DIVERGING, "checkpoint.every_minutes=1e-9", f"resume={tmp_path / 'run'}"]
+    with pytest.raises(UserError, match="training diverged: after step"):
+        train_tiny(tmp_path / "run", *options, folder=tmp_path / "midi")
+    assert all(weight.isfinite().all() for weight in weights_of(path).values())
+    assert (tmp_path / "run" / "best.ckpt").read_bytes() == best
+
+
+def test_searching_for_the_operation_that_diverges_changes_no_result(
+    train_tiny: TrainTiny, tiny_run: Path, tmp_path: Path
+) -> None:
+    train_tiny(tmp_path, "trainer.detect_anomaly=true")
+    assert same_weights(tmp_path / "last.ckpt", tiny_run / "last.ckpt")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
