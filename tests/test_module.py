@@ -45,10 +45,6 @@ def build(seed: int = 0, **options: Any) -> NoteRNN:
     return NoteRNN(model | options, {"name": "SGD", "lr": 0.1}, VOCAB_SIZE, seed)
 
 
-def loader_of(pieces: Arrays, *args: int, **options: Any) -> LaneLoader:
-    return LaneLoader(Pieces.of(pieces), *args, **options)
-
-
 def losses(module: NoteRNN, validation: LaneLoader, training: LaneLoader) -> dict[str, float]:
     trainer = pl.Trainer(
         accelerator="cpu",
