@@ -1,5 +1,6 @@
 """Train a NoteRNN: python train.py dataset=chrono optimizer=adam (see --help)."""
 
+import os
 import sys
 
 import hydra
@@ -20,6 +21,8 @@ def main(composed: DictConfig) -> float | None:
 
 
 if __name__ == "__main__":
+    # Read when torch is imported: a thread that waits must not burn the core that another process needs.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with answering_signals():
         try:
             sys.argv[1:] = command_line.check(sys.argv[1:])

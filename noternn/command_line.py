@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,22 @@ def check(arguments: Sequence[str]) -> list[str]:
     searched = _search_path(parsed.config_dir) if parsed.config_dir else []
     register()
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        for job in _jobs(_parse_overrides([*searched, *overrides]), parsed.multirun):
+        settings = _parse_overrides([*searched, *overrides])
+        _check_launcher(settings)
+        for job in _jobs(settings, parsed.multirun):
             _check_job(job)
     return [*flags, *overrides]
+
+
+def _check_launcher(overrides: Sequence[Override]) -> None:
+    """Refuse a launcher whose extra is not there; Hydra would do so after all jobs are composed."""
+    if not any(o.key_or_group == "hydra/launcher" and o.value() == "joblib" for o in overrides):
+        return
+    try:
+        metadata.version("hydra-joblib-launcher")
+    except metadata.PackageNotFoundError:
+        install = 'pip install "noternn[joblib]" (in a clone: pip install -e ".[joblib]")'
+        raise UserError(f"hydra/launcher=joblib: it is not installed; run: {install}") from None
 
 
 def settings(overrides: Sequence[str]) -> Config:

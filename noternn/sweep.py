@@ -1,14 +1,20 @@
-"""A job of Hydra, alone or in a multirun: folders named by what differs, a table at the end."""
+"""A job of Hydra, alone or in a multirun: folders named by what differs, a table at the end.
+
+Side by side (`hydra/launcher=joblib`) a job has a process of its own, so that one that is killed costs no other.
+"""
 
 from __future__ import annotations
 
 import errno
 import json
 import logging
+import multiprocessing
 import os
 import shlex
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -18,10 +24,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from noternn import config as configuration
-from noternn.datasets import sources_of
 from noternn.errors import UserError
 from noternn.files import write_text
-from noternn.stopping import answering_signals
+from noternn.stopping import SIGNALS, Stopped, answering_signals
 from noternn.tables import format_table, write_csv
 
 log = logging.getLogger(__name__)
@@ -29,6 +34,9 @@ log = logging.getLogger(__name__)
 # Full, over the quota or a file's limit, read-only, not permitted, broken. Windows has no quotas.
 DISK_TROUBLES = {errno.ENOSPC, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO}
 DISK_TROUBLES |= {errno.EDQUOT} if hasattr(errno, "EDQUOT") else set()
+
+STOP_NOTE = ".stop"  # in a sweep's folder: the signal that asked it to end
+POLL_SECONDS = 0.2
 
 
 def run_job(composed: DictConfig) -> float | None:
@@ -39,28 +47,83 @@ def run_job(composed: DictConfig) -> float | None:
     """
     hydra_config = HydraConfig.get()
     run_dir = Path(hydra_config.runtime.output_dir)
-    is_sweep = hydra_config.mode == RunMode.MULTIRUN
-    # A waiting thread of torch must not burn the core that another process needs.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    logging.raiseExceptions = False  # on a full disk every line of the log would bring a traceback
+    if hydra_config.mode == RunMode.MULTIRUN:
+        sweep_dir = Path(hydra_config.sweep.dir)
+        if _is_side_by_side(hydra_config) and sys.platform == "linux":  # elsewhere a fork is not safe
+            return _run_apart(composed, run_dir, sweep_dir)
+        return _run_of_sweep(composed, run_dir, sweep_dir)
     try:
-        config = configuration.parse(composed)
-        sources = sources_of(config.dataset)
-        with answering_signals() as stop:
-            from noternn.training import train  # imports torch: only once all is known to be there
-
-            sweep = Path(hydra_config.sweep.dir).name if is_sweep else None
-            return float(train(config, sources, run_dir, sweep, stop)["val/nll"])
+        return _run(composed, run_dir, None)
     except Exception as error:
         reason = _users_reason(error, run_dir)
-        if not is_sweep:
-            if reason is None:
-                raise
-            sys.exit(f"error: {reason}")
+        if reason is None:
+            raise
+        sys.exit(f"error: {reason}")
+
+
+def _run(composed: DictConfig, run_dir: Path, sweep: str | None) -> float:
+    logging.raiseExceptions = False  # on a full disk every line of the log would bring a traceback
+    from noternn.datasets import sources_of  # not above: a mistake is answered before it is imported
+
+    with answering_signals() as stop:
+        config = configuration.parse(composed)
+        sources = sources_of(config.dataset)
+        from noternn.training import train  # imports torch: only once all is known to be there
+
+        return float(train(config, sources, run_dir, sweep, stop)["val/nll"])
+
+
+def _run_of_sweep(composed: DictConfig, run_dir: Path, sweep_dir: Path) -> float | None:
+    try:
+        return _run(composed, run_dir, sweep_dir.name)
+    except Exception as error:
+        reason = _users_reason(error, run_dir)
         if reason is None:
             log.exception("the job failed")
         _note_failure(run_dir, reason or f"{type(error).__name__}: {error}")
     return None
+
+
+def _is_side_by_side(hydra_config: DictConfig) -> bool:
+    return bool(hydra_config.runtime.choices["hydra/launcher"] == "joblib")
+
+
+def _run_apart(composed: DictConfig, run_dir: Path, sweep_dir: Path) -> float | None:
+    """Run a job in a child of joblib's process, which would end all its neighbors by dying."""
+    import noternn.training  # noqa: F401  # once for all the jobs of this process
+
+    for signum in SIGNALS:
+        signal.signal(signum, signal.SIG_IGN)  # the job has it too, or `_stop_jobs` tells of it
+    stop_note, parent = sweep_dir / STOP_NOTE, os.getppid()
+    if stop_note.exists():
+        return None
+    job = multiprocessing.get_context("fork").Process(target=_run_forked, args=(composed, run_dir, sweep_dir))
+    job.start()
+    is_told = False
+    while job.is_alive():
+        job.join(POLL_SECONDS)
+        if not is_told and (stop_note.exists() or os.getppid() != parent):
+            job.terminate()
+            is_told = True
+    if job.exitcode and job.exitcode < 0:
+        name = signal.Signals(-job.exitcode).name
+        _note_failure(run_dir, f"its process was ended by {name}; was there too little memory?")
+    return _best_loss(run_dir)
+
+
+def _run_forked(composed: DictConfig, run_dir: Path, sweep_dir: Path) -> None:
+    with answering_signals():
+        if not (sweep_dir / STOP_NOTE).exists():  # else it came before this process answered
+            _run_of_sweep(composed, run_dir, sweep_dir)
+
+
+def _best_loss(run_dir: Path) -> float | None:
+    try:
+        summary = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:  # stopped
+        return None
+    best: float | None = summary.get("val/nll")
+    return best
 
 
 def _users_reason(error: Exception, run_dir: Path) -> str | None:
@@ -99,6 +162,9 @@ class SweepCallback(Callback):
                     f"hydra.job.config.override_dirname.exclude_keys=[{keys}]"
                 )
 
+        if _is_side_by_side(config.hydra):
+            _stop_jobs(Path(config.hydra.sweep.dir))
+
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Print the table of all jobs and keep it in sweep.csv; status 1 if a job failed."""
         from noternn.report import SWEEP_COLUMNS, sweep_rows  # matplotlib is slow to import
@@ -110,8 +176,25 @@ class SweepCallback(Callback):
         failed = [row for row in rows if row["status"] == "failed"]
         for row in failed:
             print(f"failed: {row['job']}: {row['error']}", file=sys.stderr)
+        stop_note = sweep_dir / STOP_NOTE
+        if stop_note.exists():
+            signum = int(stop_note.read_text(encoding="utf-8"))
+            stop_note.unlink()
+            raise Stopped(signum)
         if failed:
             raise SystemExit(1)
+
+
+def _stop_jobs(sweep_dir: Path) -> None:
+    """From now on answer signals with a note to the jobs, which save their step and end."""
+
+    def answer(signum: int, _: FrameType | None) -> None:
+        if signum == signal.SIGINT and (sweep_dir / STOP_NOTE).exists():
+            raise Stopped(signum)  # someone does not want to wait
+        write_text(sweep_dir / STOP_NOTE, str(signum))
+
+    for signum in SIGNALS:
+        signal.signal(signum, answer)
 
 
 def _shared_keys(overrides: list[str]) -> list[str]:
