@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,28 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
+from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from noternn.config import CONF_DIR, Config, FolderDataset, Tokenizer, choices, parse, register
-from noternn.corpus.sources import printable
+from noternn.config import CONF_DIR, Config, FolderDataset, Tokenizer, choices, groups, parse, register
 from noternn.errors import UserError
 from noternn.slurm import noted_run
 
+HELP = """\
+Train an LSTM on MIDI files and see when it overfits.
+
+  python train.py dataset=chrono optimizer=adam     one run
+  python train.py dataset=folder dataset.path=DIR   one run on the MIDI files and scores below a folder
+  python train.py -m optimizer=sgd,adam             a sweep: every combination
+  python train.py resume=RUN                        continue a run
+
+Groups (choose one option each: GROUP=OPTION)
+
+{groups}
+
+Values (override any: NAME=VALUE)
+
+{values}"""
 YOUR_FILES = "for your own files give dataset=folder dataset.path=FOLDER"
 
 
@@ -37,9 +53,13 @@ def check(arguments: Sequence[str]) -> list[str]:
 
     Raises:
         UserError: on the first setting that does not exist or has a wrong value, in one line.
+        SystemExit: if `--help` was asked for, and printed.
     """
     parsed = get_args_parser().parse_args(list(arguments))
-    if parsed.help or parsed.hydra_help or parsed.info or parsed.shell_completion:
+    if parsed.help:
+        print(_help(parsed.overrides))
+        raise SystemExit
+    if parsed.hydra_help or parsed.info or parsed.shell_completion:
         return list(arguments)
     overrides = resumed(_with_requeued_run(parsed.overrides, parsed.multirun))
     flags = [a for a in arguments if a not in parsed.overrides]
@@ -92,6 +112,8 @@ def corpus_settings(target: str, overrides: Sequence[str]) -> Config:
     if target in datasets:
         return settings([f"dataset={target}", *overrides])
     if not os.path.lexists(os.path.expanduser(target)):
+        from noternn.corpus.sources import printable  # not above: a mistake is answered before it is imported
+
         allowed = choices(target, datasets)
         raise UserError(
             f"{printable(target)}: there is no such file, folder or dataset; datasets are {allowed}"
@@ -210,8 +232,22 @@ def _values(override: Override) -> list[str]:
 
 
 def _check_job(overrides: list[str]) -> Config:
-    try:
+    with _explained(overrides):
         return parse(compose("config", overrides=overrides))
+
+
+def _help(overrides: list[str]) -> str:
+    """Hydra's own help goes through all its options and takes as long as to import torch."""
+    register()
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"), _explained(overrides):
+        values = OmegaConf.to_yaml(compose("config", overrides=overrides))
+    return HELP.format(groups=groups(), values=values)
+
+
+@contextmanager
+def _explained(overrides: Sequence[str]) -> Iterator[None]:
+    try:
+        yield
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise UserError(_explain(error, overrides)) from error
     except yaml.YAMLError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -390,6 +391,7 @@ class Config:
         _require(can_be_written, "dataset.tracks", self.dataset.tracks, allowed)
 
 
+@functools.cache
 def register() -> None:
     """Make the types known to Hydra, as the group `schema`."""
     store = ConfigStore.instance()
@@ -402,10 +404,9 @@ def register() -> None:
     for group, types in groups.items():
         for type_ in types:
             store.store(group=f"schema/{group}", name=type_.__name__, node=type_)
-    OmegaConf.register_new_resolver("noternn_groups", _groups, replace=True)
 
 
-def _groups() -> str:
+def groups() -> str:
     """The groups and their options, a line each, for --help."""
     folders = sorted(folder for folder in CONF_DIR.iterdir() if folder.is_dir())
     lines = [f"  {f.name + ':':<16}" + ", ".join(sorted(p.stem for p in f.glob("*.yaml"))) for f in folders]

@@ -1,10 +1,12 @@
 """A job of Hydra, alone or in a multirun: folders named by what differs, a table at the end.
 
-Side by side (`hydra/launcher=joblib`) a job has a process of its own, so that one that is killed costs no other.
+Side by side (`hydra/launcher=joblib`) a job has a process of its own, so that one that is killed costs no
+other.
 """
 
 from __future__ import annotations
 
+import atexit
 import errno
 import json
 import logging
@@ -17,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
@@ -84,7 +87,7 @@ def _run_of_sweep(composed: DictConfig, run_dir: Path, sweep_dir: Path) -> float
     return None
 
 
-def _is_side_by_side(hydra_config: DictConfig) -> bool:
+def _is_side_by_side(hydra_config: HydraConf | DictConfig) -> bool:
     return bool(hydra_config.runtime.choices["hydra/launcher"] == "joblib")
 
 
@@ -163,15 +166,16 @@ class SweepCallback(Callback):
                 )
 
         if _is_side_by_side(config.hydra):
-            _stop_jobs(Path(config.hydra.sweep.dir))
+            sweep_dir = Path(config.hydra.sweep.dir)
+            _stop_jobs(sweep_dir)
+            atexit.register(_save_table, sweep_dir)  # joblib gives up if one of its processes is killed
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Print the table of all jobs and keep it in sweep.csv; status 1 if a job failed."""
-        from noternn.report import SWEEP_COLUMNS, sweep_rows  # matplotlib is slow to import
+        from noternn.report import SWEEP_COLUMNS  # matplotlib is slow to import
 
         sweep_dir = Path(config.hydra.sweep.dir)
-        rows = sweep_rows(sweep_dir)
-        write_csv(sweep_dir / "sweep.csv", rows, (*SWEEP_COLUMNS, "error"))
+        rows = _save_table(sweep_dir)
         print(f"\n{format_table(rows, SWEEP_COLUMNS)}\n\ntable: {sweep_dir / 'sweep.csv'}")
         failed = [row for row in rows if row["status"] == "failed"]
         for row in failed:
@@ -183,6 +187,14 @@ class SweepCallback(Callback):
             raise Stopped(signum)
         if failed:
             raise SystemExit(1)
+
+
+def _save_table(sweep_dir: Path) -> list[dict[str, Any]]:
+    from noternn.report import SWEEP_COLUMNS, sweep_rows
+
+    rows = sweep_rows(sweep_dir)
+    write_csv(sweep_dir / "sweep.csv", rows, (*SWEEP_COLUMNS, "error"))
+    return rows
 
 
 def _stop_jobs(sweep_dir: Path) -> None:
