@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from noternn.errors import UserError
 
@@ -148,30 +149,49 @@ def _write(option: str, path: Path, save: Callable[[Path], None]) -> None:
 
 
 def bench(options: argparse.Namespace) -> None:
-    """Compare the speed of reading and tokenizing with other libraries."""
-    import importlib.util
-
-    from noternn.bench import bench_ingest
+    """Compare speeds with other libraries, and with what this machine can do at most."""
     from noternn.tables import format_table
 
-    if not importlib.util.find_spec("miditok"):
-        print('pip install "noternn[miditok]" adds the reference, MidiTok', file=sys.stderr)
-    line, rows = bench_ingest(options.folder)
+    if options.folder and options.what != "ingest":
+        raise UserError(f"bench {options.what} {options.folder}: only bench ingest reads a folder")
+    line, rows = _bench(options)
     if options.json:
         print(json.dumps({"what": line, "rows": rows}))
         return
     print(line)
+    formats = {
+        "name": ("name", "{}"),
+        "ms_per_file": ("ms a file", "{:.3f}"),
+        "notes_per_second": ("notes/s", "{:,.0f}"),
+        "times_miditok": ("x MidiTok", "{:.1f}"),
+        "seconds": ("seconds", "{:.2f}"),
+        "cpu_seconds": ("of the processor", "{:.2f}"),
+        "times_reference": ("x the first", "{:.2f}"),
+        "spread": ("slowest/fastest", "{:.2f}"),
+    }
     shown = [
         {
-            "name": row["name"],
-            "ms a file": f"{row['ms_per_file']:.3f}",
-            "notes/s": f"{row['notes_per_second']:,.0f}",
-            "x MidiTok": "" if row["times_miditok"] is None else f"{row['times_miditok']:.1f}",
-            "slowest/fastest": f"{row['spread']:.2f}",
+            formats[key][0]: "" if value is None else formats[key][1].format(value)
+            for key, value in row.items()
         }
         for row in rows
     ]
     print(format_table(shown, list(shown[0])))
+
+
+def _bench(options: argparse.Namespace) -> tuple[str, list[dict[str, Any]]]:
+    """What was measured, in a line, and its rows."""
+    import importlib.util
+
+    if options.what == "ingest":
+        from noternn.bench import bench_ingest
+
+        if not importlib.util.find_spec("miditok"):
+            print('pip install "noternn[miditok]" adds the reference, MidiTok', file=sys.stderr)
+        return bench_ingest(options.folder)
+    from noternn.bench_start import bench_start, bench_sweep
+
+    return bench_start() if options.what == "start" else bench_sweep(options.runs)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -217,10 +237,16 @@ def build_parser() -> argparse.ArgumentParser:
     c.add_argument("--clear-cache", action="store_true", help="remove the token caches, and look at nothing")
     c.set_defaults(run=corpus)
     b = commands.add_parser("bench", help="compare speeds with other libraries, side by side")
-    b.add_argument("what", choices=("ingest",), help="ingest: from MIDI files to ids")
+    b.add_argument(
+        "what",
+        choices=("ingest", "start", "sweep"),
+        help="ingest: from MIDI files to ids; start: until an answer, until the first step; sweep: jobs side "
+        "by side and one after the other",
+    )
     b.add_argument(
         "folder", type=Path, nargs="?", metavar="FOLDER", help="of MIDI files (pieces that are installed)"
     )
+    b.add_argument("--runs", type=_positive_int, default=6, metavar="N", help="sweep: of so many runs (6)")
     b.add_argument("--json", action="store_true", help="print JSON")
     b.set_defaults(run=bench)
     return parser

@@ -72,7 +72,7 @@ def bench_ingest(folder: Path | None, repeats: int = REPEATS) -> tuple[str, list
         UserError: if there are no files that all readers read.
     """
     with tempfile.TemporaryDirectory() as temporary:
-        paths = list(find_music_files(folder)) if folder else _write_pieces(Path(temporary))
+        paths = list(find_music_files(folder)) if folder else write_pieces(Path(temporary))
         contestants = _ingest_contestants()
         pieces = {path: piece for path in paths if (piece := _read_by_all(path, contestants))}
         if not pieces:
@@ -132,8 +132,8 @@ def _on_all(read: Callable[[Path], Any], paths: Sequence[Path]) -> Callable[[], 
     return run
 
 
-def _write_pieces(folder: Path) -> list[Path]:
-    """Chorales as MIDI files, the notes of a chord on instruments of their own."""
+def write_pieces(folder: Path) -> list[Path]:
+    """Chorales as MIDI files in a folder, the notes of a chord on instruments of their own."""
     paths = []
     for i, source in enumerate(installed_sources("bach")[:NUM_PIECES]):
         piece = source.read()
