@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def generate(options: argparse.Namespace) -> None:
-    """Compose a MIDI file with a checkpoint."""
+    """Compose MIDI files with a checkpoint."""
     from noternn.generation import checkpoint_path, encode_primer, load_composer
     from noternn.metrics import sample_statistics
     from noternn.midi import write_midi
@@ -39,16 +39,24 @@ def generate(options: argparse.Namespace) -> None:
         primer, line = encode_primer(options.primer, composer.codec)
         print(line, file=sys.stderr)
     sampling = SamplingOptions(options.num_notes, options.temperature, options.top_k, options.seed)
-    piece = composer.compose(primer, sampling)
-    try:
-        write_midi(piece, options.output)
-    except OSError as error:
-        raise UserError(f"-o {options.output}: cannot be written: {error.strerror or error}") from error
-    s = sample_statistics(piece)
-    print(
-        f"{options.output}: {s.num_notes} notes, {s.num_pitches} pitches, {s.beats:.0f} beats, "
-        f"longest repetition {s.longest_repetition}, silent {s.silent_fraction:.0%}"
-    )
+    pieces = composer.compose_many(primer, sampling, options.num_samples)
+    for path, piece in zip(_output_paths(options.output, len(pieces)), pieces, strict=True):
+        try:
+            write_midi(piece, path)
+        except OSError as error:
+            raise UserError(f"-o {path}: cannot be written: {error.strerror or error}") from error
+        s = sample_statistics(piece)
+        print(
+            f"{path}: {s.num_notes} notes, {s.num_pitches} pitches, {s.beats:.0f} beats, "
+            f"longest repetition {s.longest_repetition}, silent {s.silent_fraction:.0%}"
+        )
+
+
+def _output_paths(path: Path, num_samples: int) -> list[Path]:
+    """out.mid for one sample, out_001.mid and on for several."""
+    if num_samples == 1:
+        return [path]
+    return [path.with_stem(f"{path.stem}_{number:03d}") for number in range(1, num_samples + 1)]
 
 
 def tokens(options: argparse.Namespace) -> None:
@@ -94,6 +102,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--top-k", type=_natural, default=10, help="choose among the K most probable tokens, 0 for all (10)"
     )
     g.add_argument("--seed", type=_natural, default=0, help="the same seed gives the same file (0)")
+    g.add_argument(
+        "--num-samples",
+        type=_positive_int,
+        default=1,
+        metavar="N",
+        help="write OUT_001.mid and on, made together with the seeds from --seed on (1)",
+    )
     g.add_argument("--primer", type=Path, metavar="IN.mid", help="a MIDI file to continue")
     g.set_defaults(run=generate)
     t = commands.add_parser("tokens", help="print a MIDI file as tokens, against bars and beats")
