@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from noternn.lstm import NoteLSTM, num_parameters, select_lanes, store_lanes
+from noternn.lstm import Dropout, NoteLSTM, num_parameters, select_lanes, store_lanes
 
 VOCAB_SIZE, HIDDEN_SIZE, NUM_LAYERS = 29, 6, 2
 
@@ -114,3 +114,75 @@ def test_num_parameters_leaves_out_what_is_frozen() -> None:
     everything = num_parameters(network)
     network.embedding.weight.requires_grad_(False)
     assert num_parameters(network) == everything - VOCAB_SIZE * 5
+
+
+# Layer by layer
+
+
+@pytest.mark.parametrize("num_layers", [1, 3])
+def test_layers_taken_one_by_one_are_those_of_nn_lstm_in_values_and_gradients(num_layers: int) -> None:
+    network = build(num_layers=num_layers, dropout=0.0).double()
+    inputs = torch.randn(7, 3, 5, dtype=torch.float64, requires_grad=True)  # (time, batch, embedding_dim)
+    state = tuple(torch.randn(num_layers, 3, HIDDEN_SIZE, dtype=torch.float64) for _ in range(2))
+    results = []
+    for recur in (network.lstm, network._layer_by_layer):
+        hidden, (last_hidden, last_cell) = recur(inputs, state)
+        loss = (hidden**2).sum() + last_hidden.sum() + (last_cell**3).sum()
+        gradients = torch.autograd.grad(loss, [inputs, *network.lstm.parameters()])
+        results.append([hidden, last_hidden, last_cell, *gradients])
+    torch.testing.assert_close(*results)
+
+
+def test_checkpoints_hold_the_names_and_shapes_of_nn_lstm() -> None:
+    lstm = torch.nn.LSTM(5, HIDDEN_SIZE, NUM_LAYERS)
+    shapes = {f"lstm.{name}": tensor.shape for name, tensor in lstm.state_dict().items()}
+    own = {name: t.shape for name, t in build().state_dict().items() if name.startswith("lstm.")}
+    assert own == shapes
+
+
+def test_each_layer_but_the_first_reads_what_dropout_left_of_the_one_below() -> None:
+    network = build(dropout=0.9, num_layers=2)
+    inputs, state = torch.ones(1, 400, 5), network.initial_state(400)
+    hidden = network._layer_by_layer(inputs, state)[0][0]  # the same but for the dropout between
+    assert len(hidden.unique(dim=0)) > 1
+    one_layer = build(dropout=0.9, num_layers=1)
+    hidden = one_layer._layer_by_layer(inputs, one_layer.initial_state(400))[0][0]
+    assert len(hidden.unique(dim=0)) == 1
+
+
+@pytest.mark.parametrize("probability", [0.1, 0.4, 0.5, 0.99])
+def test_dropout_zeroes_its_share_and_keeps_the_mean(probability: float) -> None:
+    torch.manual_seed(0)
+    dropped = Dropout(probability)(torch.ones(1001, 999))
+    kept = dropped != 0
+    num = dropped.numel()
+    assert abs(kept.double().mean() - (1 - probability)) < 4 * (probability * (1 - probability) / num) ** 0.5
+    assert dropped[kept].unique().tolist() == pytest.approx([1 / (1 - probability)], rel=2e-3)
+    assert dropped.double().sum() / num == pytest.approx(1, abs=0.05)
+
+
+def test_dropout_is_independent_between_neighbors_and_between_calls() -> None:
+    torch.manual_seed(0)
+    first, second = ((Dropout(0.5)(torch.ones(2**20)) != 0).double() for _ in range(2))
+    for lag in (1, 2, 3, 4, 8):
+        correlation = torch.corrcoef(torch.stack([first[lag:], first[:-lag]]))[0, 1]
+        assert abs(correlation) < 0.005
+    assert abs(torch.corrcoef(torch.stack([first, second]))[0, 1]) < 0.005
+
+
+def test_gradients_pass_through_the_units_that_dropout_kept() -> None:
+    values = torch.ones(50, 3, requires_grad=True)
+    dropped = Dropout(0.5)(values)
+    dropped.sum().backward()
+    assert values.grad is not None
+    assert torch.equal(values.grad, dropped.detach())
+
+
+def test_the_seed_decides_dropout() -> None:
+    network, ids = build(), random_ids(2, 5)
+    logits = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        logits.append(network(ids)[0])
+    assert torch.equal(logits[0], logits[1])
+    assert not torch.equal(logits[0], logits[2])

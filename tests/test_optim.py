@@ -54,3 +54,25 @@ def test_an_option_that_only_one_optimizer_has_arrives() -> None:
     options = options_of("sgd", "optimizer.momentum=0.25", "optimizer.nesterov=false")
     defaults = build_optimizer(nn.Linear(2, 2).parameters(), **options).defaults
     assert (defaults["momentum"], defaults["nesterov"]) == (0.25, False)
+
+
+@each_optimizer
+def test_an_optimizer_steps_as_torch_s_plain_one_does(option: str) -> None:
+    options = options_of(option)
+    plain = {name: value for name, value in options.items() if name != "name"}
+    weights = []
+    for build in (build_optimizer, lambda p, name, **o: getattr(torch.optim, name)(p, foreach=False, **o)):
+        torch.manual_seed(0)
+        layer = nn.Linear(30, 20)
+        optimizer = build(layer.parameters(), options["name"], **plain)
+        for _ in range(5):
+            optimizer.zero_grad()
+            layer(torch.randn(4, 30)).square().sum().backward()
+            nn.utils.clip_grad_norm_(layer.parameters(), 1.0)
+            optimizer.step()
+        weights.append(layer.weight.detach())
+    torch.testing.assert_close(*weights)
+
+
+def test_adam_is_fused_on_a_cpu() -> None:
+    assert build_optimizer(nn.Linear(2, 2).parameters(), **options_of("adam")).defaults["fused"]
