@@ -1,10 +1,15 @@
-"""The commands beside training: `python -m noternn generate` and `tokens`."""
+"""The commands beside training: `python -m noternn generate`, `tokens`, `corpus` and `bench`."""
 
 from __future__ import annotations
 
 import argparse
+import io
+import json
+import logging
 import os
+import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from noternn.errors import UserError
@@ -12,7 +17,12 @@ from noternn.errors import UserError
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; its results go to stdout, messages to stderr."""
-    options = build_parser().parse_args(arguments)
+    parser = build_parser()
+    options, others = parser.parse_known_args(arguments)
+    if others and (options.run is not corpus or any(other.startswith("-") for other in others)):
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
+    if others:
+        options.corpus += others  # settings after options; argparse takes positionals in one place only
     try:
         options.run(options)
         sys.stdout.flush()
@@ -85,6 +95,93 @@ def tokens(options: argparse.Namespace) -> None:
     )
 
 
+def corpus(options: argparse.Namespace) -> None:
+    """Print what a corpus holds, and write it as a table and as a page; or remove the token caches."""
+    from noternn.command_line import corpus_settings, other_tokenizers, settings
+
+    if options.clear_cache:
+        _clear_cache(settings(options.corpus).datamodule.cache_dir)
+        return
+    if not options.corpus:
+        raise UserError("which corpus? give a dataset, a folder or a file: python -m noternn corpus bach")
+    _check_output("--csv", options.csv, ".csv")
+    _check_output("--html", options.html, ".html")
+    target, *overrides = options.corpus
+    config = corpus_settings(target, overrides)
+    from noternn.inspection import inspect, save_table, sources_at, tokenize_part
+    from noternn.overview import describe
+
+    sources = sources_at(target, config.dataset)
+    if options.shard:
+        print(tokenize_part(sources, config, options.shard))
+        return
+    inspection = inspect(target, sources, config, other_tokenizers(config))
+    if options.csv:
+        _write("--csv", options.csv, lambda path: save_table(inspection, path))
+    if options.html:
+        from noternn.page import save_page
+
+        _write("--html", options.html, lambda path: save_page(inspection, path))
+    print(describe(inspection))
+
+
+def _clear_cache(cache_dir: str | None) -> None:
+    """Remove the token caches, and say how much that freed."""
+    from noternn.corpus.cache import clear
+
+    if cache_dir is None:
+        raise UserError("datamodule.cache_dir=null: there is no cache to clear")
+    try:
+        freed = clear(Path(cache_dir))
+    except OSError as error:
+        raise UserError(f"{cache_dir}: cannot be cleared: {error.strerror or error}") from error
+    print(f"{cache_dir}: {freed / 1e6:,.1f} MB of token caches removed")
+
+
+def _check_output(option: str, path: Path | None, suffix: str) -> None:
+    """Refuse what could not be written before the slow work begins."""
+    if path and path.suffix.lower() != suffix:
+        raise UserError(f"{option} {path}: it must end in {suffix}")
+    if path and path.is_dir():
+        raise UserError(f"{option} {path}: there is a folder of that name")
+
+
+def _write(option: str, path: Path, save: Callable[[Path], None]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save(path)
+    except OSError as error:
+        raise UserError(f"{option} {path}: cannot be written: {error.strerror or error}") from error
+    print(f"written: {path}", file=sys.stderr)
+
+
+def bench(options: argparse.Namespace) -> None:
+    """Compare the speed of reading and tokenizing with other libraries."""
+    import importlib.util
+
+    from noternn.bench import bench_ingest
+    from noternn.tables import format_table
+
+    if not importlib.util.find_spec("miditok"):
+        print('pip install "noternn[miditok]" adds the reference, MidiTok', file=sys.stderr)
+    line, rows = bench_ingest(options.folder)
+    if options.json:
+        print(json.dumps({"what": line, "rows": rows}))
+        return
+    print(line)
+    shown = [
+        {
+            "name": row["name"],
+            "ms a file": f"{row['ms_per_file']:.3f}",
+            "notes/s": f"{row['notes_per_second']:,.0f}",
+            "x MidiTok": "" if row["times_miditok"] is None else f"{row['times_miditok']:.1f}",
+            "slowest/fastest": f"{row['spread']:.2f}",
+        }
+        for row in rows
+    ]
+    print(format_table(shown, list(shown[0])))
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     parser = argparse.ArgumentParser(prog="python -m noternn", description=__doc__)
@@ -114,10 +211,42 @@ def build_parser() -> argparse.ArgumentParser:
     t = commands.add_parser("tokens", help="print a MIDI file as tokens, against bars and beats")
     t.add_argument("file", type=Path, metavar="FILE.mid", help="the file to read")
     t.add_argument(
-        "--tokenizer", choices=("event", "chord"), default="event", help="with its defaults (event)"
+        "--tokenizer",
+        choices=("event", "chord", "miditok"),
+        default="event",
+        help="with its defaults (event)",
     )
     t.set_defaults(run=tokens)
+    c = commands.add_parser("corpus", help="look at a corpus before training on it")
+    c.add_argument(
+        "corpus",
+        nargs="*",
+        metavar="DATASET_OR_PATH NAME=VALUE",
+        help="what to look at, and settings as of train.py",
+    )
+    c.add_argument("--csv", type=Path, metavar="OUT.csv", help="write a row for each file")
+    c.add_argument("--html", type=Path, metavar="OUT.html", help="write a page with pictures")
+    c.add_argument(
+        "--shard", type=_part, metavar="I/N", help="only tokenize the I-th of N parts, and look at nothing"
+    )
+    c.add_argument("--clear-cache", action="store_true", help="remove the token caches, and look at nothing")
+    c.set_defaults(run=corpus)
+    b = commands.add_parser("bench", help="compare speeds with other libraries, side by side")
+    b.add_argument("what", choices=("ingest",), help="ingest: from MIDI files to ids")
+    b.add_argument(
+        "folder", type=Path, nargs="?", metavar="FOLDER", help="of MIDI files (pieces that are installed)"
+    )
+    b.add_argument("--json", action="store_true", help="print JSON")
+    b.set_defaults(run=bench)
     return parser
+
+
+def _part(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    number, total = map(int, match.groups()) if match else (0, 0)
+    if not 1 <= number <= total:
+        raise argparse.ArgumentTypeError(f"{text}: it must be I/N such as 3/16, with I from 1 to N")
+    return number, total
 
 
 def _positive_int(text: str) -> int:
@@ -142,4 +271,8 @@ def _positive_float(text: str) -> float:
 
 
 if __name__ == "__main__":
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may lack letters of a file's name
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("noternn").setLevel(logging.INFO)
     sys.exit(main())

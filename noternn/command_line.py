@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml  # type: ignore[import-untyped]
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
-from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
 
-from noternn.config import CONF_DIR, choices, parse, register
+from noternn.config import CONF_DIR, Config, FolderDataset, Tokenizer, choices, parse, register
+from noternn.corpus.sources import printable
 from noternn.errors import UserError
 
 YOUR_FILES = "for your own files give dataset=folder dataset.path=FOLDER"
@@ -48,6 +49,54 @@ def check(arguments: Sequence[str]) -> list[str]:
     return [*flags, *overrides]
 
 
+def settings(overrides: Sequence[str]) -> Config:
+    """The settings that `train.py` takes from these overrides.
+
+    Raises:
+        UserError: on the first setting that does not exist or has a wrong value, in one line.
+    """
+    register()
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        parsed = _parse_overrides(overrides)
+        swept = next((o.input_line for o in parsed if o.is_sweep_override()), None)
+        if swept:
+            raise UserError(f"{swept}: several values are a sweep; give one")
+        return _check_job([str(o.input_line) for o in parsed])
+
+
+def corpus_settings(target: str, overrides: Sequence[str]) -> Config:
+    """The settings of a training on a dataset, named by its option, or on the files at a path.
+
+    Raises:
+        UserError: if there is neither, or on a wrong setting.
+    """
+    second = next((o for o in overrides if o.startswith("dataset=")), None)
+    if second:
+        raise UserError(f"{second}: one dataset is looked at, and {target} is named already")
+    datasets = _options("dataset")
+    if target in datasets:
+        return settings([f"dataset={target}", *overrides])
+    if not os.path.lexists(os.path.expanduser(target)):
+        allowed = choices(target, datasets)
+        raise UserError(
+            f"{printable(target)}: there is no such file, folder or dataset; datasets are {allowed}"
+        )
+    config = settings(["dataset=folder", "dataset.path=.", *overrides])
+    assert isinstance(config.dataset, FolderDataset)
+    config.dataset.path = target  # as it is: Hydra would read quotes and ${...} in it
+    return config
+
+
+def other_tokenizers(config: Config) -> dict[str, Tokenizer]:
+    """The options of `tokenizer` that a run does not use and that need no extra, with their defaults."""
+    names = [name for name in ("event", "chord") if name != config.tokenizer.name]
+    return {name: settings([f"tokenizer={name}"]).tokenizer for name in names}
+
+
+def _options(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF_DIR / group).glob("*.yaml"))
+
+
 def _search_path(config_dir: str) -> list[str]:
     """Where `--config-dir` adds options of the user's own, as an override."""
     folder = Path(config_dir).absolute()
@@ -65,10 +114,25 @@ def resumed(overrides: Sequence[str]) -> list[str]:
     record = run / ".hydra" / "overrides.yaml"
     if not (run / "last.ckpt").is_file() or not record.is_file():
         raise UserError(f"resume={run}: no run to continue there; give a run's folder, which holds last.ckpt")
-    before = [str(o) for o in OmegaConf.load(record) if not str(o).startswith("resume=")]
+    before = _recorded(run, record)
     others = [o for o in overrides if not o.startswith("resume=")]
     folder = _quoted(str(run))  # that of a sweep's job holds a "="
     return [*before, *others, f"resume={folder}", "hydra.mode=RUN", f"hydra.run.dir={folder}"]
+
+
+def _recorded(run: Path, record: Path) -> list[str]:
+    """The overrides that a run was started with; runs are shared, so only plain settings are taken."""
+    try:
+        overrides = yaml.safe_load(record.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        overrides = None
+    if not isinstance(overrides, list) or not all(isinstance(o, str) for o in overrides):
+        raise UserError(f"resume={run}: its record of settings cannot be read ({record})")
+    for override in overrides:
+        # Hydra calls what a _target_ names, its own settings hold such, and ${} can read the environment.
+        if override.lstrip("+~").startswith("hydra") or "_target_" in override or "${" in override:
+            raise UserError(f"resume={run}: its record sets {override}, which no record of a run may set")
+    return [override for override in overrides if not override.startswith("resume=")]
 
 
 def _quoted(value: str) -> str:
@@ -124,13 +188,12 @@ def _values(override: Override) -> list[str]:
     return [f"{override.get_key_element()}={value}" for value in values]
 
 
-def _check_job(overrides: list[str]) -> None:
+def _check_job(overrides: list[str]) -> Config:
     try:
-        composed = compose("config", overrides=overrides)
-        parse(composed)
+        return parse(compose("config", overrides=overrides))
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise UserError(_explain(error, overrides)) from error
-    except YAMLError as error:
+    except yaml.YAMLError as error:
         raise UserError(" ".join(str(error).split())) from error
 
 

@@ -17,8 +17,11 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from noternn.errors import UserError
+from noternn.instruments import program_of
 from noternn.limits import Limits
 from noternn.piece import TRACKS
+from noternn.tokenizer.bpe import require_tokenizers
+from noternn.tokenizer.miditok_tokenizer import KINDS, require_miditok
 
 CONF_DIR = Path(__file__).resolve().parent.parent / "conf"
 
@@ -32,14 +35,23 @@ def _require_finite(name: str, value: float) -> None:
     _require(0 <= value < float("inf"), name, value, "at least 0 and finite")
 
 
-TRACKS_ALLOWED = f"{', '.join(TRACKS)} or a list of programs from 0 to 127 such as [0,40]"
+TRACKS_ALLOWED = (
+    f"{', '.join(TRACKS)} or a list of General MIDI instruments or programs from 0 to 127 such as [violin,73]"
+)
 
 
-def _are_tracks(value: object) -> bool:
-    """Whether `select_tracks` takes it."""
-    if not isinstance(value, list):
-        return value in TRACKS
-    return bool(value) and all(type(program) is int and 0 <= program <= 127 for program in value)
+def _checked_tracks(tracks: Any) -> str | list[int]:
+    """What `select_tracks` takes, with instruments as programs in order: equal choices are equal."""
+    if isinstance(tracks, str) and tracks in TRACKS:
+        return tracks
+    _require(isinstance(tracks, list) and bool(tracks), "dataset.tracks", tracks, TRACKS_ALLOWED)
+    try:
+        programs = {program_of(item) if isinstance(item, str) else item for item in tracks}
+    except UserError as error:
+        raise UserError(f"dataset.tracks={tracks}: it must be {TRACKS_ALLOWED}; {error}") from error
+    are_programs = all(type(program) is int and 0 <= program <= 127 for program in programs)
+    _require(are_programs, "dataset.tracks", tracks, TRACKS_ALLOWED)
+    return sorted(programs)
 
 
 @dataclass
@@ -68,30 +80,31 @@ class Dataset:
         _require(sum(fractions) < 1, "dataset.validation_fraction + test_fraction", sum(fractions), "below 1")
         if self.max_files is not None:
             _require(self.max_files >= 1, "dataset.max_files", self.max_files, "at least 1, or null for all")
-        _require(_are_tracks(self.tracks), "dataset.tracks", self.tracks, TRACKS_ALLOWED)
         for key, value in vars(self.limits).items():
             _require(0 < value < float("inf"), f"dataset.limits.{key}", value, "above 0 and finite")
+        self.tracks = _checked_tracks(self.tracks)
 
 
 @dataclass
 class FolderDataset(Dataset):
-    """The MIDI files below one folder."""
+    """The MIDI files and scores below one folder."""
 
     path: str = MISSING
 
 
 @dataclass
-class UnionDataset(Dataset):
-    """The MIDI files below those of several folders that are there."""
+class InstalledDataset(Dataset):
+    """Music that is installed with a library: see `noternn.corpus.sources.installed_sources`."""
 
-    paths: dict[str, str] = field(default_factory=dict)
+    corpus: str = MISSING
 
 
 @dataclass
-class ScoreDataset(Dataset):
-    """Scores that are installed with music21."""
+class UnionDataset(Dataset):
+    """What lies below those of several folders that are there, and several installed corpora."""
 
-    corpus: str = MISSING
+    paths: dict[str, str] = field(default_factory=dict)
+    corpora: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -100,8 +113,12 @@ class Tokenizer:
 
     name: str = MISSING
     steps_per_beat: int = 12
+    bpe_vocab_size: int | None = None
 
     def __post_init__(self) -> None:
+        if self.bpe_vocab_size is not None:
+            _require(self.bpe_vocab_size >= 1, "tokenizer.bpe_vocab_size", self.bpe_vocab_size, "at least 1")
+            require_tokenizers()
         _require(1 <= self.steps_per_beat <= 480, "tokenizer.steps_per_beat", self.steps_per_beat, "1 to 480")
 
 
@@ -139,6 +156,21 @@ class ChordTokenizer(Tokenizer):
         _require(self.min_count >= 1, "tokenizer.min_count", self.min_count, "at least 1")
         in_range = 0 < self.step_beats <= 1024
         _require(in_range, "tokenizer.step_beats", self.step_beats, "above 0 and at most 1024")
+
+
+@dataclass
+class MidiTokTokenizer(Tokenizer):
+    """See `noternn.tokenizer.MidiTokTokenizer`."""
+
+    kind: str = "REMI"
+    velocity: bool = False
+    program: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self.name == "miditok", "tokenizer.name", self.name, "miditok; choose with tokenizer=OPTION")
+        _require(self.kind in KINDS, "tokenizer.kind", self.kind, choices(self.kind, KINDS))
+        require_miditok()
 
 
 @dataclass
@@ -347,9 +379,8 @@ class Config:
 
     def __post_init__(self) -> None:
         _require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 4294967295")
-        writes_drums = isinstance(self.tokenizer, EventTokenizer) and self.tokenizer.program
-        can_be_written = self.dataset.tracks != "drums" or writes_drums
-        allowed = "given with tokenizer=event tokenizer.program=true, the one tokenizer that writes drums"
+        can_be_written = self.dataset.tracks != "drums" or getattr(self.tokenizer, "program", False)
+        allowed = "given with tokenizer=event (or miditok) tokenizer.program=true, which writes drums"
         _require(can_be_written, "dataset.tracks", self.dataset.tracks, allowed)
 
 
@@ -358,8 +389,8 @@ def register() -> None:
     store = ConfigStore.instance()
     store.store(group="schema", name="config", node=Config, package="_global_")
     groups: dict[str, tuple[type, ...]] = {
-        "dataset": (FolderDataset, UnionDataset, ScoreDataset),
-        "tokenizer": (EventTokenizer, ChordTokenizer),
+        "dataset": (FolderDataset, InstalledDataset, UnionDataset),
+        "tokenizer": (EventTokenizer, ChordTokenizer, MidiTokTokenizer),
         "optimizer": (Adam, SGD, RMSprop, Adagrad, Adadelta),
     }
     for group, types in groups.items():
@@ -383,7 +414,7 @@ def parse(composed: DictConfig) -> Config:
     """
     missing = sorted(OmegaConf.missing_keys(composed))
     if missing:
-        hint = {"dataset.path": "give dataset.path=FOLDER, the folder that holds the MIDI files"}
+        hint = {"dataset.path": "give dataset.path=FOLDER, the folder that holds the music"}
         raise UserError(f"{missing[0]} is not set: {hint.get(missing[0], f'give {missing[0]}=...')}")
     config = OmegaConf.to_object(composed)
     assert isinstance(config, Config)

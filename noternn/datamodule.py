@@ -14,6 +14,7 @@ from torch import Tensor
 
 from noternn.corpus import (
     SPLITS,
+    Bpe,
     EncodedCorpus,
     Pieces,
     ReadingOptions,
@@ -121,7 +122,7 @@ class MidiDataModule(pl.LightningDataModule):
 
     Args:
         sources: the files of the corpus.
-        tokenizer: the arguments of `build_tokenizer`.
+        tokenizer: the arguments of `build_tokenizer`; with `bpe_vocab_size` tokens are merged, see `Bpe`.
         batch_size: most lanes of a batch.
         window_length: longest window in tokens: how far gradients reach back.
         seed: decides the split and the order of the training pieces.
@@ -174,7 +175,7 @@ class MidiDataModule(pl.LightningDataModule):
         if hasattr(self, "corpus"):
             return
         self.prepare_data()  # other processes of a run find it in the cache
-        tokenizer = build_tokenizer(**self.tokenizer)
+        tokenizer, bpe_vocab_size = build_tokenizer(**self.tokenizer), self.tokenizer.get("bpe_vocab_size")
         self.corpus = encode_corpus(
             self.tokenized,
             seed=self.seed,
@@ -182,8 +183,10 @@ class MidiDataModule(pl.LightningDataModule):
             test_fraction=self.test_fraction,
             min_count=tokenizer.min_count,
             ready_made=self.ready_made,
+            bpe=Bpe(tokenizer, bpe_vocab_size) if bpe_vocab_size else None,
         )
-        self.codec = Codec(tokenizer, self.corpus.vocabulary)
+        merging = build_tokenizer(**self.tokenizer, merges=self.corpus.merges.pairs)
+        self.codec = Codec(merging, self.corpus.vocabulary)
 
     def train_dataloader(self) -> LaneLoader:
         """The training pieces in this epoch's order; Lightning asks anew for each epoch."""

@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from noternn.config import Dataset, FolderDataset, ScoreDataset, UnionDataset
+from noternn.config import Dataset, FolderDataset, InstalledDataset, UnionDataset
 from noternn.corpus.ready_made import folder_splits, table_splits
 from noternn.corpus.sources import (
+    MUSIC_SUFFIXES,
     Source,
     folder_sources,
+    installed_sources,
     matching_sources,
     sample_sources,
-    score_sources,
 )
 from noternn.errors import UserError
 
@@ -60,34 +62,35 @@ def ready_made_split(dataset: Dataset, sources: Sequence[Source]) -> dict[str, s
 
 
 def _all_sources(dataset: Dataset) -> list[Source]:
-    if isinstance(dataset, ScoreDataset):
-        return score_sources(dataset.corpus)
+    if isinstance(dataset, InstalledDataset):
+        return installed_sources(dataset.corpus)
     if isinstance(dataset, UnionDataset):
         return _union_sources(dataset)
     assert isinstance(dataset, FolderDataset)
-    sources = folder_sources(Path(os.path.expanduser(dataset.path)))
+    sources = _below(dataset.path)
     if not sources:
         raise UserError(_no_files(dataset.name, dataset.path))
     return sources
 
 
 def _union_sources(dataset: UnionDataset) -> list[Source]:
-    found: list[Source] = []
-    missing = []
-    for name, path in dataset.paths.items():
-        sources = folder_sources(Path(os.path.expanduser(path)))
-        found += [Source(s.path, f"{name}/{s.name}", s.kind) for s in sources]
-        if not sources:
-            missing.append(f"{name} ({path})")
+    parts = {name: _below(path) for name, path in dataset.paths.items()}
+    missing = [f"{name} ({dataset.paths[name]})" for name, sources in parts.items() if not sources]
+    parts |= {corpus: installed_sources(corpus) for corpus in dataset.corpora}
+    found = [replace(s, name=f"{name}/{s.name}") for name, sources in parts.items() for s in sources]
     if not found:
         raise UserError(_no_files(dataset.name, ", ".join(dataset.paths.values())))
     if missing:
-        log.warning("dataset %s: no MIDI files for %s; going on without", dataset.name, " and ".join(missing))
+        log.warning("dataset %s: no music for %s; going on without", dataset.name, " and ".join(missing))
     return found
+
+
+def _below(path: str) -> list[Source]:
+    return folder_sources(Path(os.path.expanduser(path)))
 
 
 def _no_files(name: str, path: str) -> str:
     return (
-        f"dataset={name}: there are no MIDI files (.mid, .midi) in {path}; put yours there, "
-        "or run dataset=bach, which is installed"
+        f"dataset={name}: there are no MIDI files or scores ({', '.join(MUSIC_SUFFIXES)}) in {path}; "
+        "put yours there, or run dataset=bach, which is installed"
     )

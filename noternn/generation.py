@@ -16,7 +16,7 @@ from noternn.lstm import NoteLSTM
 from noternn.midi import read_named_midi
 from noternn.piece import Piece
 from noternn.sampling import SamplingOptions, sample_batch
-from noternn.tokenizer import UNK_ID, Codec, Vocabulary, build_tokenizer
+from noternn.tokenizer import UNK_ID, BpeTokenizer, Codec, Vocabulary, build_tokenizer
 
 CHECKPOINT_KEY = "noternn"
 
@@ -49,9 +49,11 @@ def checkpoint_content(
     config: dict[str, Any], codec: Codec, tempo: float, fingerprint: str, version: str
 ) -> dict[str, Any]:
     """What a checkpoint holds beside the weights, as plain data."""
+    merges = codec.tokenizer.merges.pairs if isinstance(codec.tokenizer, BpeTokenizer) else ()
     return {
         "config": config,
         "vocabulary": list(codec.vocabulary.tokens),
+        "merges": [list(pair) for pair in merges],
         "tempo": tempo,
         "corpus_fingerprint": fingerprint,
         "version": version,
@@ -110,7 +112,8 @@ def load_composer(path: Path) -> Composer:
 def _composer(checkpoint: dict[str, Any]) -> Composer:
     content = checkpoint[CHECKPOINT_KEY]
     config = content["config"]
-    codec = Codec(build_tokenizer(**config["tokenizer"]), Vocabulary(content["vocabulary"]))
+    tokenizer = build_tokenizer(**config["tokenizer"], merges=content.get("merges", ()))
+    codec = Codec(tokenizer, Vocabulary(content["vocabulary"]))
     network = NoteLSTM(len(codec.vocabulary), **config["model"])
     prefix = "network."
     weights = {

@@ -20,14 +20,14 @@ class Limits:
         max_seconds: reading and tokenizing it, where files are read in processes; scores take longest.
     """
 
-    max_megabytes: float = 20
+    max_megabytes: float = 20.0
     max_tracks: int = 1_000
     max_notes: int = 250_000
     max_events: int = 1_000_000
     max_changes: int = 100_000
     max_beats: int = 100_000
     max_sounding_beats: int = 2_000_000
-    max_seconds: float = 120
+    max_seconds: float = 120.0
 
     @property
     def max_bytes(self) -> int:

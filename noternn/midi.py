@@ -1,4 +1,4 @@
-"""A MIDI file <-> `Piece`; the only importer of the MIDI libraries."""
+"""A MIDI file <-> `Piece`; with bench.py the only importer of the MIDI libraries."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 import miditoolkit
+import numpy as np
 
 from noternn.errors import UserError
 from noternn.files import replacing
@@ -14,7 +15,7 @@ from noternn.limits import DEFAULT_LIMITS, Limits
 from noternn.midi_parser import parse_midi
 from noternn.piece import Piece, PieceError
 
-MIDI_SUFFIXES = (".mid", ".midi")
+MIDI_SUFFIXES = (".mid", ".midi", ".kar", ".rmi")
 MAX_TICKS_PER_BEAT = 0x7FFF
 MICROSECONDS_PER_MINUTE = 60_000_000
 MAX_MICROSECONDS_PER_BEAT = 0xFFFFFF
@@ -38,20 +39,8 @@ def read_midi(
         PieceError: for whatever reason there is no music to be had; the message is the reason, in one
             line, without the path.
     """
-    midi = parse_midi(_read_bytes(path, limits), limits, pedal)
-    onset, duration, pitch, program, is_drum, velocity = midi.notes.T
-    return Piece.from_notes(
-        onset,
-        duration,
-        pitch,
-        velocity=velocity,
-        program=program,
-        is_drum=is_drum,
-        ticks_per_beat=midi.ticks_per_beat,
-        tempos=midi.tempos,
-        metres=midi.metres,
-        name=path.stem if name is None else name,
-    )
+    data = _read_bytes(path, limits)
+    return read_midi_bytes(data, path.stem if name is None else name, limits=limits, pedal=pedal)
 
 
 def read_named_midi(path: Path) -> Piece:
@@ -89,6 +78,24 @@ def write_midi(piece: Piece, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as file:
         midi.dump(file=file)
+
+
+def read_midi_bytes(data: bytes, name: str, *, limits: Limits = DEFAULT_LIMITS, pedal: bool = False) -> Piece:
+    """Read a MIDI file from its bytes; else as `read_midi`."""
+    midi = parse_midi(data, limits, pedal)
+    onset, duration, pitch, program, is_drum, velocity = midi.notes
+    return Piece(  # not from_notes: they are in order and in range
+        onset=onset,
+        duration=duration,
+        pitch=pitch,
+        velocity=velocity,
+        program=program,
+        is_drum=is_drum.astype(np.bool_),
+        ticks_per_beat=midi.ticks_per_beat,
+        tempos=tuple(midi.tempos),
+        metres=tuple(midi.metres),
+        name=name,
+    )
 
 
 def _read_bytes(path: Path, limits: Limits) -> bytes:

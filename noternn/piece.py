@@ -176,7 +176,9 @@ class Piece:
         on = np.rint((pitched.onset - pitched.onset.min()) * 12 / self.ticks_per_beat)
         off = np.rint((pitched.onset + pitched.duration - pitched.onset.min()) * 12 / self.ticks_per_beat)
         notes = np.stack([on, pitched.pitch - pitched.pitch.min(), off], axis=1).astype("<i8")
-        return hashlib.sha256(np.unique(notes, axis=0).tobytes()).hexdigest()
+        notes = notes[np.lexsort(notes.T[::-1])]
+        is_new = np.append(True, (notes[1:] != notes[:-1]).any(axis=1))
+        return hashlib.sha256(notes[is_new].tobytes()).hexdigest()
 
 
 def select_tracks(piece: Piece, tracks: str | Sequence[int]) -> Piece:

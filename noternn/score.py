@@ -1,10 +1,13 @@
-"""A score in the music21 corpus <-> `Piece` (only reading); the only importer of music21."""
+"""A score file -> `Piece`, and the scores that music21 brings; the only importer of music21."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import stat
 import warnings
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from itertools import pairwise
@@ -14,19 +17,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from music21 import common, converter, harmony, meter, stream, tempo
 from music21.corpus import chorales
+from music21.musicxml.xmlToM21 import MusicXMLImporter
+from numpy.typing import NDArray
 
+from noternn.limits import DEFAULT_LIMITS, Limits
+from noternn.midi_parser import MICROSECONDS_PER_MINUTE
 from noternn.piece import DEFAULT_TEMPO, Piece, PieceError
+from noternn.score_bytes import MAX_SCORE_BYTES, SCORE_FORMATS, check_bars, checked_text, checked_xml
 
 TICKS_PER_BEAT = 480  # whole for triplets, quintuplets and sixty-fourths
-SCORE_FORMATS = {
-    ".abc": "abc",
-    ".krn": "humdrum",
-    ".musicxml": "musicxml",
-    ".mxl": "musicxml",
-    ".xml": "musicxml",
-}
-MAX_FILE_BYTES = 20_000_000
-MAX_METRE_DENOMINATOR = 64
+MAX_METRE_NUMERATOR, MAX_METRE_DENOMINATOR = 255, 64
+SLOWEST, FASTEST = MICROSECONDS_PER_MINUTE / 0xFFFFFF, MICROSECONDS_PER_MINUTE  # what a MIDI file can hold
 MAX_REASON_LENGTH = 80
 
 
@@ -36,14 +37,19 @@ class _Note(NamedTuple):
     pitch: int
 
 
-QUARTET_FOLDERS = (
-    "beethoven",
-    "haydn",
-    "mozart/k80",
-    "mozart/k155",
-    "mozart/k156",
-    "mozart/k458",
-    "schumann_robert/opus41no1",
+# Whatever states no rights in the file, or gives them away; not what a publisher or an encoder reserves, nor
+# CC BY-SA. Beside some quartets lies the same movement in another format.
+CLASSICAL = (
+    "beethoven/**/*.mxl",
+    "chopin/mazurka06-2.krn",
+    "corelli/opus3no1/1grave.xml",
+    "cpebach/h186.mxl",
+    "handel/rinaldo/Lascia_chio_pianga.mxl",
+    "haydn/**/*.mxl",
+    "mozart/**/*.mxl",
+    "schumann_robert/**/*.mxl",
+    "verdi/laDonnaEMobile.mxl",
+    "weber/concertino_clarinet.mxl",
 )
 
 
@@ -51,21 +57,24 @@ def embedded_scores(corpus: str) -> dict[str, Path]:
     """The files of an embedded corpus by the names of their pieces, sorted; none is opened.
 
     Args:
-        corpus: "bach": the chorales. "fiddle": Ryan's Mammoth Collection of fiddle tunes (Boston 1883),
-            a tune a file. "quartets": string quartets by Mozart, Haydn, Beethoven and Schumann, a movement
-            or a whole quartet a file. No file of these states a licence or a restriction of its own.
+        corpus: "bach": the chorales. "classical": string quartets by Mozart, Haydn, Beethoven and Schumann
+            and single pieces by others, a movement or a whole work a file. "fiddle": Ryan's Mammoth
+            Collection of fiddle tunes (Boston 1883), a tune a file. "airs": James Aird's Airs (Glasgow 1778
+            to 1801), a volume a file. "oneill": O'Neill's Music of Ireland (Chicago 1903), up to 100 of its
+            1,850 tunes a file.
 
     Raises:
         KeyError: for any other.
     """
     root = common.getCorpusFilePath()
     find: dict[str, Callable[[], Iterable[Path]]] = {
+        "airs": lambda: (root / "airdsAirs").glob("*.abc"),
         "bach": chorale_paths,
+        "classical": lambda: (path for pattern in CLASSICAL for path in root.glob(pattern)),
         "fiddle": lambda: (root / "ryansMammoth").glob("*.abc"),
-        # beside some of them lies the same movement in another format
-        "quartets": lambda: (p for folder in QUARTET_FOLDERS for p in (root / folder).rglob("*.mxl")),
+        "oneill": lambda: (root / "oneills1850").glob("*.abc"),
     }
-    shown_from = {"quartets": root}  # a movement's name says little without its folder
+    shown_from = {"classical": root}  # a movement's name says little without its folder
     paths = sorted(find[corpus]())
     return {p.relative_to(shown_from.get(corpus, p.parent)).with_suffix("").as_posix(): p for p in paths}
 
@@ -83,7 +92,7 @@ def chorale_paths() -> list[Path]:
     return sorted(path for path in paths if path.is_file())
 
 
-def read_score(path: Path, name: str | None = None) -> Piece:
+def read_score(path: Path, name: str | None = None, *, limits: Limits = DEFAULT_LIMITS) -> Piece:
     """Read a score as it is written, at 480 ticks a beat, program 0 and velocity 80.
 
     Tied notes are one note and chords are notes with one onset. Grace notes, chord symbols and unpitched
@@ -94,63 +103,111 @@ def read_score(path: Path, name: str | None = None) -> Piece:
     Args:
         path: a file with one of the suffixes in `SCORE_FORMATS`.
         name: of the piece; None takes the file's name without its suffix.
+        limits: a score above any of them is refused, of which bytes, notes and beats are looked at.
 
     Raises:
         PieceError: for whatever reason there is no music to be had; the message is the reason, in one
             line, without the path.
     """
-    parsed = _parse(path)
+    # music21 would guess other formats from the suffix, among them pickles, which run code.
+    if path.suffix.lower() not in SCORE_FORMATS:
+        raise PieceError(f"not a score (suffix is none of {', '.join(SCORE_FORMATS)})")
+    data = _read_bytes(path)
+    return read_score_bytes(data, path.suffix.lower(), path.stem if name is None else name, limits=limits)
+
+
+def read_score_bytes(data: bytes, suffix: str, name: str, *, limits: Limits = DEFAULT_LIMITS) -> Piece:
+    """Read a score from the bytes of a file; else as `read_score`."""
+    if not data:
+        raise PieceError("file is empty")
+    parsed = _parse(data, suffix, limits)
     if isinstance(parsed, stream.Opus):
         raise PieceError(f"holds {len(parsed.scores)} pieces; give them a file each")
     try:
         parts = [_sounding(part).flatten() for part in parsed.getElementsByClass(stream.Part)]
         notes = np.array(sorted({note for part in parts for note in _notes(part)}), dtype=np.int64)
         tempos, metres = _tempo_map(parts), _metre_map(parsed)
+        _check_size(notes, limits)
+        return Piece.from_notes(
+            *notes.T, ticks_per_beat=TICKS_PER_BEAT, tempos=tempos, metres=metres, name=name
+        )
+    except PieceError:
+        raise
     except Exception as error:  # music21 finds many faults only when the score is walked
         raise PieceError(f"is damaged: {_reason(error)}") from error
-    if not len(notes):
-        raise PieceError("holds no notes")
-    return Piece.from_notes(
-        *notes.T,
-        ticks_per_beat=TICKS_PER_BEAT,
-        tempos=tempos,
-        metres=metres,
-        name=path.stem if name is None else name,
-    )
 
 
-def _parse(path: Path) -> Any:
-    # music21 would guess other formats from the suffix, among them pickles, which run code.
-    if path.suffix.lower() not in SCORE_FORMATS:
-        raise PieceError(f"not a score (suffix is none of {', '.join(SCORE_FORMATS)})")
-    _check_file(path)
-    parser = converter.Converter()
-    with warnings.catch_warnings():
+def _read_bytes(path: Path) -> bytes:
+    try:
+        status = os.stat(path)
+        # Opening a named pipe would wait for ever for someone to write to it.
+        if not stat.S_ISREG(status.st_mode):
+            raise PieceError("is a folder" if stat.S_ISDIR(status.st_mode) else "is not a regular file")
+        if status.st_size > MAX_SCORE_BYTES:
+            size, limit = status.st_size / 1e6, MAX_SCORE_BYTES / 1e6
+            raise PieceError(f"file is too large: {size:,.1f} MB; at most {limit:g} MB are read")
+        with open(path, "rb") as file:
+            return file.read(MAX_SCORE_BYTES)
+    except OSError as error:
+        raise PieceError(f"cannot be opened: {error.strerror or error}") from error
+
+
+def _parse(data: bytes, suffix: str, limits: Limits) -> Any:
+    """What music21 makes of the data; it is given no path, so it has no file and no cache to open."""
+    # music21 prints a line for each thing it doubts, with the file's own characters, whatever they are.
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore", UserWarning)  # about notation: overfull bars, missing clefs
         try:
-            # Neither reads nor writes the cache of pickles that music21 keeps in a shared temporary folder.
-            parser.parseFileNoPickle(path, format=SCORE_FORMATS[path.suffix.lower()])
+            if SCORE_FORMATS[suffix] == "musicxml":
+                return _parse_xml(checked_xml(data), limits)
+            parser = converter.Converter()
+            parser.parseData(checked_text(data, suffix), format=SCORE_FORMATS[suffix])
             return parser.stream
+        except PieceError:
+            raise
         except Exception as error:  # damaged scores raise nearly anything
             raise PieceError(f"is damaged: {_reason(error)}") from error
 
 
-def _check_file(path: Path) -> None:
-    try:
-        status = os.stat(path)
-    except OSError as error:
-        raise PieceError(f"cannot be opened: {error.strerror or error}") from error
-    if not stat.S_ISREG(status.st_mode):
-        raise PieceError("is a folder" if stat.S_ISDIR(status.st_mode) else "is not a regular file")
-    if status.st_size == 0:
-        raise PieceError("file is empty")
-    if status.st_size > MAX_FILE_BYTES:
-        size, limit = status.st_size / 1e6, MAX_FILE_BYTES / 1e6
-        raise PieceError(f"file is too large: {size:,.1f} MB; at most {limit:g} MB are read")
+def _parse_xml(data: bytes, limits: Limits) -> Any:
+    root = ElementTree.fromstring(data)
+    num_notes = sum(1 for _ in root.iter("note"))
+    _check_number_of_notes(num_notes, limits)  # music21 would take minutes
+    check_bars(max((len(part.findall("measure")) for part in root.findall("part")), default=0))
+    importer = MusicXMLImporter()  # type: ignore[no-untyped-call]
+    importer.xmlRootToScore(root, importer.stream)  # type: ignore[no-untyped-call]
+    return importer.stream
+
+
+def _check_number_of_notes(num_notes: int, limits: Limits) -> None:
+    if num_notes > limits.max_notes:
+        raise PieceError(
+            f"holds too many notes: {num_notes:,}; at most {limits.max_notes:,} are read "
+            "(dataset.limits.max_notes)"
+        )
+
+
+def _check_size(notes: NDArray[np.int64], limits: Limits) -> None:
+    if not len(notes):
+        raise PieceError("holds no notes")
+    _check_number_of_notes(len(notes), limits)
+    beats = int((notes[:, 0] + notes[:, 1]).max()) // TICKS_PER_BEAT
+    if beats > limits.max_beats:
+        raise PieceError(
+            f"is too long or damaged: it lasts {beats:,} beats; at most {limits.max_beats:,} are read "
+            "(dataset.limits.max_beats)"
+        )
+    sounding = int(notes[:, 1].sum()) // TICKS_PER_BEAT
+    if sounding > limits.max_sounding_beats:
+        raise PieceError(
+            f"is damaged: its notes last {sounding:,} beats together; at most {limits.max_sounding_beats:,} "
+            "are read (dataset.limits.max_sounding_beats)"
+        )
 
 
 def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:MAX_REASON_LENGTH] or type(error).__name__
+    text = "".join(c if c.isprintable() else " " for c in str(error))  # it may quote the file
+    return " ".join(text.split())[:MAX_REASON_LENGTH] or type(error).__name__
 
 
 def _sounding(part: Any) -> Any:
@@ -191,6 +248,8 @@ def _written_notes(part: Any) -> Iterator[tuple[int, int, int, str | None]]:
             continue
         for head in element.notes if element.isChord else [element]:
             if hasattr(head, "pitch"):
+                if not 0 <= head.pitch.ps <= 127:  # music21 would move it by octaves
+                    raise PieceError(f"is damaged: a pitch must be 0 to 127; got {head.pitch.ps:g}")
                 yield onset, end, head.pitch.midi, None if head.tie is None else head.tie.type
 
 
@@ -200,7 +259,7 @@ def _tempo_map(parts: list[Any]) -> list[tuple[int, float]]:
     for part in reversed(parts):  # the first part wins
         for mark in part.getElementsByClass(tempo.MetronomeMark):
             beats_per_minute = mark.getQuarterBPM()
-            if beats_per_minute:
+            if beats_per_minute and SLOWEST <= beats_per_minute <= FASTEST:
                 tempos[_ticks(mark.offset)] = float(beats_per_minute)
     changes = sorted(tempos.items())
     return changes[:1] + [change for before, change in pairwise(changes) if change[1] != before[1]]
@@ -211,6 +270,8 @@ def _metre_map(score: Any) -> list[tuple[int, int, int]]:
     metres: dict[int, tuple[int, int]] = {}
     for part in reversed(list(score.getElementsByClass(stream.Part))):  # the first part wins
         for offset, signature in _time_signatures(part):
+            if signature.denominator > MAX_METRE_DENOMINATOR or signature.numerator > MAX_METRE_NUMERATOR:
+                continue
             metres[_ticks(offset)] = (signature.numerator, signature.denominator)
     pickup = _pickup_ticks(score)
     if 0 in metres and pickup:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -26,10 +27,10 @@ def read_csv(path: Path) -> list[dict[str, float]]:
 
 
 def format_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> str:
-    """A table for the terminal: text to the left, numbers to the right with four decimals."""
+    """A table for the terminal: text to the left, numbers to the right; floats get four decimals."""
     cells = [list(columns)] + [[_cell(row.get(column)) for column in columns] for row in rows]
     widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
-    is_text = [any(isinstance(row.get(column), str) for row in rows) for column in columns]
+    is_text = [any(_is_text(row.get(column)) for row in rows) for column in columns]
     lines = [
         "  ".join(
             cell.ljust(width) if left else cell.rjust(width)
@@ -38,6 +39,11 @@ def format_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -
         for line in cells
     ]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _is_text(value: object) -> bool:
+    """Whether a value is words; a number that is already written out is not."""
+    return isinstance(value, str) and not re.fullmatch(r"-|[+-]?[\d,]+(\.\d+)?( %)?", value)
 
 
 def _cell(value: object) -> str:

@@ -227,6 +227,7 @@ def _describe_duplicates(corpus: EncodedCorpus, is_ready_made: bool) -> None:
 def _write_split(data: MidiDataModule, path: Path) -> None:
     """Which piece is in which split, which ones are near-duplicates, and which files were left out."""
     corpus = data.corpus
+    names, music_hashes = corpus.names, corpus.music_hashes
     content = {
         "fingerprint": data.corpus.fingerprint,
         "seed": data.seed,
@@ -238,10 +239,7 @@ def _write_split(data: MidiDataModule, path: Path) -> None:
             "num_in_several_splits": corpus.num_crossing,
             "groups": corpus.duplicates,
         },
-        **{
-            name: dict(sorted(zip(corpus.names[name], corpus.music_hashes[name], strict=True)))
-            for name in SPLITS
-        },
+        **{name: dict(sorted(zip(names[name], music_hashes[name], strict=True))) for name in SPLITS},
         "skipped": {skipped.name: skipped.reason for skipped in data.tokenized.skipped},
     }
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False))

@@ -1,14 +1,17 @@
-"""MIDI files that are broken, odd or hostile, each with what a careful reader must make of it.
+"""Files that are broken, odd or hostile, each with what a careful reader must make of it.
 
-Everything is made here, byte by byte and always the same. `all_files` are the files; `make_path_oddities`
-makes what the file system can put in a reader's way. To look at them: `python tests/hostile_files.py FOLDER`.
+Everything is made here, byte by byte and always the same. `all_files` are the MIDI files, `score_files` the
+scores; `make_path_oddities` makes what the file system can put in a reader's way. To look at them:
+`python tests/hostile_files.py FOLDER`.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -35,6 +38,7 @@ class LabelledFile:
         reason: part of the message that refuses it.
         ticks_per_beat, tempos: as read; of no meaning if it must be refused.
         differs: why miditoolkit reads something else; empty if it must give the same notes and tempos.
+        suffix: of its name.
     """
 
     label: str
@@ -45,6 +49,7 @@ class LabelledFile:
     ticks_per_beat: int = DIVISION
     tempos: tuple[tuple[int, float], ...] = ((0, 120.0),)
     differs: str = ""
+    suffix: str = ".mid"
 
 
 def all_files() -> list[LabelledFile]:
@@ -113,8 +118,8 @@ def program(number: int, channel: int = 0, delta: int = 0) -> bytes:
     return quantity(delta) + bytes([0xC0 + channel, number])
 
 
-def unreadable(label: str, data: bytes, reason: str) -> LabelledFile:
-    return LabelledFile(label, "unreadable", lambda: data, reason=reason)
+def unreadable(label: str, data: bytes, reason: str, suffix: str = ".mid") -> LabelledFile:
+    return LabelledFile(label, "unreadable", lambda: data, reason=reason, suffix=suffix)
 
 
 def odd(label: str, data: bytes, *notes: Note, **rest: object) -> LabelledFile:
@@ -832,6 +837,196 @@ def _hostile_but_read() -> Iterator[LabelledFile]:
 # The file system
 
 
+# Scores
+
+
+SCORE_C4: Note = (0, 480, 60, 80, 0, False)
+SCORE_E4: Note = (480, 480, 64, 80, 0, False)
+XML_NOTE = "<note><pitch><step>{}</step><octave>4</octave></pitch><duration>{}</duration></note>"
+TUNE = "X:{}\nT:Tune\nM:4/4\nL:1/4\nK:C\n{}|\n"
+KERN = "**kern\n*M4/4\n4c\n4e\n*-\n"
+
+
+def music_xml(notes: str | None = None, prolog: str = "", root: str = "score-partwise") -> bytes:
+    """A MusicXML score of one bar; two beats, C and E, unless told otherwise. A beat is one division."""
+    notes = XML_NOTE.format("C", 1) + XML_NOTE.format("E", 1) if notes is None else notes
+    return (
+        f'<?xml version="1.0" encoding="UTF-8"?>{prolog}<{root}><part-list><score-part id="P1">'
+        f'<part-name>P1</part-name></score-part></part-list><part id="P1"><measure number="1"><attributes>'
+        f"<divisions>1</divisions></attributes>{notes}</measure></part></{root}>"
+    ).encode()
+
+
+def archive(method: int = zipfile.ZIP_DEFLATED, **files: bytes) -> bytes:
+    """A zip archive of `a_xml` as a.xml and so on, and of `container` as its table of contents."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as opened:
+        for name, data in files.items():
+            entry = "META-INF/container.xml" if name == "container" else name.replace("_", ".")
+            opened.writestr(zipfile.ZipInfo(entry), data, method)
+    return buffer.getvalue()
+
+
+def score_files() -> list[LabelledFile]:
+    """Every score, in a fixed order."""
+    makers = (unreadable_xml, unreadable_archives, unreadable_texts, odd_scores, hostile_scores)
+    return [file for maker in makers for file in maker()]
+
+
+def unreadable_xml() -> Iterator[LabelledFile]:
+    page = b"<!DOCTYPE html>\n<html><head><title>404</title></head><body>Not found</body></html>"
+    pixels = b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>'
+    whole = music_xml()
+    for label, data, reason in (
+        ("empty", b"", "file is empty"),
+        ("not XML", b"C E G C, please play this\n", "is no XML"),
+        ("MIDI", one_track(note()), "is no XML"),
+        ("zeros", bytes(500), "is no XML"),
+        ("a web page", page, "its outermost element is <html>"),
+        ("a picture in SVG", pixels, "its outermost element is <svg>"),
+        ("only a comment", b"<!-- nothing -->", "is no XML"),
+        ("ordered by measures", music_xml(root="score-timewise"), "ordered by measures"),
+        *((f"cut at byte {size}", whole[:size], "is no XML") for size in (1, 20, 50)),
+        *((f"cut at byte {size}", whole[:size], "is damaged") for size in (70, 150, 250, len(whole) - 1)),
+        ("without parts", b"<score-partwise/>", "holds no notes"),
+        ("only a rest", music_xml("<note><rest/><duration>4</duration></note>"), "holds no notes"),
+        ("an octave of 99", music_xml(XML_NOTE.replace("4<", "99<").format("C", 1)), "is damaged"),
+        ("a step that is none", music_xml(XML_NOTE.format("Q", 1)), "is damaged"),
+        ("a duration that is none", music_xml(XML_NOTE.format("C", "long")), "is damaged"),
+    ):
+        yield unreadable(f"MusicXML: {label}", data, reason, ".xml")
+
+
+def unreadable_archives() -> Iterator[LabelledFile]:
+    container = b"<container><rootfiles/></container>"
+    whole = archive(score_xml=music_xml())
+    for label, data, reason in (
+        ("empty", b"", "file is empty"),
+        ("not an archive", b"hello", "is no XML"),
+        ("without a root file", archive(container=container, cover_png=b"\x89PNG"), "without a score"),
+        ("with nothing in it", archive(), "is no XML"),
+        ("with a web page in it", archive(score_xml=b"<html/>"), "element is <html>"),
+        ("of another compression", archive(zipfile.ZIP_LZMA, score_xml=music_xml()), "other means"),
+        *((f"cut at byte {size}", whole[:size], "is damaged") for size in (10, 50, len(whole) - 1)),
+        ("with a byte changed", whole[:60] + bytes([whole[60] ^ 0xFF]) + whole[61:], "is damaged"),
+    ):
+        yield unreadable(f".mxl: {label}", data, reason, ".mxl")
+
+
+def unreadable_texts() -> Iterator[LabelledFile]:
+    for label, data, reason in (
+        ("empty", b"", "file is empty"),
+        ("without tunes", b"% a book that is still to be written\n", "holds no tune in ABC"),
+        ("a web page", b"<html><body>X:1</body></html>", "holds no tune in ABC"),
+        ("a tune without notes", TUNE.format(1, "z4").encode(), "holds no notes"),
+    ):
+        yield unreadable(f"ABC: {label}", data, reason, ".abc")
+    for label, data, reason in (
+        ("empty", b"", "file is empty"),
+        ("not Humdrum", b"hello\n", "no **kern spine"),
+        ("only words", b"**text\nla\n*-\n", "no **kern spine"),
+        ("without notes", KERN.replace("4c", "4r").replace("4e", "4r").encode(), "holds no notes"),
+    ):
+        yield unreadable(f"Humdrum: {label}", data, reason, ".krn")
+
+
+def odd_scores() -> Iterator[LabelledFile]:
+    both = (SCORE_C4, SCORE_E4)
+    fetched = '<!DOCTYPE score-partwise SYSTEM "http://127.0.0.1:9/partwise.dtd">'
+    container = b"<container><rootfiles><rootfile full-path='b.xml'/></rootfiles></container>"
+    other = music_xml(XML_NOTE.format("G", 1))
+    utf_16 = music_xml().decode().replace("UTF-8", "UTF-16").encode("utf-16")
+    for label, suffix, data in (
+        ("MusicXML", ".xml", music_xml()),
+        ("MusicXML: a document type to fetch", ".musicxml", music_xml(prolog=fetched)),
+        ("MusicXML: UTF-16", ".musicxml", utf_16),
+        ("MusicXML: a byte order mark", ".xml", b"\xef\xbb\xbf" + music_xml()),
+        (".mxl", ".mxl", archive(score_xml=music_xml())),
+        (".mxl: not packed", ".mxl", music_xml()),
+        (".mxl: stored", ".mxl", archive(zipfile.ZIP_STORED, score_xml=music_xml())),
+        (".mxl: the second of two", ".mxl", archive(a_xml=other, b_xml=music_xml(), container=container)),
+        (".mxl: called .xml", ".xml", archive(score_xml=music_xml())),
+        ("ABC: one tune", ".abc", TUNE.format(1, "CE").encode()),
+        ("ABC: no number", ".abc", b"M:4/4\nL:1/4\nK:C\nCE|\n"),
+        ("ABC: carriage returns", ".abc", TUNE.format(1, "CE").replace("\n", "\r\n").encode()),
+        ("ABC: latin-1", ".abc", TUNE.replace("Tune", "Für").format(1, "CE").encode("latin-1")),
+        ("Humdrum", ".krn", KERN.encode()),
+    ):
+        yield odd(label, data, *both, suffix=suffix)
+    three = "\n".join(TUNE.format(i, tune) for i, tune in enumerate(("C", "zE", "zzG"), start=1))
+    g4 = (960, 480, 67, 80, 0, False)
+    yield odd("ABC: three tunes", three.encode(), *both, g4, suffix=".abc")
+    shared = "L:1/4\n\nX:1\nM:4/4\nK:C\nC|\n\nX:2\nM:4/4\nK:C\nzE|\n"
+    yield odd("ABC: a unit of length for two tunes", shared.encode(), *both, suffix=".abc")
+
+
+def hostile_scores() -> Iterator[LabelledFile]:
+    """Files meant to cost time or memory, to run something or to fetch something."""
+    laughs = "".join(f'<!ENTITY l{i + 1} "{f"&l{i};" * 10}">' for i in range(9))
+    bomb = f'<!DOCTYPE score-partwise [<!ENTITY l0 "ha">{laughs}]>'
+    external = '<!DOCTYPE score-partwise [<!ENTITY x SYSTEM "file:///etc/passwd">]>'
+    parameter = '<!DOCTYPE score-partwise [<!ENTITY % x SYSTEM "http://127.0.0.1:9/x"> %x;]>'
+    many = "<note/>" * 250_001
+    deep = "<a>" * 10**5 + "</a>" * 10**5
+    long_tune = TUNE.format(1, "C" * 3_000_000)
+    long_kern = KERN.replace("4c\n", "4c\n" * 10**6)
+    blank = f"<!--{' ' * 19_000_000}-->"
+    bars = "</measure><measure>".join([XML_NOTE.format("C", 1)] * 2_001)
+    kern_of_bars = KERN.replace("4c", "4c\n=\n" * 2_001 + "4c")
+    held = XML_NOTE.format("C", 10**9)
+    for label, suffix, make, reason in (
+        ("MusicXML: billion laughs", ".xml", lambda: music_xml("&l9;", bomb), "XML entities"),
+        ("MusicXML: billion laughs in UTF-16", ".xml", lambda: wide(music_xml("&l9;", bomb)), "XML entities"),
+        ("MusicXML: a file as an entity", ".xml", lambda: music_xml("&x;", external), "XML entities"),
+        ("MusicXML: an address as an entity", ".xml", lambda: music_xml("", parameter), "XML entities"),
+        ("MusicXML: 250,001 notes", ".xml", lambda: music_xml(many), "too many notes"),
+        ("MusicXML: a note of 10^9 beats", ".xml", lambda: music_xml(held), "1,000,000,000 beats"),
+        ("MusicXML: 2,001 bars", ".xml", lambda: music_xml(bars), "is too long: 2,001 bars"),
+        ("ABC: 2,001 bars", ".abc", lambda: TUNE.format(1, "C|" * 2_000).encode(), "is too long: 2,001 bars"),
+        ("Humdrum: 2,001 bars", ".krn", kern_of_bars.encode, "2,001 bars"),
+        ("MusicXML: 20 MB", ".xml", lambda: music_xml(" " * 20_000_000), "file is too large: 20.0 MB"),
+        ("MusicXML: a comment of 19 MB", ".xml", lambda: music_xml(prolog=blank), "no element begins"),
+        ("MusicXML: a comment of 19 MB inside", ".xml", lambda: music_xml(blank + "<!"), "is damaged"),
+        ("MusicXML: 100,000 elements deep", ".xml", lambda: music_xml(deep), "holds no notes"),
+        (".mxl: 2 GB of zeros", ".mxl", lambda: zeros_archive(2_000), "unpacks to more than 20 MB"),
+        (".mxl: 100,000 files", ".mxl", many_files_archive, "more than 1,000 files"),
+        (
+            "ABC: 3 MB of notes",
+            ".abc",
+            long_tune.encode,
+            "is too large: 3.0 MB",
+        ),
+        ("ABC: a million tunes", ".abc", lambda: b"X:1\nK:C\n" * 10**6, "many tunes: 1,000,000; at"),
+        ("ABC: a note of 10^12 beats", ".abc", lambda: TUNE.format(1, "C" + "9" * 12).encode(), " beats"),
+        (
+            "Humdrum: 3 MB",
+            ".krn",
+            long_kern.encode,
+            "is too large: 3.0 MB",
+        ),
+    ):
+        yield LabelledFile(label, "hostile", make, reason=reason, suffix=suffix)
+
+
+def wide(document: bytes) -> bytes:
+    return document.decode().replace("UTF-8", "UTF-16").encode("utf-16")
+
+
+def zeros_archive(megabytes: int) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as opened:
+        info = zipfile.ZipInfo("score.xml")
+        info.compress_type = zipfile.ZIP_DEFLATED
+        with opened.open(info, "w") as member:
+            for _ in range(megabytes):
+                member.write(bytes(1_000_000))
+    return buffer.getvalue()
+
+
+def many_files_archive() -> bytes:
+    return b"PK\x03\x04" + b"PK\x01\x02" * 100_000
+
+
 def make_path_oddities(folder: Path) -> dict[Path, str]:
     """Files whose trouble is not in their bytes, with the reason to refuse each; "" if it must be read."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -934,5 +1129,10 @@ def write_files(folder: Path) -> dict[Path, LabelledFile]:
 
 if __name__ == "__main__":
     for path, file in write_files(Path(sys.argv[1])).items():
+        print(f"{path}\t{file.label}\t{file.reason or f'{len(file.notes)} notes'}")
+    for number, file in enumerate(score_files()):
+        path = Path(sys.argv[1], "scores", f"{number:03d}{file.suffix}")
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(file.make())
         print(f"{path}\t{file.label}\t{file.reason or f'{len(file.notes)} notes'}")
     make_path_oddities(Path(sys.argv[1]) / "paths")

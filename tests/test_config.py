@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from noternn.errors import UserError
 from noternn.lstm import NoteLSTM
 from noternn.optim import build_optimizer
 from noternn.sweep import _shared_keys
-from noternn.tokenizer import ChordTokenizer, EventTokenizer
+from noternn.tokenizer import ChordTokenizer, EventTokenizer, MidiTokTokenizer, build_tokenizer
 
 REPOSITORY = Path(__file__).parents[1]
 OPTIONS = [(path.parent.name, path.stem) for path in sorted(CONF_DIR.glob("*/*.yaml"))]
@@ -79,6 +80,8 @@ def run_train(*arguments: str, folder: Path, forbid_torch: bool = False) -> subp
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS, ids=[f"{group}={option}" for group, option in OPTIONS])
 def test_shipped_option_is_accepted(group: str, option: str) -> None:
+    if option == "miditok" and not find_spec("miditok"):
+        pytest.skip("MidiTok, an optional extra, is not installed")
     arguments = arguments_for(group, option)
     assert check(arguments) == arguments
 
@@ -114,12 +117,16 @@ def parameters_of(class_: type) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("section", "class_"),
-    [(config.EventTokenizer, EventTokenizer), (config.ChordTokenizer, ChordTokenizer)],
-    ids=["event", "chord"],
+    [
+        (config.EventTokenizer, EventTokenizer),
+        (config.ChordTokenizer, ChordTokenizer),
+        (config.MidiTokTokenizer, MidiTokTokenizer),
+    ],
+    ids=["event", "chord", "miditok"],
 )
 def test_settings_of_a_tokenizer_are_the_arguments_of_its_class(section: type, class_: type) -> None:
     settings = {field.name: field.default for field in dataclasses.fields(section)}
-    del settings["name"]
+    del settings["name"], settings["bpe_vocab_size"]
     assert settings == parameters_of(class_)
 
 
@@ -162,6 +169,11 @@ def test_settings_given_on_the_command_line_arrive() -> None:
     assert (settings.optimizer.lr, settings.seed, settings.early_stopping.patience) == (0.25, 3, None)
 
 
+@pytest.mark.parametrize("tracks", ["[73,40]", "[Violin,flute,40]", "['FLUTE','violin ']", "[40,73,73]"])
+def test_equal_choices_of_instruments_are_equal_settings(tracks: str) -> None:
+    assert parse(composed(f"dataset.tracks={tracks}")).dataset.tracks == [40, 73]
+
+
 # Mistakes
 
 
@@ -194,6 +206,8 @@ def test_settings_given_on_the_command_line_arrive() -> None:
         ("model.num_layers", ["model.num_layers:", "NAME=VALUE"]),
         ("dataset=folder dataset.path=~/x", ["\"dataset.path='~/x'\"", "in quotes"]),
         ("dataset=folder dataset.path=it's", [r"dataset.path='it\'s'", "in quotes"]),
+        ("dataset.tracks=[violn]", ["dataset.tracks=['violn']", "piano or a list", "(did you mean violin?)"]),
+        ("dataset.tracks=[0,guitar]", ["'guitar' is no instrument", "(did you mean acoustic_guitar_nylon?)"]),
         ("--config-dir nowhere model=lstm", ["--config-dir nowhere", "no such folder"]),
     ],
 )
@@ -214,6 +228,14 @@ def test_mistake_is_answered_with_what_was_given_and_what_is_allowed(line: str, 
 )
 def test_unknown_setting_is_compared_with_those_of_the_chosen_option(line: str, allowed: str) -> None:
     assert f"(did you mean {allowed}?)" in error_of(*line.split(" "))
+
+
+def test_without_miditok_one_line_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "miditok", None)
+    expected = 'tokenizer=miditok: MidiTok is not installed; pip install "noternn[miditok]"'
+    assert error_of("tokenizer=miditok").startswith(expected)
+    with pytest.raises(UserError, match="MidiTok is not installed"):  # as by a checkpoint that needs it
+        build_tokenizer("miditok")
 
 
 def test_sweep_without_m_is_told_to_add_it() -> None:
@@ -257,6 +279,7 @@ OUT_OF_RANGE = [
     "tokenizer=chord tokenizer.min_count=0",
     "tokenizer=chord tokenizer.step_beats=0",
     "tokenizer=chord tokenizer.step_beats=inf",
+    "tokenizer=miditok tokenizer.kind=MIDILike",
     "dataset.max_files=0",
     "dataset.tracks=guitar",
     "dataset.tracks=3",
@@ -266,6 +289,9 @@ OUT_OF_RANGE = [
     "dataset.tracks=[-1]",
     "dataset.tracks=[0,piano]",
     "dataset.tracks=[true]",
+    "dataset.tracks=['']",
+    "dataset.tracks=[violin,128]",
+    "dataset.tracks=violin",
     "dataset.tracks=drums",
     "datamodule.batch_size=0",
     "datamodule.window_length=0",
@@ -322,6 +348,7 @@ def test_value_out_of_range_is_answered_with_the_range(line: str) -> None:
         "seed=4294967295",
         "dataset.validation_fraction=0 dataset.test_fraction=0",
         "dataset.tracks=[0,127]",
+        "dataset.tracks=[gunshot,0]",
         "dataset.max_files=1 dataset.include=[boss*.mid]",
         "dataset.tracks=drums tokenizer=event tokenizer.program=true",
         "model.dropout=0",
@@ -463,3 +490,33 @@ def test_empty_dataset_ends_train_py_with_where_to_put_files(tmp_path: Path) -> 
     [line] = run.stderr.splitlines()
     assert line.startswith("error: dataset=chrono: there are no MIDI files")
     assert "data/chrono" in line
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "+hydra.callbacks.x._target_=os.system",
+        "hydra.callbacks={x:{_target_: builtins.print}}",
+        "hydra/launcher=joblib",
+        "~hydra.callbacks.sweep",
+        "++hydra.job.chdir=true",
+        "+model._target_=os.system",
+        "dataset.path=${oc.env:HOME}",
+    ],
+)
+def test_record_of_a_run_that_could_run_code_is_refused(payload: str, tmp_path: Path) -> None:
+    (tmp_path / ".hydra").mkdir()
+    (tmp_path / "last.ckpt").touch()
+    (tmp_path / ".hydra" / "overrides.yaml").write_text(f"- optimizer=sgd\n- '{payload}'\n")
+    message = error_of(f"resume={tmp_path}")
+    assert "\n" not in message
+    assert f"resume={tmp_path}: its record sets {payload}" in message
+
+
+@pytest.mark.parametrize("record", ["!!python/object/apply:os.system [touch ran]", "- - a", "a: b", ": : ["])
+def test_record_of_a_run_that_is_none_is_refused(record: str, tmp_path: Path) -> None:
+    (tmp_path / ".hydra").mkdir()
+    (tmp_path / "last.ckpt").touch()
+    (tmp_path / ".hydra" / "overrides.yaml").write_text(record)
+    assert f"resume={tmp_path}: its record of settings cannot be read" in error_of(f"resume={tmp_path}")
+    assert not Path("ran").exists()

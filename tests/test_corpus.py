@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib
+import importlib.util
 import logging
 import os
 import random
+import re
 import shutil
+import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from noternn.config import FolderDataset, ScoreDataset, UnionDataset
+from noternn.config import FolderDataset, InstalledDataset, UnionDataset
 from noternn.corpus import (
     SPLITS,
     EncodedCorpus,
@@ -21,16 +27,16 @@ from noternn.corpus import (
     Source,
     TokenizedCorpus,
     encode_corpus,
-    find_midi_files,
+    find_music_files,
     folder_sources,
     tokenize_corpus,
 )
 from noternn.corpus.cache import ArrayCache
-from noternn.corpus.sources import matching_sources, sample_sources
+from noternn.corpus.sources import installed_sources, matching_sources, sample_sources, wad_sources
 from noternn.corpus.tokenized import tokenize_shards
 from noternn.datasets import sources_of
 from noternn.errors import UserError
-from noternn.midi import write_midi
+from noternn.midi import read_midi, write_midi
 from noternn.piece import Piece, select_tracks
 from noternn.tokenizer import BOS_ID, EOS_ID, SPECIAL_TOKENS, UNK_ID, Vocabulary, build_tokenizer
 
@@ -103,18 +109,19 @@ def assert_same_corpus(first: TokenizedCorpus, second: TokenizedCorpus) -> None:
 
 
 def test_files_are_found_at_any_depth_and_in_any_case(tmp_path: Path) -> None:
-    names = ["a.mid", "B.MID", "c.midi", "deep/down/d.Midi", "deep/e.mId"]
-    for name in [*names, "f.mid.txt", "g.mp3", "mid", "deep/h.mxl"]:
+    names = ["a.mid", "B.MID", "c.midi", "deep/down/d.Midi", "deep/e.kar", "e.rmi"]
+    names += ["deep/h.mxl", "i.musicxml", "j.XML", "k.krn", "l.abc"]
+    for name in [*names, "f.mid.txt", "g.mp3", "mid"]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    assert list(find_midi_files(tmp_path)) == sorted(tmp_path / name for name in names)
+    assert list(find_music_files(tmp_path)) == sorted(tmp_path / name for name in names)
 
 
 def test_hidden_files_and_folders_are_ignored(tmp_path: Path) -> None:
     for name in ["a.mid", ".b.mid", "._a.mid", ".trash/c.mid", "deep/.git/d.mid"]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    assert list(find_midi_files(tmp_path)) == [tmp_path / "a.mid"]
+    assert list(find_music_files(tmp_path)) == [tmp_path / "a.mid"]
 
 
 def test_folder_may_be_hidden_itself(tmp_path: Path) -> None:
@@ -149,7 +156,7 @@ def test_links_to_folders_are_followed_once_and_never_in_a_loop(tmp_path: Path) 
     (folder / "loop").symlink_to(folder)
     (folder / "own" / "out").symlink_to(elsewhere)
     (elsewhere / "back").symlink_to(folder)
-    assert list(find_midi_files(folder)) == [folder / "own" / "a.mid", folder / "own" / "out" / "b.mid"]
+    assert list(find_music_files(folder)) == [folder / "own" / "a.mid", folder / "own" / "out" / "b.mid"]
 
 
 def test_folder_that_cannot_be_read_is_named(
@@ -165,7 +172,7 @@ def test_folder_that_cannot_be_read_is_named(
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    assert list(find_midi_files(tmp_path)) == [tmp_path / "a.mid"]
+    assert list(find_music_files(tmp_path)) == [tmp_path / "a.mid"]
     assert f"{tmp_path / 'closed'} cannot be read (Permission denied)" in caplog.text
 
 
@@ -263,18 +270,96 @@ def test_union_takes_the_folders_that_are_there_and_names_the_others(
     paths = {"chrono": str(folder), "zelda": str(folder / "zelda")}
     sources = sources_of(UnionDataset(name="all", paths=paths))
     assert [s.name for s in sources] == ["chrono/piece_000.mid", "chrono/piece_001.mid"]
-    assert "no MIDI files for zelda" in caplog.text
+    assert "no music for zelda" in caplog.text
 
 
 def test_union_of_empty_folders_says_where_to_put_files(tmp_path: Path) -> None:
     paths = {"chrono": str(tmp_path / "c"), "zelda": str(tmp_path / "z")}
-    with pytest.raises(UserError, match=r"dataset=all: there are no MIDI files"):
+    with pytest.raises(UserError, match=r"dataset=all: there are no MIDI files or scores \(\.mid, .*\.xml\)"):
         sources_of(UnionDataset(name="all", paths=paths))
 
 
-def test_embedded_corpus_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(UserError, match="no embedded corpus 'mozart'; there are bach, fiddle, quartets"):
-        sources_of(ScoreDataset(name="mozart", corpus="mozart"))
+def test_union_takes_installed_corpora_besides(midi_folder: MidiFolder) -> None:
+    paths = {"chrono": str(midi_folder(2)), "zelda": "nowhere"}
+    names = [s.name for s in sources_of(UnionDataset(name="all", paths=paths, corpora=["classical"]))]
+    assert names[:2] == ["chrono/piece_000.mid", "chrono/piece_001.mid"]
+    assert len(names) == 2 + 59
+    assert all(name.startswith("classical/") for name in names[2:])
+
+
+def test_corpus_that_is_not_installed_anywhere_is_refused() -> None:
+    with pytest.raises(UserError, match="no installed corpus 'mozart'; there are airs, bach, classical, "):
+        sources_of(InstalledDataset(name="mozart", corpus="mozart"))
+
+
+# Freedoom
+
+
+def wad(*lumps: tuple[bytes, bytes], kind: bytes = b"IWAD") -> bytes:
+    """A WAD file of named lumps; its directory is at its end."""
+    data, entries = b"", b""
+    for name, content in lumps:
+        entries += struct.pack("<ii8s", 12 + len(data), len(content), name)
+        data += content
+    return struct.pack("<4sii", kind, len(lumps), 12 + len(data)) + data + entries
+
+
+def test_music_in_wads_is_read_and_named_once(tmp_path: Path, midi_folder: MidiFolder) -> None:
+    midi = sorted(midi_folder(3).iterdir())
+    first, second, third = (path.read_bytes() for path in midi)
+    one = wad((b"PLAYPAL", b"colors"), (b"D_E1M1", first), (b"D_E1M2", second), (b"E1M1", b""))
+    two = wad((b"D_RUNNIN", second), (b"D_STALKS", third), (b"D_MUS", b"MUS\x1a"), (b"DEMO", first))
+    paths = [tmp_path / "one.wad", tmp_path / "two.wad"]
+    for path, data in zip(paths, (one, two), strict=True):
+        path.write_bytes(data)
+    sources = wad_sources(paths)
+    assert [source.name for source in sources] == ["one/D_E1M1", "one/D_E1M2", "two/D_STALKS"]
+    for source, path in zip(sources, midi, strict=True):
+        assert source.read().music_hash() == read_midi(path).music_hash()
+    assert sources[0].content_hash() == hashlib.sha256(first).hexdigest()
+
+
+BAD_WADS = {
+    "empty": (b"", "is no WAD file"),
+    "a picture": (b"\x89PNG" + bytes(100), "is no WAD file"),
+    "header only": (b"IWAD", "no music in MIDI (lumps named D_*)"),
+    "cut": (wad((b"D_E1M1", b"MThd"))[:-1], "is damaged: a directory of 1 lumps does not fit"),
+    "a billion lumps": (struct.pack("<4sii", b"IWAD", 10**9, 12), "a directory of 1,000,000,000 lumps"),
+    "less than no lumps": (struct.pack("<4sii", b"IWAD", -1, 12), "a directory of -1 lumps"),
+    "a lump of 2 GB": (
+        struct.pack("<4sii", b"PWAD", 1, 12) + struct.pack("<ii8s", 12, 2**31 - 1, b"D_E1M1"),
+        "the lump D_E1M1 runs over its end",
+    ),
+    "a lump before the start": (
+        struct.pack("<4sii", b"PWAD", 1, 12) + struct.pack("<ii8s", -5, 10, b"D_E1M1"),
+        "the lump D_E1M1 runs over its end",
+    ),
+}
+
+
+@pytest.mark.parametrize(("data", "reason"), BAD_WADS.values(), ids=BAD_WADS.keys())
+def test_damaged_wad_is_refused_with_the_reason(tmp_path: Path, data: bytes, reason: str) -> None:
+    (tmp_path / "a.wad").write_bytes(data)
+    with pytest.raises(UserError, match=re.escape(reason)):
+        wad_sources([tmp_path / "a.wad"])
+
+
+def test_missing_freedoom_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [])
+    monkeypatch.setattr(sys, "path_importer_cache", {})
+    monkeypatch.delitem(sys.modules, "vizdoom", raising=False)
+    importlib.invalidate_caches()
+    with pytest.raises(UserError, match=r'pip install -e "\.\[freedoom\]"'):
+        installed_sources("freedoom")
+
+
+def test_soundtrack_of_freedoom_is_read_with_its_drums_and_without_running_vizdoom() -> None:
+    if importlib.util.find_spec("vizdoom") is None:
+        pytest.skip("vizdoom, the optional extra `freedoom`, is not installed")
+    sources = installed_sources("freedoom")
+    assert len(sources) == 75
+    assert sources[0].read().is_drum.any()
+    assert "vizdoom" not in sys.modules
 
 
 # Reading

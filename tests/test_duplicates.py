@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from noternn.corpus import SPLITS, EncodedCorpus, encode_corpus, folder_sources, tokenize_corpus
+from noternn.corpus import SPLITS, EncodedCorpus, encode_corpus, folder_sources, leak, tokenize_corpus
 from noternn.corpus.duplicates import MIN_CONTAINMENT, MIN_SHARED, fingerprint, group_pieces
 from noternn.corpus.leak import MIN_DIFFERENT, PASSAGE_NOTES, copied_fraction, note_steps
 from noternn.corpus.splits import assign_splits, split_of
@@ -290,9 +290,13 @@ def slow_copied_fraction(validation: list[list[int]], train: list[list[int]]) ->
     return len(copied) / num_notes if num_notes else 0.0
 
 
-@FAST
-@given(st.integers(0, 2**32 - 1), st.integers(0, 4), st.integers(0, 4))
-def test_copied_fraction_is_that_of_looking_everywhere(seed: int, validation: int, train: int) -> None:
+@pytest.mark.parametrize("block_steps", [1, 50, leak.BLOCK_STEPS])
+@settings(FAST, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32 - 1), validation=st.integers(0, 4), train=st.integers(0, 4))
+def test_copied_fraction_is_that_of_looking_everywhere(
+    block_steps: int, seed: int, validation: int, train: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leak, "BLOCK_STEPS", block_steps)
     rng = np.random.default_rng(seed)
     phrases = [rng.integers(0, 8, 20).tolist() for _ in range(4)]
 

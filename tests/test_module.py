@@ -13,15 +13,16 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 
+from noternn.corpus import Pieces
 from noternn.datamodule import LaneLoader
 from noternn.lstm import NoteLSTM
 from noternn.module import NoteRNN
 
 VOCAB_SIZE = 17
-Pieces = list[NDArray[np.int64]]
+Arrays = list[NDArray[np.int64]]
 
 
-def random_pieces(lengths: list[int], seed: int = 0) -> Pieces:
+def random_pieces(lengths: list[int], seed: int = 0) -> Arrays:
     rng = np.random.default_rng(seed)
     return [rng.integers(1, VOCAB_SIZE, length) for length in lengths]  # 0 is PAD
 
@@ -36,6 +37,10 @@ def build(seed: int = 0, **options: Any) -> NoteRNN:
     return NoteRNN(model | options, {"name": "SGD", "lr": 0.1}, VOCAB_SIZE, seed)
 
 
+def loader_of(pieces: Arrays, *args: int, **options: Any) -> LaneLoader:
+    return LaneLoader(Pieces.of(pieces), *args, **options)
+
+
 def losses(module: NoteRNN, validation: LaneLoader, training: LaneLoader) -> dict[str, float]:
     trainer = pl.Trainer(
         accelerator="cpu",
@@ -48,8 +53,8 @@ def losses(module: NoteRNN, validation: LaneLoader, training: LaneLoader) -> dic
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
-def val_nll(module: NoteRNN, pieces: Pieces, batch_size: int = 3, window_length: int = 8) -> float:
-    loader = LaneLoader(pieces, batch_size, window_length)
+def val_nll(module: NoteRNN, pieces: Arrays, batch_size: int = 3, window_length: int = 8) -> float:
+    loader = loader_of(pieces, batch_size, window_length)
     return losses(module, loader, loader)["val/nll"]
 
 
@@ -61,7 +66,7 @@ def piece_nll(network: NoteLSTM, piece: NDArray[np.int64]) -> float:
     return -sum(float(log_probs[t, ids[t + 1]]) for t in range(len(piece) - 1))
 
 
-def reference_nll(network: NoteLSTM, pieces: Pieces) -> float:
+def reference_nll(network: NoteLSTM, pieces: Arrays) -> float:
     return sum(piece_nll(network, piece) for piece in pieces) / sum(len(piece) - 1 for piece in pieces)
 
 
@@ -99,7 +104,7 @@ def test_nll_of_a_uniform_model_is_the_logarithm_of_the_vocabulary_size() -> Non
 
 def test_the_gap_is_validation_minus_training_loss_of_the_same_weights() -> None:
     module = build()
-    measured = losses(module, LaneLoader(PIECES, 3, 8), LaneLoader(OTHERS, 3, 8))
+    measured = losses(module, loader_of(PIECES, 3, 8), loader_of(OTHERS, 3, 8))
     assert measured["val/nll"] == pytest.approx(reference_nll(module.network, PIECES), abs=1e-5)
     assert measured["train_eval/nll"] == pytest.approx(reference_nll(module.network, OTHERS), abs=1e-5)
     assert measured["gap/nll"] == pytest.approx(measured["val/nll"] - measured["train_eval/nll"], abs=1e-6)
@@ -109,14 +114,14 @@ def test_the_gap_is_measured_without_dropout() -> None:
     module = build(dropout=0.9).train()
     without = build(dropout=0.0)
     without.load_state_dict(module.state_dict())
-    loaders = LaneLoader(PIECES, 3, 8), LaneLoader(OTHERS, 3, 8)
+    loaders = loader_of(PIECES, 3, 8), loader_of(OTHERS, 3, 8)
     assert losses(module, *loaders) == losses(module, *loaders) == losses(without, *loaders)
 
 
-def gradients(module: NoteRNN, pieces: Pieces, batch_size: int) -> list[torch.Tensor]:
+def gradients(module: NoteRNN, pieces: Arrays, batch_size: int) -> list[torch.Tensor]:
     """The gradient of every batch of an epoch, as one vector each."""
     found = []
-    for i, batch in enumerate(LaneLoader(pieces, batch_size, window_length=4)):
+    for i, batch in enumerate(loader_of(pieces, batch_size, window_length=4)):
         module.zero_grad()
         module.training_step(batch, i).backward()
         parts = [p.grad.flatten() for p in module.parameters() if p.grad is not None]
@@ -158,7 +163,7 @@ def test_padding_changes_no_weight() -> None:
 
 def test_gradients_do_not_reach_back_beyond_the_window() -> None:
     module = build()
-    first, second = LaneLoader(random_pieces([9]), 1, window_length=4)
+    first, second = loader_of(random_pieces([9]), 1, window_length=4)
     module.training_step(first, 0)  # its graph is thrown away
     module.training_step(second, 1).backward()
     read = set(second.inputs.flatten().tolist())
@@ -170,20 +175,20 @@ def test_gradients_do_not_reach_back_beyond_the_window() -> None:
 def test_training_carries_the_state_along_a_piece() -> None:
     module = build()
     piece = random_pieces([9])[0]
-    means = [module.training_step(batch, i).item() for i, batch in enumerate(LaneLoader([piece], 1, 4))]
+    means = [module.training_step(batch, i).item() for i, batch in enumerate(loader_of([piece], 1, 4))]
     assert sum(means) * 4 == pytest.approx(piece_nll(module.network, piece), abs=1e-4)
 
 
 def test_train_nll_is_the_mean_over_the_tokens_of_the_epoch() -> None:
     module = build()
     module.on_train_epoch_start()
-    for i, batch in enumerate(LaneLoader(PIECES, 3, 8, seed=0)):
+    for i, batch in enumerate(loader_of(PIECES, 3, 8, seed=0)):
         module.training_step(batch, i)
     assert module.train_nll() == pytest.approx(reference_nll(module.network, PIECES), abs=1e-5)
 
 
 def test_dropout_of_a_training_step_depends_on_the_seed_and_the_step_alone() -> None:
-    batch = next(iter(LaneLoader(PIECES, 3, 8)))
+    batch = next(iter(loader_of(PIECES, 3, 8)))
     module = build(dropout=0.5)
     again, other = copy.deepcopy(module), copy.deepcopy(module)
     other.seed = 1

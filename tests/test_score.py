@@ -9,9 +9,10 @@ from typing import Any
 import music21
 import pytest
 
-from noternn.corpus.sources import EMBEDDED_CORPORA
+from noternn.corpus.sources import INSTALLED_CORPORA, folder_sources, installed_sources
 from noternn.piece import Piece, PieceError
 from noternn.score import chorale_paths, embedded_scores, read_score
+from noternn.score_bytes import SCORE_FORMATS
 
 MUSICXML = """<?xml version="1.0"?>
 <score-partwise version="4.0">
@@ -70,19 +71,32 @@ def test_the_edition_has_348_files_in_order() -> None:
 @pytest.mark.parametrize(
     ("corpus", "num_files", "name"),
     [
+        ("airs", 6, "book1"),
         ("bach", 348, "bwv269"),
+        ("classical", 59, "beethoven/opus18no1/movement1"),
         ("fiddle", 1059, "AcrobatsHornpipe"),
-        ("quartets", 51, "beethoven/opus18no1/movement1"),
+        ("oneill", 39, "0001-0050"),
     ],
 )
 def test_an_embedded_corpus_is_found_by_the_names_of_its_pieces(
     corpus: str, num_files: int, name: str
 ) -> None:
     scores = embedded_scores(corpus)
-    assert corpus in EMBEDDED_CORPORA
+    assert corpus in INSTALLED_CORPORA
     assert len(scores) == num_files
     assert scores[name].is_file()
-    assert {path.suffix for path in scores.values()} == {".abc" if corpus == "fiddle" else ".mxl"}
+    assert all(path.suffix in SCORE_FORMATS for path in scores.values())
+
+
+@pytest.mark.parametrize(
+    ("corpus", "num_tunes", "name"),
+    [("airs", 1180, "book6#180"), ("fiddle", 1059, "AcrobatsHornpipe"), ("oneill", 2009, "0001-0050#1")],
+)
+def test_each_tune_of_an_embedded_book_is_a_piece(corpus: str, num_tunes: int, name: str) -> None:
+    sources = installed_sources(corpus)
+    assert len(sources) == num_tunes
+    [source] = [source for source in sources if source.name == name]
+    assert source.read().num_notes > 50
 
 
 def test_a_chorale_is_read_as_four_voices() -> None:
@@ -204,16 +218,41 @@ def test_an_overfull_bar_in_abc_does_not_lose_the_first_metre(tmp_path: Path) ->
 
 
 def test_a_quartet_is_read_as_four_strings() -> None:
-    piece = read_score(embedded_scores("quartets")["mozart/k156/movement4"])
+    piece = read_score(embedded_scores("classical")["mozart/k156/movement4"])
     assert (piece.num_notes, piece.beats) == (608, 95)
     assert piece.metres == ((0, 4, 4),)
     assert (piece.pitch.min(), piece.pitch.max()) == (38, 84)
 
 
+def test_each_tune_of_an_abc_file_is_a_piece(tmp_path: Path) -> None:
+    head = "% My book\nL:1/4\nM:3/4\n\n"
+    tunes = "X:1\nT:A\nK:C\nCDE|\n\nX:7\nT:B\nM:2/4\nK:C\nED|\n"
+    (tmp_path / "book.abc").write_text(head + tunes, encoding="utf-8")
+    first, second = folder_sources(tmp_path)
+    assert (first.name, second.name) == ("book.abc#1", "book.abc#2")
+    assert notes_of(first.read()) == [(0, 480, 60), (480, 480, 62), (960, 480, 64)]
+    assert notes_of(second.read()) == [(0, 480, 64), (480, 480, 62)]
+    assert (first.read().metres, second.read().metres) == (((0, 3, 4),), ((0, 2, 4),))
+    assert first.content_hash() != second.content_hash()
+
+
+def test_a_tune_of_an_abc_file_is_hashed_with_what_holds_for_all(tmp_path: Path) -> None:
+    hashes = set()
+    for unit in ("L:1/4", "L:1/8"):
+        (tmp_path / "book.abc").write_text(f"{unit}\nX:1\nK:C\nC|\nX:2\nK:C\nD|\n", encoding="utf-8")
+        hashes.add(folder_sources(tmp_path)[1].content_hash())
+    assert len(hashes) == 2
+
+
+def test_nothing_of_a_file_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    read_text(tmp_path, "X:1\nT:Tune\nM:2/4\nL:1/8\nK:C\nCDEF|\xff2 GA|\n", ".abc")
+    assert capsys.readouterr() == ("", "")
+
+
 BROKEN = {
     "empty": ("", ".musicxml", "file is empty"),
-    "not XML": ("hello", ".xml", "is damaged"),
-    "not a zip": ("hello", ".mxl", "is damaged"),
+    "not XML": ("hello", ".xml", "is no XML"),
+    "not a zip": ("hello", ".mxl", "is no XML"),
     "cut": (score([note("C", 48)])[:-40], ".musicxml", "is damaged"),
     "rests": (score(["<note><rest/><duration>48</duration></note>"]), ".musicxml", "holds no notes"),
     "suffix": ("hello", ".p", "not a score"),

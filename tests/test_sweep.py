@@ -164,7 +164,7 @@ def test_jobs_that_fail_do_not_stop_the_others(failing: Sweep) -> None:
 @pytest.mark.parametrize(
     ("job", "reason"),
     [
-        ("dataset.path=empty,optimizer.lr=0.5", "there are no MIDI files (.mid, .midi) in empty"),
+        ("dataset.path=empty,optimizer.lr=0.5", "are no MIDI files or scores"),
         ("dataset.path=single,optimizer.lr=0.5", "the corpus holds only one piece"),
         ("dataset.path=music,optimizer.lr=1e+38", "after epoch 1: training diverged"),
     ],

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections import Counter
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -23,9 +25,12 @@ from noternn.tokenizer import (
     SPECIAL_TOKENS,
     UNK,
     UNK_ID,
+    BpeTokenizer,
     ChordTokenizer,
     Codec,
     EventTokenizer,
+    Merges,
+    MidiTokTokenizer,
     State,
     Tokenizer,
     Vocabulary,
@@ -46,12 +51,24 @@ CHORD_OPTIONS: list[dict[str, Any]] = [
 ]
 EVENTS = [EventTokenizer(max_shift_beats=1, max_duration_beats=2, **options) for options in EVENT_OPTIONS]
 CHORDS = [ChordTokenizer(**options) for options in CHORD_OPTIONS]
-ALL = [*EVENTS, *CHORDS]
+# without MidiTok, which is optional, test_miditok.py is skipped and says so
+MIDITOKS = [
+    MidiTokTokenizer(kind=kind, **options)
+    for kind, options in itertools.product(["REMI", "TSD", "Structured"], EVENT_OPTIONS)
+    if find_spec("miditok")
+]
+MERGES = [
+    Merges((("Pitch_64", "Duration_12"), ("Shift_12", "Pitch_64+Duration_12"), ("Pitch_1", "Duration_7"))),
+    Merges((("64", "Duration_12"), ("Duration_7", "Rest_12"), ("127", "Duration_7+Rest_12"))),
+]
+BPES = [BpeTokenizer(EVENTS[0], MERGES[0]), BpeTokenizer(CHORDS[-2], MERGES[1])]
+ONE_WAY = [*EVENTS, *CHORDS, *MIDITOKS]  # there is one way to write a piece
+ALL = [*ONE_WAY, *BPES]
 
 
 def name_of(tokenizer: Tokenizer) -> str:
     options = [key for key, value in vars(tokenizer).items() if value is True and not key.startswith("_")]
-    return "-".join([type(tokenizer).__name__, *options])
+    return "-".join([type(tokenizer).__name__, *filter(None, [getattr(tokenizer, "kind", "")]), *options])
 
 
 each_tokenizer = pytest.mark.parametrize("tokenizer", ALL, ids=name_of)
@@ -143,7 +160,8 @@ def legal_walk(codec: Codec, seed: int, length: int) -> list[str]:
         # few kinds of tokens are many: draw the kind first, or there would hardly be a chain
         kinds = sorted({codec.vocabulary.tokens[i].split("_")[0] for i in legal} - {EOS})
         if len(tokens) >= length:
-            kinds = [kind for kind in kinds if kind not in ("Shift", "Rest")] or kinds
+            onward = ("Shift", "Rest", "TimeShift", "Bar", "Position")
+            kinds = [kind for kind in kinds if kind not in onward] or kinds
         kind = rng.choice(kinds)
         choices = [codec.vocabulary.tokens[i] for i in legal]
         token = rng.choice([token for token in choices if token.split("_")[0] == kind])
@@ -158,13 +176,29 @@ def small_codec(tokenizer: Tokenizer) -> Codec:
     tokens += [f"{kind}_{n}" for kind in ("Shift", "Duration", "Rest") for n in (1, 7, 12, 24)]
     tokens += ["Velocity_2", "Velocity_126", "Program_0", "Program_7", "Program_127", "Program_drum"]
     tokens += ["48.60.64", "0.127", "60.48", "60.60", "pc0", "pc0.4.7", "pc7.0", "pc12"]
+    tokens += [
+        f"{kind}_{time}" for kind in ("TimeShift", "Duration") for time in ("0.7.12", "1.0.12", "12.0.12")
+    ]
+    tokens += [
+        "TimeShift_0.0.1",
+        "Bar_None",
+        "Position_0",
+        "Position_7",
+        "Position_47",
+        "Program_-1",
+        "Velocity_3",
+    ]
+    tokens += [token for merges in MERGES for token in merges.tokens]
     return Codec(tokenizer, Vocabulary(token for token in tokens if is_in_alphabet(tokenizer, token)))
 
 
 def is_in_alphabet(tokenizer: Tokenizer, token: str) -> bool:
-    tries = [[], ["Pitch_60"], ["60"], ["60", "Duration_1"], ["Pitch_60", "Duration_1"], ["Program_0"]]
-    tries += [["Program_0", "Pitch_60"], ["Program_0", "Pitch_60", "Duration_1"]]
-    tries += [["Pitch_60", "Duration_1", "Velocity_2"], ["Program_0", "Pitch_60", "Duration_1", "Velocity_2"]]
+    tries = [[], ["60"], ["60", "Duration_1"], ["Bar_None"]]
+    event = ["Program_0", "Pitch_60", "Duration_1", "Velocity_2"]
+    miditok = ["Program_0", "Pitch_60", "Velocity_3", "Duration_1.0.12"]
+    starts = [[], ["Bar_None", "Position_0"], ["TimeShift_0.0.1"]]
+    for start, note, first, end in itertools.product(starts, [event, miditok], range(2), range(5)):
+        tries.append([*start, *note[first:end]])
     return any(tokenizer.follows(state_after(tokenizer, tokens), token) for tokens in tries)
 
 
@@ -251,6 +285,74 @@ def test_note_counts_add_up_to_the_notes_decoded(
 ) -> None:
     tokens = tokenizer.tokenize(piece_of(notes))
     assert sum(map(tokenizer.note_count, tokens)) == tokenizer.detokenize(tokens).num_notes
+
+
+def slow_chain(kind: str, steps: int, maximum: int) -> list[str]:
+    tokens = []
+    while steps > maximum:
+        tokens.append(f"{kind}_{maximum}")
+        steps -= maximum
+    return [*tokens, f"{kind}_{steps}"]
+
+
+def slow_event_tokens(tokenizer: EventTokenizer, piece: Piece) -> list[str]:
+    """A note after the other, from a dict of the notes that differ on the grid."""
+    notes: dict[tuple[int, int, int], tuple[int, int]] = {}
+    rows = zip(
+        *(column.tolist() for column in vars(piece).values() if isinstance(column, np.ndarray)), strict=True
+    )
+    for start, length, pitch, velocity, program, is_drum in rows:
+        if is_drum and not tokenizer.program:
+            continue
+        grid = tokenizer.steps_per_beat / piece.ticks_per_beat
+        onset, end = (math.floor(tick * grid + 0.5) for tick in (start, start + length))
+        key = (onset, (128 if is_drum else program) if tokenizer.program else 0, -pitch)
+        old_duration, old_velocity = notes.get(key, (1, 0))
+        notes[key] = max(end - onset, old_duration), max(velocity, old_velocity)
+    tokens: list[str] = []
+    time = min(notes)[0] if notes else 0
+    for (onset, program, minus_pitch), (duration, velocity) in sorted(notes.items()):
+        if onset > time:
+            tokens += slow_chain("Shift", onset - time, tokenizer.max_shift_beats * tokenizer.steps_per_beat)
+        time = onset
+        if tokenizer.program:
+            tokens.append("Program_drum" if program == 128 else f"Program_{program}")
+        tokens.append(f"Pitch_{-minus_pitch}")
+        tokens += slow_chain("Duration", duration, tokenizer.max_duration_beats * tokenizer.steps_per_beat)
+        if tokenizer.velocity:
+            tokens.append(f"Velocity_{velocity // 4 * 4 + 2}")
+    return tokens
+
+
+@each_event
+@given(notes=arbitrary_notes)
+@FAST
+def test_event_tokens_are_those_of_a_slow_reference(tokenizer: EventTokenizer, notes: list[Any]) -> None:
+    assert tokenizer.tokenize(piece_of(notes)) == slow_event_tokens(tokenizer, piece_of(notes))
+
+
+@each_tokenizer
+@given(notes=arbitrary_notes)
+@FAST
+def test_indices_stand_for_the_tokens(tokenizer: Tokenizer, notes: list[Any]) -> None:
+    tokens, indices = tokenizer.tokenize_indexed(piece_of(notes))
+    assert indices.dtype == np.uint32
+    assert len(set(tokens)) == len(tokens)
+    assert [tokens[i] for i in indices] == tokenizer.tokenize(piece_of(notes))
+
+
+@each_tokenizer
+@given(notes=arbitrary_notes)
+@FAST
+def test_indices_describe_the_piece_of_their_tokens(tokenizer: Tokenizer, notes: list[Any]) -> None:
+    tokens, indices = tokenizer.tokenize_indexed(piece_of(notes))
+    piece = tokenizer.detokenize_indexed(tokens, indices)
+    expected = tokenizer.detokenize([tokens[i] for i in indices])
+    names = ("onset", "duration", "pitch", "velocity", "program", "is_drum")
+    assert [getattr(piece, name).tolist() for name in names] == [
+        getattr(expected, name).tolist() for name in names
+    ]
+    assert (piece.ticks_per_beat, piece.tempos) == (expected.ticks_per_beat, expected.tempos)
 
 
 def test_event_tokens_are_in_time_order_with_pitches_descending() -> None:
@@ -368,7 +470,7 @@ def test_every_tokenized_piece_is_legal_to_its_end(
     assert tokenizer.follows(state, EOS) == bool(tokens)
 
 
-@each_tokenizer
+@pytest.mark.parametrize("tokenizer", ONE_WAY, ids=name_of)
 def test_legal_walks_never_dead_end_and_come_back_as_the_same_tokens(tokenizer: Tokenizer) -> None:
     codec = small_codec(tokenizer)
     for seed in range(60):
@@ -613,6 +715,52 @@ def test_round_trip_takes_no_pitched_note_for_a_drum() -> None:
 def test_round_trip_of_pitch_classes_is_honestly_low() -> None:
     piece = simple_piece((0, 1, 36), (0, 1, 64), (1, 1, 40), (1, 1, 43), (2, 1, 50))
     assert round_trip(ChordTokenizer(pitch_class=True), piece).kept_fraction == pytest.approx(2 / 5)
+
+
+def slow_round_trip(tokenizer: Tokenizer, piece: Piece) -> tuple[float, float, float]:
+    """Each note, the longest first, takes the longest note left of its pitch, kind and grid step."""
+
+    def longest_first(some: Piece, origin: int) -> list[tuple[tuple[int, int, bool], float, float]]:
+        notes = zip(
+            some.onset.tolist(),
+            some.duration.tolist(),
+            some.pitch.tolist(),
+            some.is_drum.tolist(),
+            strict=True,
+        )
+        beat, steps = some.ticks_per_beat, tokenizer.steps_per_beat
+        return [
+            (
+                (math.floor(on * steps / beat + 0.5) - origin, pitch, drum),
+                on / beat - origin / steps,
+                long / beat,
+            )
+            for on, long, pitch, drum in sorted(notes, key=lambda note: -note[1])
+        ]
+
+    written = [key[0] for key, *_ in longest_first(tokenizer.written(piece), 0)]
+    waiting = longest_first(again(tokenizer, piece), 0)
+    errors = []
+    for key, onset, duration in longest_first(piece, min(written, default=0)):
+        mate = next((note for note in waiting if note[0] == key), None)
+        if mate:
+            waiting.remove(mate)
+            errors.append((abs(onset - mate[1]), abs(duration - mate[2])))
+    if not errors:
+        return (0.0 if piece.num_notes else 1.0, 0.0, 0.0)
+    onset_error, duration_error = np.mean(errors, axis=0)
+    return len(errors) / piece.num_notes, onset_error, duration_error
+
+
+@each_tokenizer
+@given(notes=arbitrary_notes)
+@FAST
+def test_round_trip_is_that_of_a_slow_reference(tokenizer: Tokenizer, notes: list[Any]) -> None:
+    piece = piece_of(notes)
+    trip = round_trip(tokenizer, piece)
+    figures = (trip.kept_fraction, trip.onset_error_beats, trip.duration_error_beats)
+    assert figures == pytest.approx(slow_round_trip(tokenizer, piece))
+    assert round_trip(tokenizer, piece, tokenizer.tokenize_indexed(piece)) == trip
 
 
 @each_tokenizer

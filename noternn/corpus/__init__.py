@@ -1,13 +1,15 @@
 """Find files, read them, say why one was dropped, group near-duplicates, split, tokenize, cache."""
 
+from noternn.corpus.merging import Bpe
 from noternn.corpus.pieces import Pieces
 from noternn.corpus.reading import ReadingOptions, Skipped
-from noternn.corpus.sources import Source, find_midi_files, folder_sources, score_sources
+from noternn.corpus.sources import Source, find_music_files, folder_sources, installed_sources
 from noternn.corpus.splits import SPLITS, EncodedCorpus, encode_corpus
 from noternn.corpus.tokenized import TokenizedCorpus, tokenize_corpus
 
 __all__ = [
     "SPLITS",
+    "Bpe",
     "EncodedCorpus",
     "Pieces",
     "ReadingOptions",
@@ -15,8 +17,8 @@ __all__ = [
     "Source",
     "TokenizedCorpus",
     "encode_corpus",
-    "find_midi_files",
+    "find_music_files",
     "folder_sources",
-    "score_sources",
+    "installed_sources",
     "tokenize_corpus",
 ]

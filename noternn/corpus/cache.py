@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import tempfile
 import zlib
@@ -141,7 +142,7 @@ class ArrayCache:
 
 
 def clear(folder: Path) -> int:
-    """Delete the entries below a cache folder, and what killed processes left of some.
+    """Delete the entries in a cache folder, and what killed processes left of some; nothing else there.
 
     Returns:
         How many bytes were freed.
@@ -150,15 +151,22 @@ def clear(folder: Path) -> int:
     for path in folder.iterdir() if folder.is_dir() else ():
         if path.is_symlink() or not _is_ours(path):
             continue
-        freed += sum(file.stat().st_size for file in path.rglob("*")) if path.is_dir() else 0
+        files = list(path.iterdir()) if path.is_dir() else [path]
+        freed += sum(file.lstat().st_size for file in files)
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     return freed
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a path in the cache folder is an entry, a lock, or a part of one."""
-    stem = path.name.lstrip(".").split(".")[0]
-    return len(stem) == NAME_LENGTH and set(stem) <= set("0123456789abcdef")
+    """Whether a path in the cache folder is an entry, a part of one, or a lock.
+
+    Others name files by hashes too: those of a well-known corpus of MIDI are 32 such digits and ".mid".
+    """
+    digits = f"[0-9a-f]{{{NAME_LENGTH}}}"
+    if not path.is_dir():
+        return bool(re.fullmatch(rf"{digits}\.lock", path.name))
+    is_named = re.fullmatch(rf"{digits}|\.{digits}\..*\.tmp", path.name)
+    return bool(is_named) and all(f.name == CONTENT or f.suffix == ".npy" for f in path.iterdir())
 
 
 def _save(entry: Entry, path: Path, fingerprint: str) -> None:

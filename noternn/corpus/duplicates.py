@@ -53,7 +53,7 @@ def _ngrams(pitch: NDArray[np.int64], onset: NDArray[np.int64]) -> NDArray[np.ui
     return hash_rows(np.concatenate([grams, rhythms], axis=1)[chosen])
 
 
-def hash_rows(rows: NDArray[np.int64]) -> NDArray[np.uint64]:
+def hash_rows(rows: NDArray[np.integer]) -> NDArray[np.uint64]:
     """A 64-bit hash of each row of (num_rows, num_columns), the same on every machine."""
     hashes = np.zeros(len(rows), dtype=np.uint64)
     for column in rows.T:

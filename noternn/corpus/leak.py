@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from noternn.piece import Piece
 PASSAGE_NOTES = 16
 MIN_DIFFERENT = 5  # steps in a passage: fewer is an ostinato or a scale, which pieces share by chance
 STEPS_PER_BEAT = 12
+BLOCK_STEPS = 2**18  # looked at together, which takes about 30 MB
 MAX_GAP = 2**16 - 1  # grid steps
 
 
@@ -27,8 +29,8 @@ def note_steps(piece: Piece) -> NDArray[np.uint32]:
     """
     pitched = piece.select(~piece.is_drum)
     grid = np.rint(pitched.onset * STEPS_PER_BEAT / pitched.ticks_per_beat).astype(np.int64)
-    notes = np.unique(np.stack([grid, pitched.pitch], axis=1), axis=0)
-    gaps, intervals = np.diff(notes, axis=0).T
+    notes = np.unique(grid << 7 | pitched.pitch)
+    gaps, intervals = np.diff(notes >> 7), np.diff(notes & 0x7F)
     steps = np.minimum(gaps, MAX_GAP) * 256 + intervals + 128
     return np.asarray(steps, dtype=np.uint32)
 
@@ -45,14 +47,51 @@ def copied_fraction(validation: Sequence[NDArray[np.uint32]], train: Iterable[ND
     Returns:
         0 to 1; 0 without notes.
     """
-    passages = [_passages(steps) for steps in validation]
+    passages = [_passages(block) for block in _blocks(validation)]
     known = np.unique(np.concatenate([np.zeros(0, dtype=np.uint64), *(hashes for hashes, _ in passages)]))
     is_copied = np.zeros(len(known), dtype=np.bool_)
-    for steps in train:
-        is_copied[_places(known, _passages(steps)[0])] = True
-    num_copied = sum(_num_covered(starts[np.isin(hashes, known[is_copied])]) for hashes, starts in passages)
+    for block in _blocks(train):
+        is_copied[_places(known, _hashes(block)[block.starts])] = True
+    num_copied = sum(_num_covered(notes[np.isin(hashes, known[is_copied])]) for hashes, notes in passages)
     num_notes = sum(len(steps) + 1 for steps in validation)
     return num_copied / num_notes if num_notes else 0.0
+
+
+class _Block(NamedTuple):
+    """Many pieces as one: a few large arrays are quicker than many small ones.
+
+    Args:
+        steps: (num_steps,) those of the pieces, one after the other.
+        starts: (num_passages,) the steps at which a passage begins that lies within one piece.
+        notes: (num_passages,) the notes at which it begins; each piece has one more than steps.
+    """
+
+    steps: NDArray[np.uint32]
+    starts: NDArray[np.int64]
+    notes: NDArray[np.int64]
+
+
+def _blocks(pieces: Iterable[NDArray[np.uint32]]) -> Iterator[_Block]:
+    """The pieces in blocks of bounded size."""
+    waiting: list[NDArray[np.uint32]] = []
+    size = 0
+    for steps in pieces:
+        waiting.append(steps)
+        size += len(steps)
+        if size >= BLOCK_STEPS:
+            yield _block(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield _block(waiting)
+
+
+def _block(pieces: Sequence[NDArray[np.uint32]]) -> _Block:
+    lengths = np.array([len(steps) for steps in pieces])
+    first = np.repeat(np.cumsum(lengths) - lengths, np.maximum(lengths - PASSAGE_NOTES + 2, 0))
+    number = np.repeat(np.arange(len(pieces)), np.maximum(lengths - PASSAGE_NOTES + 2, 0))
+    within = np.arange(len(first)) - np.searchsorted(number, number)
+    starts = first + within
+    return _Block(np.concatenate(pieces), starts, starts + number)
 
 
 def _places(known: NDArray[np.uint64], hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
@@ -63,14 +102,23 @@ def _places(known: NDArray[np.uint64], hashes: NDArray[np.uint64]) -> NDArray[np
     return places[found]
 
 
-def _passages(steps: NDArray[np.uint32]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """Hashes of the passages of 16 notes that count, and the note at which each starts."""
+def _windows(steps: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """The steps of the passage of 16 notes that begins at each step, (num_steps - 14, 15), as a view."""
     if len(steps) < PASSAGE_NOTES - 1:
-        return np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.int64)
-    passages = np.lib.stride_tricks.sliding_window_view(steps, PASSAGE_NOTES - 1)  # (num_passages, 15)
-    num_different = 1 + (np.diff(np.sort(passages, axis=1), axis=1) != 0).sum(axis=1)
-    starts = np.flatnonzero(num_different >= MIN_DIFFERENT)
-    return hash_rows(passages[starts].astype(np.int64)), starts
+        return np.zeros((0, PASSAGE_NOTES - 1), dtype=np.uint32)
+    return np.lib.stride_tricks.sliding_window_view(steps, PASSAGE_NOTES - 1)
+
+
+def _hashes(block: _Block) -> NDArray[np.uint64]:
+    """A hash of each of the windows, also of those that lie in two pieces."""
+    return hash_rows(_windows(block.steps))
+
+
+def _passages(block: _Block) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Hashes of the passages of 16 notes that count, and the note at which each starts."""
+    steps = np.sort(_windows(block.steps)[block.starts], axis=1)
+    counts = 1 + (np.diff(steps, axis=1) != 0).sum(axis=1) >= MIN_DIFFERENT
+    return _hashes(block)[block.starts[counts]], block.notes[counts]
 
 
 def _num_covered(starts: NDArray[np.int64]) -> int:

@@ -156,19 +156,21 @@ def read_one(source: Source, tokenizer: Tokenizer, options: ReadingOptions) -> T
 
 
 def _tokenized(name: str, piece: Piece, tokenizer: Tokenizer) -> TokenizedPiece:
-    tokens, indices = np.unique(np.array(tokenizer.tokenize(piece), dtype=np.str_), return_inverse=True)
-    counts = np.array([tokenizer.note_count(token) for token in tokens.tolist()], dtype=np.int64)
+    written = tokenizer.tokenize_indexed(piece)
+    used, indices = np.unique(written[1], return_inverse=True)
+    tokens = [written[0][i] for i in used.tolist()]
+    counts = np.array([tokenizer.note_count(token) for token in tokens], dtype=np.int64)
     num_notes = int(counts[indices].sum())
     if num_notes == 0:
         raise PieceError("holds no notes that this tokenizer can write (only drums?)")
     return TokenizedPiece(
         name=name,
         music_hash=piece.music_hash(),
-        tokens=tokens.tolist(),
+        tokens=tokens,
         indices=indices.astype(np.uint32),
         num_notes=num_notes,
         facts=piece_facts(piece),
-        round_trip=round_trip(tokenizer, piece),
+        round_trip=round_trip(tokenizer, piece, written),
         ngrams=fingerprint(piece),
         steps=note_steps(piece),
     )

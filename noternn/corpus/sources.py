@@ -12,30 +12,37 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
+from noternn.corpus.freedoom import freedoom_wads, music_lumps
 from noternn.errors import UserError
 from noternn.limits import DEFAULT_LIMITS, Limits
-from noternn.midi import MIDI_SUFFIXES, read_midi
-from noternn.piece import Piece
+from noternn.midi import MIDI_SUFFIXES, read_midi, read_midi_bytes
+from noternn.piece import Piece, PieceError
+from noternn.score_bytes import SCORE_FORMATS, tune_spans
 
 log = logging.getLogger(__name__)
 
 MAX_NAME_LENGTH = 200
-EMBEDDED_CORPORA = ("bach", "fiddle", "quartets")
+INSTALLED_CORPORA = ("airs", "bach", "classical", "fiddle", "freedoom", "oneill")
+MUSIC_SUFFIXES = (*MIDI_SUFFIXES, *SCORE_FORMATS)
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file that should hold a piece.
+    """A file, or a part of one, that should hold a piece.
 
     Args:
         path: the file.
         name: how messages and reports call it.
         kind: which reader opens it.
+        span: (offset, size) in bytes of the part; None is the whole file.
+        prefix: bytes that are read before the part: what an ABC file says once for all its tunes.
     """
 
     path: Path
     name: str
     kind: Literal["midi", "score"] = "midi"
+    span: tuple[int, int] | None = None
+    prefix: bytes = b""
 
     def read(self, limits: Limits = DEFAULT_LIMITS, pedal: bool = False) -> Piece:
         """The piece in the file.
@@ -48,27 +55,48 @@ class Source:
             PieceError: if there is none, with the reason.
         """
         if self.kind == "midi":
-            return read_midi(self.path, self.name, limits=limits, pedal=pedal)
-        from noternn.score import read_score  # music21 takes two seconds to import
+            if self.span is None:
+                return read_midi(self.path, self.name, limits=limits, pedal=pedal)
+            return read_midi_bytes(self._part(), self.name, limits=limits, pedal=pedal)
+        from noternn.score import read_score, read_score_bytes  # music21 takes two seconds to import
 
-        return read_score(self.path, self.name)
+        if self.span is None:
+            return read_score(self.path, self.name, limits=limits)
+        return read_score_bytes(self._part(), self.path.suffix.lower(), self.name, limits=limits)
 
     def content_hash(self) -> str:
-        """A hash of the file's bytes; what stands in their place if they are not read."""
+        """A hash of the bytes; what stands in their place if they are not read."""
         try:
             if not self.path.is_file():
                 return "not a file"
+            if self.span is not None:
+                return hashlib.sha256(self._part()).hexdigest()
             status = self.path.stat()
-            if self.kind == "midi" and status.st_size > DEFAULT_LIMITS.max_bytes:
+            if status.st_size > DEFAULT_LIMITS.max_bytes:
                 return f"too large: {status.st_size} {status.st_mtime_ns}"
             with self.path.open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             return f"unreadable: {error.strerror}"
+        except PieceError as error:
+            return f"unreadable: {error}"
+
+    def _part(self) -> bytes:
+        assert self.span is not None
+        offset, size = self.span
+        if size > DEFAULT_LIMITS.max_bytes:
+            limit = DEFAULT_LIMITS.max_megabytes
+            raise PieceError(f"is too large: {size / 1e6:,.1f} MB; at most {limit:g} MB are read")
+        try:
+            with self.path.open("rb") as file:
+                file.seek(offset)
+                return self.prefix + file.read(size)
+        except OSError as error:
+            raise PieceError(f"cannot be opened: {error.strerror or error}") from error
 
 
-def find_midi_files(folder: Path) -> Iterator[Path]:
-    """Every .mid and .midi file below a folder, in any case, at any depth, sorted by path.
+def find_music_files(folder: Path) -> Iterator[Path]:
+    """Every file below a folder with one of `MUSIC_SUFFIXES`, in any case, at any depth, sorted by path.
 
     Links to folders are followed, once for each folder however many lead there and under its own name
     where it lies below `folder` anyway. Folders that cannot be read are named in a warning.
@@ -84,7 +112,7 @@ def find_midi_files(folder: Path) -> Iterator[Path]:
             seen.add(os.path.realpath(parent))
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             waiting += [path for name in folders if (path := Path(parent, name)).is_symlink()]
-            found += [Path(parent, name) for name in files if name.lower().endswith(MIDI_SUFFIXES)]
+            found += [Path(parent, name) for name in files if name.lower().endswith(MUSIC_SUFFIXES)]
     yield from sorted(path for path in found if not path.name.startswith("."))
 
 
@@ -95,27 +123,67 @@ def _warn_of_folder(error: OSError) -> None:
 
 
 def folder_sources(folder: Path) -> list[Source]:
-    """The MIDI files below a folder, named by their path in it.
+    """The MIDI files and scores below a folder, named by their path in it.
 
     Raises:
         UserError: if `folder` is a file.
     """
     if folder.is_file():
-        raise UserError(f"{folder} is a file; give the folder that holds the MIDI files")
-    return [Source(path, printable(str(path.relative_to(folder)))) for path in find_midi_files(folder)]
+        raise UserError(f"{folder} is a file; give the folder that holds the music")
+    files = ((path, str(path.relative_to(folder))) for path in find_music_files(folder))
+    return [source for path, name in files for source in file_sources(path, printable(name))]
 
 
-def score_sources(corpus: str) -> list[Source]:
-    """The scores of an embedded corpus (see `noternn.score.embedded_scores`).
+def file_sources(path: Path, name: str) -> list[Source]:
+    """One source; for an ABC file of several tunes one for each: `name#1`, `name#2`, ..."""
+    suffix = path.suffix.lower()
+    if suffix not in SCORE_FORMATS:
+        return [Source(path, name)]
+    prefix, spans = tune_spans(_bytes_to_search(path)) if suffix == ".abc" else (b"", [])
+    if len(spans) < 2:
+        return [Source(path, name, "score")]
+    return [Source(path, f"{name}#{i}", "score", span, prefix) for i, span in enumerate(spans, start=1)]
+
+
+def _bytes_to_search(path: Path) -> bytes:
+    """What a file holds; nothing if reading it will be refused, with the reason, when its turn comes."""
+    try:
+        return (
+            path.read_bytes() if path.is_file() and path.stat().st_size <= DEFAULT_LIMITS.max_bytes else b""
+        )
+    except OSError:
+        return b""
+
+
+def installed_sources(corpus: str) -> list[Source]:
+    """The pieces of a corpus that is installed: with vizdoom (freedoom) or with music21 (the others).
 
     Raises:
-        UserError: if there is no such corpus.
+        UserError: if there is no such corpus, or if it is not installed.
     """
-    if corpus not in EMBEDDED_CORPORA:
-        raise UserError(f"there is no embedded corpus {corpus!r}; there are {', '.join(EMBEDDED_CORPORA)}")
+    if corpus not in INSTALLED_CORPORA:
+        raise UserError(f"there is no installed corpus {corpus!r}; there are {', '.join(INSTALLED_CORPORA)}")
+    if corpus == "freedoom":
+        return wad_sources(freedoom_wads())
     from noternn.score import embedded_scores  # music21 takes two seconds to import
 
-    return [Source(path, name, "score") for name, path in embedded_scores(corpus).items()]
+    return [s for name, path in embedded_scores(corpus).items() for s in file_sources(path, name)]
+
+
+def wad_sources(paths: Sequence[Path]) -> list[Source]:
+    """The MIDI files in WAD files, named `wad/lump`; of equal ones the first.
+
+    Raises:
+        UserError: if one of the files is no WAD, or if there is no music in them.
+    """
+    found: dict[bytes, Source] = {}
+    for path in paths:
+        for lump, data in music_lumps(path):
+            source = Source(path, printable(f"{path.stem}/{lump.name}"), span=(lump.offset, lump.size))
+            found.setdefault(hashlib.sha256(data).digest(), source)
+    if not found:
+        raise UserError(f"{' and '.join(map(str, paths))}: no music in MIDI (lumps named D_*) to be found")
+    return list(found.values())
 
 
 def matching_sources(

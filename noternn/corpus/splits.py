@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
@@ -13,15 +12,16 @@ from numpy.typing import NDArray
 
 from noternn.corpus.cache import Array, Entry
 from noternn.corpus.leak import copied_fraction
+from noternn.corpus.merging import Bpe
 from noternn.corpus.pieces import Pieces
 from noternn.corpus.tokenized import TokenizedCorpus
 from noternn.errors import UserError
 from noternn.metrics import SplitSize
-from noternn.tokenizer import UNK_ID, Vocabulary
+from noternn.tokenizer import UNK_ID, Merges, Vocabulary
 
 SPLITS = ("train", "validation", "test")
 VERBS = {"train": "learn from", "validation": "validate on"}
-VERSION = 1  # raise it when a change of the code changes what `encode_corpus` keeps in the cache
+VERSION = 3  # raise it when a change of the code changes what `encode_corpus` keeps in the cache
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,10 @@ class EncodedCorpus:
     Args:
         fingerprint: hash of the corpus and of all that decides the split and the vocabulary.
         vocabulary: of the training split.
+        merges: what of its tokens is merged; none without `Bpe`.
+        corpus: before the split.
+        members: of each split, the indices of its pieces in the corpus.
         ids: of each split its pieces, the ids of each between BOS and EOS.
-        names: of each split, the pieces' names in the same order.
-        music_hashes: of each split, the pieces' hashes in the same order.
         sizes: of each split.
         tempo: median beats per minute of the training pieces.
         duplicates: the names of the pieces of each group of two or more, the groups sorted.
@@ -56,14 +57,28 @@ class EncodedCorpus:
 
     fingerprint: str
     vocabulary: Vocabulary
+    merges: Merges
+    corpus: TokenizedCorpus
+    members: dict[str, NDArray[np.int64]]
     ids: dict[str, Pieces]
-    names: dict[str, list[str]]
-    music_hashes: dict[str, list[str]]
     sizes: dict[str, SplitSize]
     tempo: float
     duplicates: list[list[str]]
     num_crossing: int
     leak: Leak
+
+    @property
+    def names(self) -> dict[str, list[str]]:
+        """Of each split, the names of its pieces."""
+        return self._by_split(self.corpus.names)
+
+    @property
+    def music_hashes(self) -> dict[str, list[str]]:
+        """Of each split, the `Piece.music_hash` of its pieces."""
+        return self._by_split(self.corpus.music_hashes)
+
+    def _by_split(self, values: Sequence[str]) -> dict[str, list[str]]:
+        return {split: [values[i] for i in members.tolist()] for split, members in self.members.items()}
 
 
 def split_of(group: str, seed: int, validation_fraction: float, test_fraction: float) -> str:
@@ -119,6 +134,7 @@ def encode_corpus(
     test_fraction: float,
     min_count: int,
     ready_made: Mapping[str, str] | None = None,
+    bpe: Bpe | None = None,
 ) -> EncodedCorpus:
     """Split a corpus by groups of near-duplicates and turn its tokens into ids.
 
@@ -130,48 +146,71 @@ def encode_corpus(
         validation_fraction, test_fraction: expected share of the groups.
         min_count: tokens seen fewer times in the training split become UNK.
         ready_made: the split of each piece by its name, taken as it is; None decides by content.
+        bpe: how tokens are merged; None if they are not.
 
     Raises:
-        UserError: if training or validation is left without a piece.
+        UserError: if training or validation is left without a piece, or `bpe` cannot be learned.
     """
-    groups, fractions = _decoded(corpus.groups), (validation_fraction, test_fraction)
-    music_hashes, names = corpus.music_hashes, corpus.names
+    fractions = (validation_fraction, test_fraction)
+    decides = [seed, *fractions] if ready_made is None else sorted(ready_made.items())
+    key = [corpus.fingerprint, VERSION, decides, min_count, bpe.vocab_size if bpe else None]
+    fingerprint = hashlib.sha256(json.dumps(key).encode()).hexdigest()
 
-    def assign(groups: Sequence[str]) -> dict[str, NDArray[np.int64]]:
-        if ready_made is None:
-            return _members(assign_splits(groups, seed, *fractions))
-        return _ready_made_members(ready_made, names)
-
-    members = assign(groups)
+    def assign(groups: Array) -> dict[str, NDArray[np.int64]]:
+        if ready_made is not None:
+            return _ready_made_members(ready_made, corpus.names)
+        return _members(assign_splits([group.decode() for group in groups.tolist()], seed, *fractions))
 
     def summarize() -> Entry:
-        ungrouped = assign(music_hashes)
-        vocabulary = _training_vocabulary(corpus, members["train"], min_count)
-        ids = {name: corpus.pieces(members[name], vocabulary) for name in SPLITS}
-        values = {
-            "tokens": vocabulary.tokens,
-            "sizes": {name: asdict(_size(corpus, members[name], ids[name])) for name in SPLITS},
-            "leak": {"ungrouped": _leak(corpus, ungrouped), "grouped": _leak(corpus, members)},
-        }
-        return Entry({}, values)
+        members, ungrouped = assign(corpus.groups), assign(corpus.column("music_hashes"))
+        return _summary(corpus, members, ungrouped, min_count, bpe)
 
-    decides = [seed, *fractions] if ready_made is None else [ready_made[name] for name in names]
-    key = [corpus.fingerprint, VERSION, decides, min_count]
-    fingerprint = hashlib.sha256(json.dumps(key).encode()).hexdigest()
-    summary = corpus.cache.get(fingerprint, summarize).values
-    vocabulary = Vocabulary(summary["tokens"])
+    summary = corpus.cache.get(fingerprint, summarize)
+    values, assigned = summary.values, summary.arrays["split"]
+    members = {name: np.flatnonzero(assigned == i) for i, name in enumerate(SPLITS)}
+    vocabulary, merges = Vocabulary(values["tokens"]), Merges.from_plain(values["merges"])
+    written = bpe.merge(corpus, merges) if bpe else corpus
     return EncodedCorpus(
         fingerprint=fingerprint,
         vocabulary=vocabulary,
-        ids={name: corpus.pieces(members[name], vocabulary) for name in SPLITS},
-        names={name: [names[i] for i in members[name].tolist()] for name in SPLITS},
-        music_hashes={name: [music_hashes[i] for i in members[name].tolist()] for name in SPLITS},
-        sizes={name: SplitSize(**summary["sizes"][name]) for name in SPLITS},
-        tempo=float(np.median(corpus.facts["tempo"][members["train"]])),
-        duplicates=_duplicates(names, groups),
-        num_crossing=_num_crossing(groups, members),
-        leak=Leak(**summary["leak"]),
+        merges=merges,
+        corpus=corpus,
+        members=members,
+        ids={name: written.pieces(members[name], vocabulary) for name in SPLITS},
+        sizes={name: SplitSize(**values["sizes"][name]) for name in SPLITS},
+        tempo=values["tempo"],
+        duplicates=values["duplicates"],
+        num_crossing=values["num_crossing"],
+        leak=Leak(**values["leak"]),
     )
+
+
+def _summary(
+    corpus: TokenizedCorpus,
+    members: dict[str, NDArray[np.int64]],
+    ungrouped: dict[str, NDArray[np.int64]],
+    min_count: int,
+    bpe: Bpe | None,
+) -> Entry:
+    """All of an `EncodedCorpus` for which every token or name is looked at."""
+    vocabulary = _training_vocabulary(corpus, members["train"], min_count)
+    merges = bpe.learn(corpus, members["train"], vocabulary) if bpe else Merges(())
+    vocabulary = Vocabulary([*vocabulary.tokens, *merges.tokens])
+    written = bpe.merge(corpus, merges) if bpe else corpus
+    ids = {name: written.pieces(members[name], vocabulary) for name in SPLITS}
+    split = np.zeros(corpus.num_pieces, dtype=np.int8)
+    for i, name in enumerate(SPLITS):
+        split[members[name]] = i
+    values = {
+        "tokens": vocabulary.tokens,
+        "merges": merges.pairs,
+        "sizes": {name: asdict(_size(corpus, members[name], ids[name])) for name in SPLITS},
+        "leak": {"ungrouped": _leak(corpus, ungrouped), "grouped": _leak(corpus, members)},
+        "tempo": float(np.median(corpus.facts["tempo"][members["train"]])),
+        "duplicates": _duplicates(corpus.names, corpus.groups.tolist()),
+        "num_crossing": _num_crossing(corpus.groups, split),
+    }
+    return Entry({"split": split}, values)
 
 
 def _ready_made_members(ready_made: Mapping[str, str], names: Sequence[str]) -> dict[str, NDArray[np.int64]]:
@@ -182,28 +221,24 @@ def _ready_made_members(ready_made: Mapping[str, str], names: Sequence[str]) -> 
     return members
 
 
-def _decoded(column: Array) -> list[str]:
-    return [value.decode() for value in column.tolist()]
-
-
 def _members(assigned: Sequence[str]) -> dict[str, NDArray[np.int64]]:
     """Of each split, the indices of its pieces."""
     return {name: np.flatnonzero(np.array(assigned) == name) for name in SPLITS}
 
 
-def _duplicates(names: Sequence[str], groups: Sequence[str]) -> list[list[str]]:
+def _duplicates(names: Sequence[str], groups: Sequence[bytes]) -> list[list[str]]:
     """The names in each group of two or more."""
-    named: dict[str, list[str]] = {}
+    named: dict[bytes, list[str]] = {}
     for name, group in zip(names, groups, strict=True):
         named.setdefault(group, []).append(name)
     return sorted(sorted(members) for members in named.values() if len(members) > 1)
 
 
-def _num_crossing(groups: Sequence[str], members: dict[str, NDArray[np.int64]]) -> int:
-    splits_of = Counter(
-        group for indices in members.values() for group in {groups[i] for i in indices.tolist()}
-    )
-    return sum(count > 1 for count in splits_of.values())
+def _num_crossing(groups: Array, split: NDArray[np.int8]) -> int:
+    """How many groups have pieces in more than one split."""
+    number = np.unique(groups, return_inverse=True)[1]
+    pairs = np.unique(number * len(SPLITS) + split)  # each group with each of its splits
+    return int((np.bincount(pairs // len(SPLITS)) > 1).sum())
 
 
 def _leak(corpus: TokenizedCorpus, members: dict[str, NDArray[np.int64]]) -> float:

@@ -22,7 +22,7 @@ from noternn.corpus.sources import Source
 from noternn.errors import UserError
 from noternn.tokenizer import BOS, EOS, Vocabulary, build_tokenizer
 
-CACHE_VERSION = 4  # raise it when a change of the code changes what a cache holds
+CACHE_VERSION = 5  # raise it when a change of the code changes what a cache holds
 FILES_PER_SHARD = 512
 MAX_SHARDS = 256  # each is a file that training keeps open
 HASH = "S64"
@@ -38,6 +38,7 @@ class TokenizedCorpus:
         shards: the entries of `_shard_entry`.
         order: (num_pieces,) the place of each piece if the shards lay one after the other.
         groups: (num_pieces,) the group of near-duplicates of each, see `duplicates.group_pieces`.
+        merged: what is read instead of the shards' own tokens if tokens were merged, see `merging.Bpe`.
     """
 
     fingerprint: str
@@ -45,6 +46,7 @@ class TokenizedCorpus:
     shards: tuple[Entry, ...]
     order: NDArray[np.int64]
     groups: Array
+    merged: tuple[Entry, ...] = ()
 
     @property
     def num_pieces(self) -> int:
@@ -81,7 +83,7 @@ class TokenizedCorpus:
     @property
     def num_tokens(self) -> NDArray[np.int64]:
         """(num_pieces,) tokens of each piece, without BOS and EOS."""
-        lengths = np.concatenate([np.diff(shard.arrays["offsets"]) for shard in self.shards])
+        lengths = np.concatenate([np.diff(shard.arrays["offsets"]) for shard in self.merged or self.shards])
         return lengths[self.order] - 2
 
     def steps_of(self, members: NDArray[np.int64]) -> Iterator[NDArray[np.uint32]]:
@@ -91,10 +93,11 @@ class TokenizedCorpus:
     def pieces(self, members: NDArray[np.int64], vocabulary: Vocabulary) -> Pieces:
         """Some pieces as ids between BOS and EOS, mapped from the cache."""
         stretches = []
-        for shard in self.shards:
+        shards = self.merged or self.shards
+        for shard in shards:
             ids = [vocabulary.id(token) for token in shard.values["tokens"]]
             stretches.append(Stretch(shard.arrays["indices"], np.array(ids, dtype=np.int64)))
-        number, start, end = _places(self.shards, "offsets", self.order[members])
+        number, start, end = _places(shards, "offsets", self.order[members])
         return Pieces(stretches, number, start, end - start)
 
 
@@ -124,7 +127,26 @@ def tokenize_corpus(
     num_processes: int | None = None,
     options: ReadingOptions | None = None,
 ) -> TokenizedCorpus:
-    """The tokens of every readable file, from the cache where it has them.
+    """The tokens of every readable file, as `read_corpus` gives them.
+
+    Raises:
+        UserError: if no file could be read.
+    """
+    corpus = read_corpus(sources, tokenizer, cache_dir, num_processes, options)
+    if corpus.num_pieces == 0:
+        reasons = "; ".join(f"{s.name}: {s.reason}" for s in corpus.skipped[:3])
+        raise UserError(f"none of the {len(sources)} files could be read ({reasons})")
+    return corpus
+
+
+def read_corpus(
+    sources: Sequence[Source],
+    tokenizer: Mapping[str, Any],
+    cache_dir: Path | None,
+    num_processes: int | None = None,
+    options: ReadingOptions | None = None,
+) -> TokenizedCorpus:
+    """The tokens of the readable files, if there are any, from the cache where it has them.
 
     Args:
         sources: the files; their order does not matter.
@@ -132,20 +154,13 @@ def tokenize_corpus(
         cache_dir: where caches are kept; None keeps none. Deleting it is always safe.
         num_processes: see `Reader`.
         options: what of the files is read; None for all.
-
-    Raises:
-        UserError: if no file could be read.
     """
     cache = ArrayCache(cache_dir)
     shards = tokenize_shards(sources, tokenizer, cache, num_processes, options)
     fingerprint = _hash([CACHE_VERSION, list(shards)])
     entries = tuple(shards.values())
     index = cache.get(fingerprint, lambda: _index_entry(entries))
-    corpus = TokenizedCorpus(fingerprint, cache, entries, index.arrays["order"], index.arrays["groups"])
-    if corpus.num_pieces == 0:
-        reasons = "; ".join(f"{s.name}: {s.reason}" for s in corpus.skipped[:3])
-        raise UserError(f"none of the {len(sources)} files could be read ({reasons})")
-    return corpus
+    return TokenizedCorpus(fingerprint, cache, entries, index.arrays["order"], index.arrays["groups"])
 
 
 def tokenize_shards(
@@ -168,7 +183,8 @@ def tokenize_shards(
             share the work; (1, 1) makes all.
     """
     options = options or ReadingOptions()
-    planned = _plan(sources, {"tokenizer": dict(tokenizer), **options.plain()})
+    writing = {name: value for name, value in tokenizer.items() if name != "bpe_vocab_size"}  # merged later
+    planned = _plan(sources, {"tokenizer": writing, **options.plain()})
     planned = dict(list(planned.items())[part[0] - 1 :: part[1]])
     found = {fingerprint: cache.find(fingerprint) for fingerprint in planned}
     missing = {name: files for name, files in planned.items() if found[name] is None}

@@ -1,6 +1,6 @@
 """`Piece` <-> ids: tokenizers with their grammars, and the vocabulary between tokens and ids."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from noternn.tokenizer.base import (
@@ -20,8 +20,10 @@ from noternn.tokenizer.base import (
     Vocabulary,
     round_trip,
 )
+from noternn.tokenizer.bpe import BpeTokenizer, Merges, learn_merges
 from noternn.tokenizer.chord import ChordTokenizer
 from noternn.tokenizer.event import EventTokenizer
+from noternn.tokenizer.miditok_tokenizer import MidiTokTokenizer
 
 __all__ = [
     "BOS",
@@ -33,19 +35,41 @@ __all__ = [
     "SPECIAL_TOKENS",
     "UNK",
     "UNK_ID",
+    "BpeTokenizer",
     "ChordTokenizer",
     "Codec",
     "EventTokenizer",
+    "Merges",
+    "MidiTokTokenizer",
     "RoundTrip",
     "State",
     "Tokenizer",
     "Vocabulary",
     "build_tokenizer",
+    "learn_merges",
     "round_trip",
 ]
 
 
-def build_tokenizer(name: str, **options: Any) -> Tokenizer:
-    """The tokenizer called `name` ("event" or "chord") with its keyword arguments."""
-    tokenizers: dict[str, Callable[..., Tokenizer]] = {"event": EventTokenizer, "chord": ChordTokenizer}
-    return tokenizers[name](**options)
+def build_tokenizer(
+    name: str,
+    *,
+    bpe_vocab_size: int | None = None,  # noqa: ARG001
+    merges: Sequence[Sequence[str]] = (),
+    **options: Any,
+) -> Tokenizer:
+    """The tokenizer called `name` ("event", "chord" or "miditok").
+
+    Args:
+        name: which.
+        bpe_vocab_size: how much is to be merged; nothing is before the merges are learned.
+        merges: the pairs of `Merges`, as a run has learned them.
+        options: keyword arguments of the tokenizer.
+    """
+    tokenizers: dict[str, Callable[..., Tokenizer]] = {
+        "event": EventTokenizer,
+        "chord": ChordTokenizer,
+        "miditok": MidiTokTokenizer,
+    }
+    tokenizer = tokenizers[name](**options)
+    return BpeTokenizer(tokenizer, Merges.from_plain(merges)) if merges else tokenizer

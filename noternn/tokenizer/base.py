@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -66,6 +65,12 @@ class Tokenizer(ABC):
     def tokenize(self, piece: Piece) -> list[str]:
         """The tokens of `piece` in time order; time starts at its first written note."""
 
+    def tokenize_indexed(self, piece: Piece) -> tuple[Sequence[str], NDArray[np.uint32]]:
+        """`tokenize` as distinct tokens and the index in them of each token of `piece`, (num_tokens,)."""
+        tokens = self.tokenize(piece)
+        index = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
+        return tuple(index), np.array([index[token] for token in tokens], dtype=np.uint32)
+
     @abstractmethod
     def begins_onset(self, state: State, token: str) -> bool:
         """Whether `token`, as `tokenize` writes it, is the first that tells of an onset."""
@@ -89,6 +94,10 @@ class Tokenizer(ABC):
         Every token adds as many notes as `note_count` says. UNK adds none, but what it leaves
         open (the duration of an unknown chord) is not given to another note.
         """
+
+    def detokenize_indexed(self, tokens: Sequence[str], indices: NDArray[np.uint32]) -> Piece:
+        """The piece that the tokens at `indices`, as `tokenize_indexed` writes them, describe."""
+        return self.detokenize([tokens[i] for i in indices.tolist()])
 
     @abstractmethod
     def note_count(self, token: str) -> int:
@@ -133,9 +142,17 @@ class RoundTrip:
     duration_error_beats: float
 
 
-def round_trip(tokenizer: Tokenizer, piece: Piece) -> RoundTrip:
-    """Write `piece` as tokens, read them again and compare; what a vocabulary loses to UNK is not in it."""
-    back = tokenizer.detokenize(tokenizer.tokenize(piece))
+def round_trip(
+    tokenizer: Tokenizer, piece: Piece, written: tuple[Sequence[str], NDArray[np.uint32]] | None = None
+) -> RoundTrip:
+    """Write `piece` as tokens, read them again and compare; what a vocabulary loses to UNK is not in it.
+
+    Args:
+        tokenizer: any.
+        piece: any.
+        written: its `tokenizer.tokenize_indexed(piece)`, if that is known already.
+    """
+    back = tokenizer.detokenize_indexed(*(written or tokenizer.tokenize_indexed(piece)))
     written_onset, _ = grid_times(tokenizer.written(piece), tokenizer.steps_per_beat)
     origin = int(written_onset.min()) if written_onset.size else 0
     pairs = _same_notes(piece, back, origin, tokenizer.steps_per_beat)  # (num_kept, 2)
@@ -156,25 +173,25 @@ def round_trip(tokenizer: Tokenizer, piece: Piece) -> RoundTrip:
 
 def _same_notes(before: Piece, after: Piece, origin: int, steps_per_beat: int) -> NDArray[np.int64]:
     """Indices of the notes in both pieces, each note once, shape (num_kept, 2)."""
-    # longest first: of coinciding notes a tokenizer keeps the longest
-    waiting: dict[tuple[int, int, bool], list[int]] = defaultdict(list)
-    for index, key in _keys_longest_first(after, 0, steps_per_beat):
-        waiting[key].append(index)
-    pairs = [
-        (index, waiting[key].pop(0))
-        for index, key in _keys_longest_first(before, origin, steps_per_beat)
-        if waiting[key]
-    ]
-    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    longest = np.argsort(-before.duration, kind="stable")  # of coinciding notes a tokenizer keeps the longest
+    wanted = _note_keys(before, origin, steps_per_beat)[longest]
+    keys = _note_keys(after, 0, steps_per_beat)
+    order = np.lexsort((-after.duration, keys))
+    there = keys[order]
+    # The n-th longest of some equal notes before belongs to the n-th longest of them after.
+    by_key = np.argsort(wanted, kind="stable")
+    number = np.empty_like(by_key)
+    number[by_key] = np.arange(len(by_key)) - np.searchsorted(wanted[by_key], wanted[by_key])
+    place = np.searchsorted(there, wanted) + number
+    is_kept = place < np.searchsorted(there, wanted, side="right")
+    return np.stack([longest[is_kept], order[place[is_kept]]], axis=1)
 
 
-def _keys_longest_first(
-    piece: Piece, origin: int, steps_per_beat: int
-) -> Iterable[tuple[int, tuple[int, int, bool]]]:
-    step = (grid_times(piece, steps_per_beat)[0] - origin).tolist()
-    pitch, is_drum = piece.pitch.tolist(), piece.is_drum.tolist()
-    for index in np.argsort(-piece.duration, kind="stable").tolist():
-        yield index, (step[index], pitch[index], is_drum[index])
+def _note_keys(piece: Piece, origin: int, steps_per_beat: int) -> NDArray[np.int64]:
+    """One number for the onset, pitch and kind of each note; equal for equal ones."""
+    step = grid_times(piece, steps_per_beat)[0] - origin
+    keys: NDArray[np.int64] = (step << 8) + (piece.pitch << 1 | piece.is_drum)  # a step may be below 0
+    return keys
 
 
 class Codec:
@@ -183,13 +200,16 @@ class Codec:
     def __init__(self, tokenizer: Tokenizer, vocabulary: Vocabulary) -> None:
         self.tokenizer = tokenizer
         self.vocabulary = vocabulary
+        self._known: tuple[Sequence[str], NDArray[np.int64]] = ((), np.zeros(0, dtype=np.int64))
         self._masks: dict[State, NDArray[np.bool_]] = {}
         self._can_end: dict[State, bool] = {}
 
     def encode(self, piece: Piece) -> NDArray[np.int64]:
         """The ids of a piece, shape (num_tokens,), between BOS and EOS."""
-        ids = [self.vocabulary.id(token) for token in self.tokenizer.tokenize(piece)]
-        return np.array([BOS_ID, *ids, EOS_ID], dtype=np.int64)
+        tokens, indices = self.tokenizer.tokenize_indexed(piece)
+        if tokens is not self._known[0]:  # a tokenizer with an alphabet gives the same object every time
+            self._known = tokens, np.array([self.vocabulary.id(token) for token in tokens], dtype=np.int64)
+        return np.concatenate([[BOS_ID], self._known[1][indices], [EOS_ID]])
 
     def decode(self, ids: Iterable[int], tempo: float = DEFAULT_TEMPO) -> Piece:
         """The piece of some ids; special ids are passed over."""

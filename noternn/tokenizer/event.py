@@ -13,9 +13,8 @@ from noternn.tokenizer.base import BOS, EOS, UNK, State, Tokenizer
 from noternn.tokenizer.grid import (
     FINEST_GRID,
     Symbol,
-    chain,
     check_argument,
-    grid_times,
+    distinct_notes,
     symbols,
     ticks_per_step,
 )
@@ -23,6 +22,7 @@ from noternn.tokenizer.grid import (
 DRUM = 128  # stands after the programs 0 to 127: drums come last in an onset
 NO_BOUND = 128  # above every pitch: the next note of the onset may have any
 DEFAULT_VELOCITY = 80
+KINDS = ("Pitch", "Shift", "Duration", "Velocity", "Program")
 
 
 class _State(NamedTuple):
@@ -81,6 +81,11 @@ class EventTokenizer(Tokenizer):
         self._head = "Program" if program else "Pitch"  # the first token of a note
         self._tail = "Velocity" if velocity else "Duration"  # its last one
         self._symbols = self._alphabet()
+        self._tokens = tuple(self._symbols)
+        kinds, values = zip(*self._symbols.values(), strict=True)
+        self._first = {kind: kinds.index(kind) for kind in set(kinds)}  # index of each kind's first token
+        self._kinds = np.array([KINDS.index(kind) for kind in kinds])
+        self._values = np.array(values)
 
     def _alphabet(self) -> dict[str, Symbol]:
         alphabet = symbols("Pitch", range(128))
@@ -94,34 +99,30 @@ class EventTokenizer(Tokenizer):
 
     def tokenize(self, piece: Piece) -> list[str]:
         """The tokens of `piece`, an onset after the other."""
-        tokens: list[str] = []
-        time = -1
-        for onset, program, pitch, duration, velocity in self._grid_notes(piece).tolist():
-            if time not in (-1, onset):
-                tokens += chain("Shift", onset - time, self._max_shift)
-            time = onset
-            if self.program:
-                tokens.append("Program_drum" if program == DRUM else f"Program_{program}")
-            tokens.append(f"Pitch_{pitch}")
-            tokens += chain("Duration", duration, self._max_duration)
-            if self.velocity:
-                tokens.append(f"Velocity_{velocity // 4 * 4 + 2}")
-        return tokens
+        tokens, indices = self.tokenize_indexed(piece)
+        return [tokens[i] for i in indices.tolist()]
 
-    def _grid_notes(self, piece: Piece) -> NDArray[np.int64]:
-        """Columns onset, program, pitch, duration, velocity of distinct notes in the order of tokens."""
-        piece = self.written(piece)
-        onset, duration = grid_times(piece, self.steps_per_beat)
-        program = np.where(piece.is_drum, DRUM, piece.program if self.program else 0)
-        order = np.lexsort((-duration, -piece.pitch, program, onset))
-        notes = np.stack([onset, program, piece.pitch, duration, piece.velocity], axis=1)[order]
-        if not len(notes):
-            return notes
-        is_first = np.append(True, (notes[1:, :3] != notes[:-1, :3]).any(axis=1))
-        first = np.flatnonzero(is_first)  # of the notes that coincide; also the longest of them
-        distinct = notes[first]
-        distinct[:, 4] = np.maximum.reduceat(notes[:, 4], first)
-        return distinct
+    def tokenize_indexed(self, piece: Piece) -> tuple[Sequence[str], NDArray[np.uint32]]:
+        """The alphabet, always the same object, and the index in it of each token of `piece`."""
+        onset, program, pitch, duration, velocity = distinct_notes(
+            self.written(piece), self.steps_per_beat, self.program
+        )
+        shift = np.diff(onset, prepend=onset[:1])
+        full_shifts, last_shift = np.divmod(shift - 1, self._max_shift)  # -1, max - 1 where there is no shift
+        full_durations, last_duration = np.divmod(duration - 1, self._max_duration)
+        one = np.ones_like(onset)
+        parts = [  # the tokens of a note in their order, and how often each is written
+            (np.full_like(onset, self._first["Shift"] + self._max_shift - 1), np.maximum(full_shifts, 0)),
+            (self._first["Shift"] + last_shift, full_shifts >= 0),
+            (self._first["Program"] + program, one) if self.program else None,
+            (self._first["Pitch"] + pitch, one),
+            (np.full_like(onset, self._first["Duration"] + self._max_duration - 1), full_durations),
+            (self._first["Duration"] + last_duration, one),
+            (self._first["Velocity"] + velocity // 4, one) if self.velocity else None,
+        ]
+        tokens, times = zip(*filter(None, parts), strict=True)
+        indices = np.repeat(np.stack(tokens, axis=1).ravel(), np.stack(times, axis=1).ravel())
+        return self._tokens, indices.astype(np.uint32)
 
     def detokenize(self, tokens: Sequence[str], tempo: float = DEFAULT_TEMPO) -> Piece:
         """The piece that `tokens` describe; special and misplaced tokens are passed over.
@@ -129,7 +130,27 @@ class EventTokenizer(Tokenizer):
         A note whose duration is missing or UNK lasts a beat; one whose program is has program 0.
         """
         notes = np.array(self._read_notes(tokens), dtype=np.int64).reshape(-1, 5)
-        onset, program, pitch, duration, velocity = notes.T
+        return self._piece(notes.T, tempo)
+
+    def detokenize_indexed(self, tokens: Sequence[str], indices: NDArray[np.uint32]) -> Piece:
+        """The piece that the tokens at `indices`, as `tokenize_indexed` writes them, describe."""
+        assert tuple(tokens) == self._tokens
+        kind, value = self._kinds[indices], self._values[indices]
+        pitches = np.flatnonzero(kind == KINDS.index("Pitch"))
+        if not len(pitches):
+            return self._piece(np.zeros((5, 0), dtype=np.int64), DEFAULT_TEMPO)
+        time = np.cumsum(np.where(kind == KINDS.index("Shift"), value, 0))
+        duration = np.add.reduceat(np.where(kind == KINDS.index("Duration"), value, 0), pitches)
+        velocity = np.full(len(pitches), DEFAULT_VELOCITY)
+        if self.velocity:
+            velocity = value[kind == KINDS.index("Velocity")]
+        program = value[pitches - 1] if self.program else np.zeros_like(pitches)
+        columns = [time[pitches], program, value[pitches], duration, velocity]
+        return self._piece(np.stack(columns), DEFAULT_TEMPO)
+
+    def _piece(self, notes: NDArray[np.int64], tempo: float) -> Piece:
+        """The piece of columns onset, program, pitch, duration, velocity."""
+        onset, program, pitch, duration, velocity = notes
         step = ticks_per_step(self.steps_per_beat)
         return Piece.from_notes(
             onset * step,

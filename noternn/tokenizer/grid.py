@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from noternn.piece import Piece
 
+DRUM = 128  # stands after the programs 0 to 127: drums come last in an onset
 FINEST_GRID = 480  # steps in a beat; a finer grid is finer than the files are
 Symbol = tuple[str, int]  # kind and value of a token: "Shift_12" is ("Shift", 12)
 
@@ -28,6 +29,25 @@ def _round_to_step(ticks: NDArray[np.int64], ticks_per_beat: int, steps_per_beat
     # in integers and with halves up: rounding halves to even makes an even rhythm uneven
     steps: NDArray[np.int64] = (2 * ticks * steps_per_beat + ticks_per_beat) // (2 * ticks_per_beat)
     return steps
+
+
+def distinct_notes(piece: Piece, steps_per_beat: int, program: bool) -> NDArray[np.int64]:
+    """Rows onset, program, pitch, duration, velocity of the notes on the grid, shape (5, num_notes).
+
+    Their order is onset, program (drums last), pitch descending. Of notes that coincide in these the
+    longest is kept, with the largest velocity. Without `program` all have program 0.
+    """
+    onset, duration = grid_times(piece, steps_per_beat)
+    programs = np.where(piece.is_drum, DRUM, piece.program) if program else np.zeros_like(onset)
+    place = (onset << 8 | programs) << 7 | 127 - piece.pitch
+    notes = np.stack([onset, programs, piece.pitch, duration, piece.velocity])
+    if (np.diff(place) > 0).all():
+        return notes
+    order = np.lexsort((-duration, place))
+    first = np.flatnonzero(np.diff(place[order], prepend=-1))  # the longest of the notes that coincide
+    distinct = notes[:, order[first]]
+    distinct[4] = np.maximum.reduceat(piece.velocity[order], first)
+    return distinct
 
 
 def ticks_per_step(steps_per_beat: int) -> int:
