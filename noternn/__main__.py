@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from noternn.errors import UserError
 
@@ -156,30 +157,50 @@ def _write(option: str, path: Path, save: Callable[[Path], None]) -> None:
 
 
 def bench(options: argparse.Namespace) -> None:
-    """Compare the speed of reading and tokenizing with other libraries."""
-    import importlib.util
-
-    from noternn.bench import bench_ingest
+    """Compare speeds with other libraries, and with what this machine can do at most."""
     from noternn.tables import format_table
 
-    if not importlib.util.find_spec("miditok"):
-        print('pip install "noternn[miditok]" adds the reference, MidiTok', file=sys.stderr)
-    line, rows = bench_ingest(options.folder)
+    if options.folder and options.what != "ingest":
+        raise UserError(f"bench {options.what} {options.folder}: only bench ingest reads a folder")
+    line, rows = _bench(options)
     if options.json:
         print(json.dumps({"what": line, "rows": rows}))
         return
     print(line)
+    formats = {
+        "name": ("name", "{}"),
+        "ms_per_file": ("ms a file", "{:.3f}"),
+        "notes_per_second": ("notes/s", "{:,.0f}"),
+        "times_miditok": ("x MidiTok", "{:.1f}"),
+        "tokens_per_second": ("tokens/s", "{:,.0f}"),
+        "times_reference": ("x Note-RNN", "{:.2f}"),
+        "share_of_limit": ("of the limit", "{:.0%}"),
+        "ms_per_step": ("ms a step", "{:.2f}"),
+        "spread": ("slowest/fastest", "{:.2f}"),
+    }
     shown = [
         {
-            "name": row["name"],
-            "ms a file": f"{row['ms_per_file']:.3f}",
-            "notes/s": f"{row['notes_per_second']:,.0f}",
-            "x MidiTok": "" if row["times_miditok"] is None else f"{row['times_miditok']:.1f}",
-            "slowest/fastest": f"{row['spread']:.2f}",
+            formats[key][0]: "" if value is None else formats[key][1].format(value)
+            for key, value in row.items()
         }
         for row in rows
     ]
     print(format_table(shown, list(shown[0])))
+
+
+def _bench(options: argparse.Namespace) -> tuple[str, list[dict[str, Any]]]:
+    """What was measured, in a line, and its rows."""
+    import importlib.util
+
+    if options.what == "ingest":
+        from noternn.bench import bench_ingest
+
+        if not importlib.util.find_spec("miditok"):
+            print('pip install "noternn[miditok]" adds the reference, MidiTok', file=sys.stderr)
+        return bench_ingest(options.folder)
+    from noternn.bench_network import bench_generate, bench_train
+
+    return bench_train() if options.what == "train" else bench_generate()
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -232,9 +253,18 @@ def build_parser() -> argparse.ArgumentParser:
     c.add_argument("--clear-cache", action="store_true", help="remove the token caches, and look at nothing")
     c.set_defaults(run=corpus)
     b = commands.add_parser("bench", help="compare speeds with other libraries, side by side")
-    b.add_argument("what", choices=("ingest",), help="ingest: from MIDI files to ids")
     b.add_argument(
-        "folder", type=Path, nargs="?", metavar="FOLDER", help="of MIDI files (pieces that are installed)"
+        "what",
+        choices=("ingest", "train", "generate"),
+        help="ingest: from MIDI files to ids; train and generate: beside the original Note-RNN's loops, in "
+        "two or three minutes",
+    )
+    b.add_argument(
+        "folder",
+        type=Path,
+        nargs="?",
+        metavar="FOLDER",
+        help="ingest: of MIDI files (pieces that are installed)",
     )
     b.add_argument("--json", action="store_true", help="print JSON")
     b.set_defaults(run=bench)
