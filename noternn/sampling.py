@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noternn.lstm import NoteLSTM
-from noternn.stepper import MAX_STREAMS, build_stepper
+from noternn.stepper import MAX_STREAMS, DraftStepper, build_stepper
 from noternn.tokenizer import BOS_ID, EOS_ID, Codec, State
 
 MAX_TOKENS_PER_NOTE = 64  # a sample that writes only shifts and rests ends here
@@ -66,6 +66,26 @@ def choose(probs: NDArray[np.float64], point: NDArray[np.float64]) -> NDArray[np
     cumulative = np.cumsum(probs, axis=-1)
     chosen: NDArray[np.int64] = (cumulative <= point[..., None] * cumulative[..., -1:]).sum(axis=-1)
     return chosen
+
+
+def is_close(
+    log_probs: NDArray[np.float64],
+    mask: NDArray[np.bool_],
+    point: NDArray[np.float64],
+    options: SamplingOptions,
+    tolerance: float,
+) -> bool:
+    """Whether log-probabilities that differ by up to `tolerance` nats might draw another id.
+
+    They would if they moved an edge between two ids over the random point, or another id among the `top_k`.
+    """
+    kept = np.sort(log_probs[mask])[::-1]
+    at_cut = options.top_k and options.top_k < len(kept)
+    if at_cut and kept[options.top_k - 1] - kept[options.top_k] < 2 * tolerance:
+        return True
+    edges = np.cumsum(probabilities(log_probs, mask, options.temperature, options.top_k), axis=-1)
+    # p ** (1 / temperature), normalized, changes by that power's share of the tolerance
+    return bool(np.abs(edges - point[..., None]).min() < 2 * tolerance / options.temperature)
 
 
 def sample_ids(network: NoteLSTM, codec: Codec, primer: Sequence[int], options: SamplingOptions) -> list[int]:
@@ -164,7 +184,7 @@ def _continue(
     options: SamplingOptions,
     seeds: Sequence[int],
 ) -> list[_Stream]:
-    stepper, state = build_stepper(network), grammar.start
+    stepper, state = build_stepper(network, len(seeds)), grammar.start
     log_probs = stepper.step([BOS_ID])
     for id_ in primer:
         state = grammar.advance(state, id_)
@@ -176,6 +196,8 @@ def _continue(
     while active := [k for k, s in enumerate(streams) if not grammar.is_over(s, options.num_notes)]:
         mask = np.stack([grammar.mask(streams[k].state) for k in active])
         point = np.array([streams[k].rng.random() for k in active])
+        if isinstance(stepper, DraftStepper) and is_close(log_probs, mask, point, options, stepper.TOLERANCE):
+            log_probs = stepper.settle()
         probs = probabilities(log_probs[active], mask, options.temperature, options.top_k)
         for k, id_ in zip(active, choose(probs, point).tolist(), strict=True):
             streams[k].append(id_, grammar)

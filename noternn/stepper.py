@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -25,15 +25,17 @@ class Stepper(Protocol):
         """Go on with this many streams, all in the state of the first."""
 
 
-def build_stepper(network: NoteLSTM) -> Stepper:
+def build_stepper(network: NoteLSTM, num_streams: int) -> Stepper:
     """The fastest stepper for where the network is.
 
-    On a CPU a stream's numbers do not depend, bit for bit, on how many others are stepped with it. The
-    weights are copied: one that changes later needs another stepper.
+    On a CPU a stream's numbers do not depend, bit for bit, on how many others are stepped with it, but for
+    the drafts of one stream: see `DraftStepper`. The weights are copied: a network that changes later needs
+    another stepper.
     """
     weight = network.embedding.weight
-    is_plain = weight.device.type != "cpu" or weight.dtype != torch.float32
-    return ModuleStepper(network) if is_plain else PreparedStepper(network)
+    if weight.device.type != "cpu" or weight.dtype != torch.float32:
+        return ModuleStepper(network)
+    return DraftStepper(network) if num_streams == 1 else PreparedStepper(network, build_products)
 
 
 class ModuleStepper:
@@ -64,10 +66,14 @@ class PreparedStepper:
     `nn.LSTM` lays its weights out anew at every call, which takes longer than a step. Here the
     embedding and the input weights of the first layer are one table, and each further layer is one
     product with its input and recurrent weights side by side.
+
+    Args:
+        network: whose weights are copied.
+        build: makes the products with some (weight, bias), such as `build_products`.
     """
 
     @torch.no_grad()
-    def __init__(self, network: NoteLSTM) -> None:
+    def __init__(self, network: NoteLSTM, build: Callable[[Pairs], Sequence[Product]]) -> None:
         lstm = network.lstm
         self.size = lstm.hidden_size
         i, f, g, o = torch.arange(4 * self.size).chunk(4)  # torch's order of the gates
@@ -84,7 +90,7 @@ class PreparedStepper:
         linear = [module for module in network.head.modules() if isinstance(module, nn.Linear)]
         pairs = [(first[1], torch.zeros(4 * self.size))]
         pairs += [(torch.cat([w_ih, w_hh], 1), b_ih + b_hh) for w_ih, w_hh, b_ih, b_hh in layers[1:]]
-        products = build_products(pairs + [(module.weight, module.bias) for module in linear])
+        products = build(pairs + [(module.weight, module.bias) for module in linear])
         self.recurrent, self.head = products[: lstm.num_layers], products[lstm.num_layers :]
         self.hidden = [torch.zeros(1, self.size) for _ in layers]
         self.cell = [torch.zeros(1, self.size) for _ in layers]
@@ -116,6 +122,41 @@ class PreparedStepper:
         """See `Stepper`."""
         self.hidden = [part[:1].repeat(num_streams, 1) for part in self.hidden]
         self.cell = [part[:1].repeat(num_streams, 1) for part in self.cell]
+
+
+class DraftStepper:
+    """One stream, in half the time that products which are the same for any number of streams take.
+
+    Its log-probabilities are off by rounding, far less than `TOLERANCE`. Where that might change what is
+    drawn, `settle` gives those of `PreparedStepper`: by stepping through what was not yet.
+    """
+
+    TOLERANCE = 2e-5  # nats; the largest difference seen was 3e-6, with weights four times as large as usual
+
+    def __init__(self, network: NoteLSTM) -> None:
+        self.network = network
+        self.draft = PreparedStepper(network, _rowwise)
+        self.exact: PreparedStepper | None = None  # few samples need it
+        self.pending: list[int] = []
+
+    def step(self, ids: Sequence[int]) -> NDArray[np.float64]:
+        """See `Stepper`."""
+        self.pending += ids
+        return self.draft.step(ids)
+
+    def settle(self) -> NDArray[np.float64]:
+        """What the last `step` would have returned without the draft's rounding."""
+        self.exact = self.exact or PreparedStepper(self.network, build_products)
+        for id_ in self.pending:
+            log_probs = self.exact.step([id_])
+        self.pending.clear()
+        self.draft.hidden = [part.clone() for part in self.exact.hidden]
+        self.draft.cell = [part.clone() for part in self.exact.cell]
+        return log_probs
+
+    def repeat(self, num_streams: int) -> None:
+        """See `Stepper`."""
+        assert num_streams == 1
 
 
 def _log_softmax(logits: Tensor) -> NDArray[np.float64]:
@@ -160,11 +201,19 @@ class RowwiseProduct:
         return torch.from_numpy(np.matmul(stack, self.weight)[:, 0]).add_(self.bias)
 
 
-def build_products(pairs: Sequence[tuple[Tensor, Tensor]]) -> Sequence[PackedProduct | RowwiseProduct]:
-    """The products with some (weight (out, in), bias (out,)): packed if this machine has them, and steady."""
+Product = PackedProduct | RowwiseProduct
+Pairs = Sequence[tuple[Tensor, Tensor]]  # weight (out, in) and bias (out,)
+
+
+def build_products(pairs: Pairs) -> Sequence[Product]:
+    """Packed if this machine has such products, and they are steady."""
     has_onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     if has_onednn and hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         packed = [PackedProduct(weight, bias) for weight, bias in pairs]
         if all(p.is_steady(weight.shape[1]) for p, (weight, _) in zip(packed, pairs, strict=True)):
             return packed
+    return _rowwise(pairs)
+
+
+def _rowwise(pairs: Pairs) -> Sequence[Product]:
     return [RowwiseProduct(weight, bias) for weight, bias in pairs]

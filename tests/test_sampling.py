@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from noternn.lstm import NoteLSTM
-from noternn.sampling import SamplingOptions, choose, probabilities, sample_batch, sample_ids
+from noternn.sampling import SamplingOptions, choose, is_close, probabilities, sample_batch, sample_ids
 from noternn.tokenizer import BOS_ID, SPECIAL_TOKENS, ChordTokenizer, Codec, EventTokenizer, Vocabulary
 
 FAST = settings(max_examples=100, deadline=None, derandomize=True, database=None)
@@ -314,3 +314,34 @@ def test_samples_made_together_end_each_at_its_own_length() -> None:
     samples = sample_batch(network_of(CHORDS), CHORDS, [], SamplingOptions(30, 1.0, 0, seed=0), 8)
     assert len({len(ids) for ids in samples}) > 1
     assert all(30 <= num_notes_of(CHORDS, ids) < 33 for ids in samples)
+
+
+@FAST
+@given(
+    log_probabilities, masks, st.floats(0, 1, exclude_max=True), st.integers(0, 6), st.floats(0.3, 3),
+    st.lists(st.floats(-1, 1), min_size=6, max_size=6).map(np.array),
+)  # fmt: skip
+def test_what_is_not_close_is_drawn_alike_from_log_probabilities_that_differ_by_less_than_the_tolerance(
+    log_probs: NDArray[np.float64],
+    mask: NDArray[np.bool_],
+    point: float,
+    top_k: int,
+    temperature: float,
+    error: NDArray[np.float64],
+) -> None:
+    options, tolerance = SamplingOptions(1, temperature, top_k, 0), 0.02
+    points = np.array(point)
+    if not is_close(log_probs, mask, points, options, tolerance):
+        drawn = [
+            choose(probabilities(p, mask, temperature, top_k), points)
+            for p in (log_probs, log_probs + tolerance * error)
+        ]
+        assert drawn[0] == drawn[1]
+
+
+def test_most_draws_are_not_close() -> None:
+    rng, everything = np.random.default_rng(0), np.ones(50, dtype=bool)
+    options = SamplingOptions(1, 1.0, 10, 0)
+    log_probs = np.log(rng.dirichlet(np.ones(50), 2000))
+    close = [is_close(p, everything, np.array(rng.random()), options, 2e-5) for p in log_probs]
+    assert sum(close) < 20
