@@ -7,6 +7,8 @@ compose, the module one note at a time. All take turns on one thread; see `noter
 
 from __future__ import annotations
 
+import itertools
+import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -184,6 +186,7 @@ def _random_pieces(num_steps: int, window_length: int) -> Pieces:
 
 
 def _fit(module: NoteRNN, loader: LaneLoader) -> None:
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # advice on workers and callbacks
         trainer = pl.Trainer(
@@ -222,7 +225,11 @@ def bench_generate(
     with torch.no_grad():  # as sure of itself as a trained network
         logits = ours.eval()(torch.randint(VOCAB_SIZE, (1, 100)))[0]
         ours.get_parameter("head.3.weight").mul_(TRAINED_DEVIATION / logits.std())
-    options = SamplingOptions(num_notes, 1.0, TOP_K, 0)
+    seeds = itertools.count()  # not always those of one sample, which may be lucky or not
+
+    def sample(num_samples: int) -> None:
+        sample_batch(ours, codec, [], SamplingOptions(num_notes, 1.0, TOP_K, next(seeds)), num_samples)
+
     # the embedding and the first layer's input weights are looked up, not multiplied
     looked_up = ours.embedding.weight.numel() + ours.lstm.all_weights[0][0].numel()
     weights = num_parameters(ours) - looked_up
@@ -232,10 +239,8 @@ def bench_generate(
         timings = interleaved(
             {
                 "Note-RNN's sample()": lambda: theirs.sample(num_notes),
-                "NoteRNN, one sample": lambda: sample_batch(ours, codec, [], options, 1),
-                f"NoteRNN, {num_streams} together": lambda: sample_batch(
-                    ours, codec, [], options, num_streams
-                ),
+                "NoteRNN, one sample": lambda: sample(1),
+                f"NoteRNN, {num_streams} together": lambda: sample(num_streams),
                 "memory": lambda: memory @ vector,
             },
             repeats,

@@ -84,8 +84,8 @@ def is_close(
     if at_cut and kept[options.top_k - 1] - kept[options.top_k] < 2 * tolerance:
         return True
     edges = np.cumsum(probabilities(log_probs, mask, options.temperature, options.top_k), axis=-1)
-    # p ** (1 / temperature), normalized, changes by that power's share of the tolerance
-    return bool(np.abs(edges - point[..., None]).min() < 2 * tolerance / options.temperature)
+    # each weight changes by a factor of up to exp(tolerance / temperature), so an edge by half of that share
+    return bool(np.abs(edges - point[..., None]).min() < tolerance / options.temperature)
 
 
 def sample_ids(network: NoteLSTM, codec: Codec, primer: Sequence[int], options: SamplingOptions) -> list[int]:
