@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from noternn.errors import UserError
 
@@ -35,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def generate(options: argparse.Namespace) -> None:
-    """Compose a MIDI file with a checkpoint."""
+    """Compose MIDI files with a checkpoint."""
     from noternn.generation import checkpoint_path, encode_primer, load_composer
     from noternn.metrics import sample_statistics
     from noternn.midi import write_midi
@@ -49,16 +50,24 @@ def generate(options: argparse.Namespace) -> None:
         primer, line = encode_primer(options.primer, composer.codec)
         print(line, file=sys.stderr)
     sampling = SamplingOptions(options.num_notes, options.temperature, options.top_k, options.seed)
-    piece = composer.compose(primer, sampling)
-    try:
-        write_midi(piece, options.output)
-    except OSError as error:
-        raise UserError(f"-o {options.output}: cannot be written: {error.strerror or error}") from error
-    s = sample_statistics(piece)
-    print(
-        f"{options.output}: {s.num_notes} notes, {s.num_pitches} pitches, {s.beats:.0f} beats, "
-        f"longest repetition {s.longest_repetition}, silent {s.silent_fraction:.0%}"
-    )
+    pieces = composer.compose_many(primer, sampling, options.num_samples)
+    for path, piece in zip(_output_paths(options.output, len(pieces)), pieces, strict=True):
+        try:
+            write_midi(piece, path)
+        except OSError as error:
+            raise UserError(f"-o {path}: cannot be written: {error.strerror or error}") from error
+        s = sample_statistics(piece)
+        print(
+            f"{path}: {s.num_notes} notes, {s.num_pitches} pitches, {s.beats:.0f} beats, "
+            f"longest repetition {s.longest_repetition}, silent {s.silent_fraction:.0%}"
+        )
+
+
+def _output_paths(path: Path, num_samples: int) -> list[Path]:
+    """out.mid for one sample, out_001.mid and on for several."""
+    if num_samples == 1:
+        return [path]
+    return [path.with_stem(f"{path.stem}_{number:03d}") for number in range(1, num_samples + 1)]
 
 
 def tokens(options: argparse.Namespace) -> None:
@@ -148,30 +157,50 @@ def _write(option: str, path: Path, save: Callable[[Path], None]) -> None:
 
 
 def bench(options: argparse.Namespace) -> None:
-    """Compare the speed of reading and tokenizing with other libraries."""
-    import importlib.util
-
-    from noternn.bench import bench_ingest
+    """Compare speeds with other libraries, and with what this machine can do at most."""
     from noternn.tables import format_table
 
-    if not importlib.util.find_spec("miditok"):
-        print('pip install "noternn[miditok]" adds the reference, MidiTok', file=sys.stderr)
-    line, rows = bench_ingest(options.folder)
+    if options.folder and options.what != "ingest":
+        raise UserError(f"bench {options.what} {options.folder}: only bench ingest reads a folder")
+    line, rows = _bench(options)
     if options.json:
         print(json.dumps({"what": line, "rows": rows}))
         return
     print(line)
+    formats = {
+        "name": ("name", "{}"),
+        "ms_per_file": ("ms a file", "{:.3f}"),
+        "notes_per_second": ("notes/s", "{:,.0f}"),
+        "times_miditok": ("x MidiTok", "{:.1f}"),
+        "tokens_per_second": ("tokens/s", "{:,.0f}"),
+        "times_reference": ("x Note-RNN", "{:.2f}"),
+        "share_of_limit": ("of the limit", "{:.0%}"),
+        "ms_per_step": ("ms a step", "{:.2f}"),
+        "spread": ("slowest/fastest", "{:.2f}"),
+    }
     shown = [
         {
-            "name": row["name"],
-            "ms a file": f"{row['ms_per_file']:.3f}",
-            "notes/s": f"{row['notes_per_second']:,.0f}",
-            "x MidiTok": "" if row["times_miditok"] is None else f"{row['times_miditok']:.1f}",
-            "slowest/fastest": f"{row['spread']:.2f}",
+            formats[key][0]: "" if value is None else formats[key][1].format(value)
+            for key, value in row.items()
         }
         for row in rows
     ]
     print(format_table(shown, list(shown[0])))
+
+
+def _bench(options: argparse.Namespace) -> tuple[str, list[dict[str, Any]]]:
+    """What was measured, in a line, and its rows."""
+    import importlib.util
+
+    if options.what == "ingest":
+        from noternn.bench import bench_ingest
+
+        if not importlib.util.find_spec("miditok"):
+            print('pip install "noternn[miditok]" adds the reference, MidiTok', file=sys.stderr)
+        return bench_ingest(options.folder)
+    from noternn.bench_network import bench_generate, bench_train
+
+    return bench_train() if options.what == "train" else bench_generate()
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -191,6 +220,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--top-k", type=_natural, default=10, help="choose among the K most probable tokens, 0 for all (10)"
     )
     g.add_argument("--seed", type=_natural, default=0, help="the same seed gives the same file (0)")
+    g.add_argument(
+        "--num-samples",
+        type=_positive_int,
+        default=1,
+        metavar="N",
+        help="write OUT_001.mid and on, made together with the seeds from --seed on (1)",
+    )
     g.add_argument("--primer", type=Path, metavar="IN.mid", help="a MIDI file to continue")
     g.set_defaults(run=generate)
     t = commands.add_parser("tokens", help="print a MIDI file as tokens, against bars and beats")
@@ -217,9 +253,18 @@ def build_parser() -> argparse.ArgumentParser:
     c.add_argument("--clear-cache", action="store_true", help="remove the token caches, and look at nothing")
     c.set_defaults(run=corpus)
     b = commands.add_parser("bench", help="compare speeds with other libraries, side by side")
-    b.add_argument("what", choices=("ingest",), help="ingest: from MIDI files to ids")
     b.add_argument(
-        "folder", type=Path, nargs="?", metavar="FOLDER", help="of MIDI files (pieces that are installed)"
+        "what",
+        choices=("ingest", "train", "generate"),
+        help="ingest: from MIDI files to ids; train and generate: beside the original Note-RNN's loops, in "
+        "two or three minutes",
+    )
+    b.add_argument(
+        "folder",
+        type=Path,
+        nargs="?",
+        metavar="FOLDER",
+        help="ingest: of MIDI files (pieces that are installed)",
     )
     b.add_argument("--json", action="store_true", help="print JSON")
     b.set_defaults(run=bench)

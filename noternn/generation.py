@@ -15,7 +15,7 @@ from noternn.errors import UserError
 from noternn.lstm import NoteLSTM
 from noternn.midi import read_named_midi
 from noternn.piece import Piece
-from noternn.sampling import SamplingOptions, sample_ids
+from noternn.sampling import SamplingOptions, sample_batch
 from noternn.tokenizer import UNK_ID, BpeTokenizer, Codec, Vocabulary, build_tokenizer
 
 CHECKPOINT_KEY = "noternn"
@@ -37,8 +37,12 @@ class Composer:
 
     def compose(self, primer: list[int], options: SamplingOptions) -> Piece:
         """The primer, given as ids without BOS and EOS, and its continuation."""
-        ids = sample_ids(self.network, self.codec, primer, options)
-        return self.codec.decode(ids, self.tempo)
+        return self.compose_many(primer, options, 1)[0]
+
+    def compose_many(self, primer: list[int], options: SamplingOptions, num_samples: int) -> list[Piece]:
+        """What `compose` gives with the seed of `options` and those that follow it, made together."""
+        samples = sample_batch(self.network, self.codec, primer, options, num_samples)
+        return [self.codec.decode(ids, self.tempo) for ids in samples]
 
 
 def checkpoint_content(
