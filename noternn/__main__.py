@@ -71,12 +71,12 @@ def _output_paths(path: Path, num_samples: int) -> list[Path]:
 
 
 def tokens(options: argparse.Namespace) -> None:
-    """Print the tokens of a MIDI file against its bars and beats, and what they lose."""
-    from noternn.midi import read_named_midi
+    """Print the tokens of a MIDI file or score against its bars and beats, and what they lose."""
+    from noternn.corpus.sources import read_file
     from noternn.tables import format_table
     from noternn.tokenizer import build_tokenizer, round_trip
 
-    piece = read_named_midi(options.file)
+    piece = read_file(options.file)
     tokenizer = build_tokenizer(options.tokenizer)
     groups = tokenizer.tokens_by_onset(piece)
     if not groups:
