@@ -176,6 +176,12 @@ def bench(options: argparse.Namespace) -> None:
         "times_reference": ("x Note-RNN", "{:.2f}"),
         "share_of_limit": ("of the limit", "{:.0%}"),
         "ms_per_step": ("ms a step", "{:.2f}"),
+        "disk_mb": ("MB on disk", "{:,.0f}"),
+        "first_start_s": ("first start (s)", "{:.1f}"),
+        "first_peak_mb": ("peak then (MB)", "{:,.0f}"),
+        "second_start_s": ("next start (s)", "{:.1f}"),
+        "peak_mb": ("peak then on (MB)", "{:,.0f}"),
+        "ms_per_batch": ("ms a batch", "{:.2f}"),
         "spread": ("slowest/fastest", "{:.2f}"),
     }
     shown = [
@@ -198,6 +204,10 @@ def _bench(options: argparse.Namespace) -> tuple[str, list[dict[str, Any]]]:
         if not importlib.util.find_spec("miditok"):
             print('pip install "noternn[miditok]" adds the reference, MidiTok', file=sys.stderr)
         return bench_ingest(options.folder)
+    if options.what == "memory":
+        from noternn.bench_memory import bench_memory
+
+        return bench_memory()
     from noternn.bench_network import bench_generate, bench_train
 
     return bench_train() if options.what == "train" else bench_generate()
@@ -255,9 +265,9 @@ def build_parser() -> argparse.ArgumentParser:
     b = commands.add_parser("bench", help="compare speeds with other libraries, side by side")
     b.add_argument(
         "what",
-        choices=("ingest", "train", "generate"),
+        choices=("ingest", "train", "generate", "memory"),
         help="ingest: from MIDI files to ids; train and generate: beside the original Note-RNN's loops, in "
-        "two or three minutes",
+        "two or three minutes; memory: training on up to 10^8 tokens, in ten",
     )
     b.add_argument(
         "folder",

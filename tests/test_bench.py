@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from noternn import midi_parser
+from noternn import bench_memory, midi_parser
 from noternn.__main__ import main
 from noternn.bench import OURS, interleaved
 from noternn.bench_network import Predecessor, Size, bench_generate, bench_train
@@ -65,3 +65,14 @@ def test_the_predecessor_samples_as_many_notes_as_asked_for() -> None:
 def test_only_ingest_reads_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "train", str(tmp_path)]) == 1
     assert "only bench ingest reads a folder" in capsys.readouterr().err
+
+
+def test_memory_of_training_is_told_for_each_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    if not bench_memory.STATUS.exists():
+        pytest.skip("this system does not tell how much memory a process has")
+    monkeypatch.setattr(bench_memory, "CACHE_DIR", tmp_path)
+    line, rows = bench_memory.bench_memory((2_000, 6_000), num_files=3)
+    assert "30 steps" in line
+    small, large = (int(row["name"].split()[0].replace(",", "")) for row in rows)
+    assert 2_000 <= small < 6_000 <= large
+    assert all(0 < row["peak_mb"] < 500 and row["ms_per_batch"] > 0 for row in rows)
