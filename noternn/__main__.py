@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def generate(options: argparse.Namespace) -> None:
-    """Compose a MIDI file with a checkpoint."""
+    """Compose MIDI files with a checkpoint."""
     from noternn.generation import checkpoint_path, encode_primer, load_composer
     from noternn.metrics import sample_statistics
     from noternn.midi import write_midi
@@ -50,25 +50,33 @@ def generate(options: argparse.Namespace) -> None:
         primer, line = encode_primer(options.primer, composer.codec)
         print(line, file=sys.stderr)
     sampling = SamplingOptions(options.num_notes, options.temperature, options.top_k, options.seed)
-    piece = composer.compose(primer, sampling)
-    try:
-        write_midi(piece, options.output)
-    except OSError as error:
-        raise UserError(f"-o {options.output}: cannot be written: {error.strerror or error}") from error
-    s = sample_statistics(piece)
-    print(
-        f"{options.output}: {s.num_notes} notes, {s.num_pitches} pitches, {s.beats:.0f} beats, "
-        f"longest repetition {s.longest_repetition}, silent {s.silent_fraction:.0%}"
-    )
+    pieces = composer.compose_many(primer, sampling, options.num_samples)
+    for path, piece in zip(_output_paths(options.output, len(pieces)), pieces, strict=True):
+        try:
+            write_midi(piece, path)
+        except OSError as error:
+            raise UserError(f"-o {path}: cannot be written: {error.strerror or error}") from error
+        s = sample_statistics(piece)
+        print(
+            f"{path}: {s.num_notes} notes, {s.num_pitches} pitches, {s.beats:.0f} beats, "
+            f"longest repetition {s.longest_repetition}, silent {s.silent_fraction:.0%}"
+        )
+
+
+def _output_paths(path: Path, num_samples: int) -> list[Path]:
+    """out.mid for one sample, out_001.mid and on for several."""
+    if num_samples == 1:
+        return [path]
+    return [path.with_stem(f"{path.stem}_{number:03d}") for number in range(1, num_samples + 1)]
 
 
 def tokens(options: argparse.Namespace) -> None:
-    """Print the tokens of a MIDI file against its bars and beats, and what they lose."""
-    from noternn.midi import read_named_midi
+    """Print the tokens of a MIDI file or score against its bars and beats, and what they lose."""
+    from noternn.corpus.sources import read_file
     from noternn.tables import format_table
     from noternn.tokenizer import build_tokenizer, round_trip
 
-    piece = read_named_midi(options.file)
+    piece = read_file(options.file)
     tokenizer = build_tokenizer(options.tokenizer)
     groups = tokenizer.tokens_by_onset(piece)
     if not groups:
@@ -166,7 +174,18 @@ def bench(options: argparse.Namespace) -> None:
         "times_miditok": ("x MidiTok", "{:.1f}"),
         "seconds": ("seconds", "{:.2f}"),
         "cpu_seconds": ("of the processor", "{:.2f}"),
-        "times_reference": ("x the first", "{:.2f}"),
+        "share_of_torch": ("of import torch", "{:.2f}"),
+        "times_first": ("x the first", "{:.2f}"),
+        "tokens_per_second": ("tokens/s", "{:,.0f}"),
+        "times_reference": ("x Note-RNN", "{:.2f}"),
+        "share_of_limit": ("of the limit", "{:.0%}"),
+        "ms_per_step": ("ms a step", "{:.2f}"),
+        "disk_mb": ("MB on disk", "{:,.0f}"),
+        "first_start_s": ("first start (s)", "{:.1f}"),
+        "first_peak_mb": ("peak then (MB)", "{:,.0f}"),
+        "second_start_s": ("next start (s)", "{:.1f}"),
+        "peak_mb": ("peak then on (MB)", "{:,.0f}"),
+        "ms_per_batch": ("ms a batch", "{:.2f}"),
         "spread": ("slowest/fastest", "{:.2f}"),
     }
     shown = [
@@ -189,9 +208,17 @@ def _bench(options: argparse.Namespace) -> tuple[str, list[dict[str, Any]]]:
         if not importlib.util.find_spec("miditok"):
             print('pip install "noternn[miditok]" adds the reference, MidiTok', file=sys.stderr)
         return bench_ingest(options.folder)
-    from noternn.bench_start import bench_start, bench_sweep
+    if options.what in ("start", "sweep"):
+        from noternn.bench_start import bench_start, bench_sweep
 
-    return bench_start() if options.what == "start" else bench_sweep(options.runs)
+        return bench_start() if options.what == "start" else bench_sweep(options.runs)
+    if options.what == "memory":
+        from noternn.bench_memory import bench_memory
+
+        return bench_memory()
+    from noternn.bench_network import bench_generate, bench_train
+
+    return bench_train() if options.what == "train" else bench_generate()
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -211,6 +238,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--top-k", type=_natural, default=10, help="choose among the K most probable tokens, 0 for all (10)"
     )
     g.add_argument("--seed", type=_natural, default=0, help="the same seed gives the same file (0)")
+    g.add_argument(
+        "--num-samples",
+        type=_positive_int,
+        default=1,
+        metavar="N",
+        help="write OUT_001.mid and on, made together with the seeds from --seed on (1)",
+    )
     g.add_argument("--primer", type=Path, metavar="IN.mid", help="a MIDI file to continue")
     g.set_defaults(run=generate)
     t = commands.add_parser("tokens", help="print a MIDI file as tokens, against bars and beats")
@@ -239,12 +273,17 @@ def build_parser() -> argparse.ArgumentParser:
     b = commands.add_parser("bench", help="compare speeds with other libraries, side by side")
     b.add_argument(
         "what",
-        choices=("ingest", "start", "sweep"),
-        help="ingest: from MIDI files to ids; start: until an answer, until the first step; sweep: jobs side "
-        "by side and one after the other",
+        choices=("ingest", "train", "generate", "start", "sweep", "memory"),
+        help="ingest: from MIDI files to ids; train and generate: beside the original Note-RNN's loops, in "
+        "two or three minutes; start: until an answer and until the first step; sweep: jobs side by side and "
+        "one after the other; memory: training on up to 10^8 tokens, in ten",
     )
     b.add_argument(
-        "folder", type=Path, nargs="?", metavar="FOLDER", help="of MIDI files (pieces that are installed)"
+        "folder",
+        type=Path,
+        nargs="?",
+        metavar="FOLDER",
+        help="ingest: of MIDI files (pieces that are installed)",
     )
     b.add_argument("--runs", type=_positive_int, default=6, metavar="N", help="sweep: of so many runs (6)")
     b.add_argument("--json", action="store_true", help="print JSON")

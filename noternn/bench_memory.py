@@ -25,7 +25,9 @@ CACHE_DIR = Path("data/.cache")  # the default of training
 STATUS = Path("/proc/self/status")
 
 
-def bench_memory(sizes: tuple[int, ...] = SIZES, num_files: int | None = None) -> list[dict[str, Any]]:
+def bench_memory(
+    sizes: tuple[int, ...] = SIZES, num_files: int | None = None
+) -> tuple[str, list[dict[str, Any]]]:
     """Train some steps of the default network on corpora of some sizes, each in a process of its own.
 
     The corpora are the chorales again and again, each time in another key and with one token in twenty
@@ -36,9 +38,9 @@ def bench_memory(sizes: tuple[int, ...] = SIZES, num_files: int | None = None) -
         num_files: chorales to begin with; None takes all.
 
     Returns:
-        a row a corpus: tokens, megabytes on the disk, seconds of the first and of the second start (split,
-        vocabulary, leak; imports not counted), peak of anonymous memory in megabytes in each, and
-        milliseconds a batch.
+        what was done, in a line, and a row a corpus: tokens, megabytes on the disk, seconds of the first
+        and of the second start (split, vocabulary, leak; imports not counted), what the memory that is not
+        the content of files grew by at most in each, in megabytes, and milliseconds to make a batch.
 
     Raises:
         UserError: if the system does not tell how much memory a process has (all but Linux).
@@ -54,16 +56,17 @@ def bench_memory(sizes: tuple[int, ...] = SIZES, num_files: int | None = None) -
             on_disk = sum(file.stat().st_size for file in Path(folder).rglob("*.npy"))
         rows.append(
             {
-                "tokens": second["tokens"],
+                "name": f"{second['tokens']:,} tokens",
                 "disk_mb": on_disk / 1e6,
                 "first_start_s": first["start_seconds"],
-                "second_start_s": second["start_seconds"],
                 "first_peak_mb": first["peak_mb"],
+                "second_start_s": second["start_seconds"],
                 "peak_mb": second["peak_mb"],
                 "ms_per_batch": second["ms_per_batch"],
             }
         )
-    return rows
+    line = f"{NUM_STEPS} steps of the default network; memory beyond imports that is not the content of files"
+    return line, rows
 
 
 def write_repeated(base: TokenizedCorpus, folder: Path, num_tokens: int) -> list[str]:

@@ -39,7 +39,7 @@ def bench_start(overrides: Sequence[str] = (), repeats: int = 5) -> tuple[str, l
         repeats: that count.
 
     Returns:
-        what was measured, in a line, and the rows; `times_reference` is by processor time.
+        what was measured, in a line, and the rows; `share_of_torch` is by processor time.
     """
     with tempfile.TemporaryDirectory() as folder:
         start = [sys.executable, "-m", "noternn.bench_start", f"hydra.run.dir={folder}/${{now:%f}}"]
@@ -50,6 +50,7 @@ def bench_start(overrides: Sequence[str] = (), repeats: int = 5) -> tuple[str, l
             "first step, beyond imports": [*start, *overrides],
         }
         rows = _in_turns(commands, Path.cwd(), repeats)
+    rows = [row | {"share_of_torch": row["cpu_seconds"] / rows[0]["cpu_seconds"]} for row in rows]
     return "whole processes; the corpus of the run is cached", rows
 
 
@@ -62,7 +63,7 @@ def bench_sweep(num_runs: int = 6, repeats: int = 1, overrides: Sequence[str] = 
         overrides: settings of all runs.
 
     Returns:
-        what was measured, in a line, and the rows; `times_reference` is by the clock.
+        what was measured, in a line, and the rows; `times_first` is by the clock.
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -75,8 +76,7 @@ def bench_sweep(num_runs: int = 6, repeats: int = 1, overrides: Sequence[str] = 
             "side by side": [*sweep, "hydra/launcher=joblib"],
         }
         rows = _in_turns(commands, folder, repeats)
-    for row in rows:
-        row["times_reference"] = rows[0]["seconds"] / row["seconds"]
+    rows = [row | {"times_first": rows[0]["seconds"] / row["seconds"]} for row in rows]
     return f"a sweep of {num_runs} runs on {os.cpu_count()} cores", rows
 
 
@@ -90,16 +90,8 @@ def _in_turns(commands: Mapping[str, Sequence[str]], folder: Path, repeats: int)
     for name, (_, *counted) in times.items():
         wall, cpu = (statistics.median(column) for column in zip(*counted, strict=True))
         walls = [seconds for seconds, _ in counted]
-        reference = rows[0]["cpu_seconds"] if rows else cpu
-        rows.append(
-            {
-                "name": name,
-                "seconds": wall,
-                "cpu_seconds": cpu,
-                "times_reference": cpu / reference,
-                "spread": max(walls) / min(walls),
-            }
-        )
+        spread = max(walls) / min(walls)
+        rows.append({"name": name, "seconds": wall, "cpu_seconds": cpu, "spread": spread})
     return rows
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import zipfile
 from dataclasses import dataclass
@@ -11,11 +12,11 @@ from typing import Any
 import torch
 
 import noternn
+from noternn.corpus.sources import read_file
 from noternn.errors import UserError
 from noternn.lstm import NoteLSTM
-from noternn.midi import read_named_midi
 from noternn.piece import Piece
-from noternn.sampling import SamplingOptions, sample_ids
+from noternn.sampling import SamplingOptions, sample_batch
 from noternn.tokenizer import UNK_ID, BpeTokenizer, Codec, Vocabulary, build_tokenizer
 
 CHECKPOINT_KEY = "noternn"
@@ -37,8 +38,12 @@ class Composer:
 
     def compose(self, primer: list[int], options: SamplingOptions) -> Piece:
         """The primer, given as ids without BOS and EOS, and its continuation."""
-        ids = sample_ids(self.network, self.codec, primer, options)
-        return self.codec.decode(ids, self.tempo)
+        return self.compose_many(primer, options, 1)[0]
+
+    def compose_many(self, primer: list[int], options: SamplingOptions, num_samples: int) -> list[Piece]:
+        """What `compose` gives with the seed of `options` and those that follow it, made together."""
+        samples = sample_batch(self.network, self.codec, primer, options, num_samples)
+        return [self.codec.decode(ids, self.tempo) for ids in samples]
 
 
 def checkpoint_content(
@@ -109,25 +114,34 @@ def _composer(checkpoint: dict[str, Any]) -> Composer:
     content = checkpoint[CHECKPOINT_KEY]
     config = content["config"]
     tokenizer = build_tokenizer(**config["tokenizer"], merges=content.get("merges", ()))
+    if not all(isinstance(token, str) for token in content["vocabulary"]):
+        raise TypeError("a token is no string")
     codec = Codec(tokenizer, Vocabulary(content["vocabulary"]))
-    network = NoteLSTM(len(codec.vocabulary), **config["model"])
     prefix = "network."
     weights = {
         name.removeprefix(prefix): tensor
         for name, tensor in checkpoint["state_dict"].items()
         if name.startswith(prefix)
     }
-    network.load_state_dict(weights)
-    return Composer(network.eval(), codec, content["tempo"])
+    num_layers = sum(name.startswith("lstm.weight_hh_") for name in weights)
+    if config["model"]["num_layers"] != num_layers:
+        raise ValueError("the weights are of another network")
+    with torch.device("meta"):  # so that sizes which are not those of the weights cost no memory
+        network = NoteLSTM(len(codec.vocabulary), **config["model"])
+    network.load_state_dict(weights, assign=True)
+    tempo = float(content["tempo"])
+    if not 0 < tempo < math.inf:
+        raise ValueError("the tempo is none")
+    return Composer(network.eval(), codec, tempo)
 
 
 def encode_primer(path: Path, codec: Codec) -> tuple[list[int], str]:
-    """The ids of a MIDI file to continue, and a line on what of it the vocabulary lacks.
+    """The ids of a MIDI file or score to continue, and a line on what of it the vocabulary lacks.
 
     Raises:
         UserError: if the file cannot be read or holds nothing that the tokenizer can write.
     """
-    piece = read_named_midi(path)
+    piece = read_file(path)
     ids = codec.encode(piece)[1:-1].tolist()
     if not ids:
         raise UserError(f"{path}: the primer holds no notes that this tokenizer can write (only drums?)")

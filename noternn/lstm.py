@@ -62,8 +62,27 @@ class NoteLSTM(nn.Module):
             logits (batch, time, vocab_size) and the state after the last id.
         """
         embedded = self.dropout(self.embedding(ids))  # (batch, time, embedding_dim)
-        hidden, state = self.lstm(embedded, state)  # (batch, time, hidden_size)
+        recur = self._layer_by_layer if embedded.device.type == "mps" else self.lstm
+        hidden, state = recur(embedded, state)  # (batch, time, hidden_size)
         return self.head(self.dropout(hidden)), state
+
+    def _layer_by_layer(self, inputs: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """What `self.lstm` computes, with the dropout between its layers done here.
+
+        On Apple's GPUs some releases of torch have wrong gradients where several layers with dropout are
+        one call (pytorch#190056).
+        """
+        hidden, cell = self.initial_state(len(inputs)) if state is None else state
+        last: list[State] = []
+        for layer, weights in enumerate(self.lstm.all_weights):
+            inputs = self.dropout(inputs) if layer else inputs
+            before = (hidden[layer : layer + 1], cell[layer : layer + 1])
+            inputs, *after = torch.lstm(
+                inputs, before, list[Tensor](weights), True, 1, 0.0, self.training, False, True
+            )  # with biases, 1 layer, no dropout, one direction, batch first
+            last.append((after[0], after[1]))
+        hiddens, cells = zip(*last, strict=True)
+        return inputs, (torch.cat(hiddens), torch.cat(cells))
 
     def initial_state(self, batch_size: int) -> State:
         """The all-zero state before the first id of `batch_size` pieces."""

@@ -9,7 +9,6 @@ from pathlib import Path
 import miditoolkit
 import numpy as np
 
-from noternn.errors import UserError
 from noternn.files import replacing
 from noternn.limits import DEFAULT_LIMITS, Limits
 from noternn.midi_parser import parse_midi
@@ -41,18 +40,6 @@ def read_midi(
     """
     data = _read_bytes(path, limits)
     return read_midi_bytes(data, path.stem if name is None else name, limits=limits, pedal=pedal)
-
-
-def read_named_midi(path: Path) -> Piece:
-    """The piece in a file that a command was given; the error begins with the path.
-
-    Raises:
-        UserError: if the file cannot be read.
-    """
-    try:
-        return read_midi(path)
-    except PieceError as error:
-        raise UserError(f"{path}: {error}") from error
 
 
 def write_midi(piece: Piece, path: Path) -> None:

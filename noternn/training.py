@@ -105,6 +105,7 @@ def _train(
     if not config.resume and (run_dir / METRICS).exists():
         raise UserError(f"{run_dir} already holds a run; continue it with resume={run_dir}, or wait a second")
     _check_accelerator(config.trainer.accelerator)
+    _check_precision(config.trainer.precision, config.trainer.accelerator)
     plain = configuration.to_plain(config)
     resumed = load_checkpoint(run_dir / LAST) if config.resume else None
     if resumed:
@@ -151,6 +152,17 @@ def _check_accelerator(name: str) -> None:
     if not available[name]:
         usable = ", ".join(other for other in available if available[other])
         raise UserError(f"trainer.accelerator={name}: this machine has none; it can do {usable}")
+
+
+def _check_precision(precision: str, accelerator: str) -> None:
+    """Refuse 16 bits where they only cost: on a CPU whose matrix units do not compute with them."""
+    has_gpu = CUDAAccelerator.is_available() or MPSAccelerator.is_available()
+    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not has_gpu)
+    if on_cpu and precision != "32-true" and not torch.cpu._is_amx_tile_supported():
+        raise UserError(
+            f"trainer.precision={precision}: this CPU has no units for it (AMX) and would be 5 to 10 times "
+            "slower; use 32-true, or a GPU"
+        )
 
 
 def _check_resumable(

@@ -93,6 +93,18 @@ def test_the_tempo_is_that_of_the_training_pieces(tiny_run: Path, tmp_path: Path
     assert 80 <= tempo <= 140
 
 
+def test_several_samples_are_those_of_the_seeds_that_follow(
+    tiny_run: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    assert main(["generate", str(tiny_run), "-o", str(tmp_path / "out.mid"), "--num-notes", "12",
+                 "--seed", "4", "--num-samples", "3"]) == 0  # fmt: skip
+    assert capsys.readouterr().out.count(" 12 notes, ") == 3
+    for number in (1, 2, 3):
+        alone = generate(tiny_run, tmp_path / "alone.mid", "--seed", str(3 + number))
+        assert (tmp_path / f"out_00{number}.mid").read_bytes() == alone
+    assert not (tmp_path / "out.mid").exists()
+
+
 # Primers
 
 

@@ -114,3 +114,27 @@ def test_num_parameters_leaves_out_what_is_frozen() -> None:
     everything = num_parameters(network)
     network.embedding.weight.requires_grad_(False)
     assert num_parameters(network) == everything - VOCAB_SIZE * 5
+
+
+# Layer by layer, as on Apple's GPUs
+
+
+@pytest.mark.parametrize("num_layers", [1, 3])
+def test_layers_taken_one_by_one_are_those_of_nn_lstm_in_values_and_gradients(num_layers: int) -> None:
+    network = build(num_layers=num_layers, dropout=0.0).double()
+    inputs = torch.randn(3, 7, 5, dtype=torch.float64, requires_grad=True)  # (batch, time, embedding_dim)
+    state = tuple(torch.randn(num_layers, 3, HIDDEN_SIZE, dtype=torch.float64) for _ in range(2))
+    results = []
+    for recur in (network.lstm, network._layer_by_layer):
+        hidden, (last_hidden, last_cell) = recur(inputs, state)
+        loss = (hidden**2).sum() + last_hidden.sum() + (last_cell**3).sum()
+        gradients = torch.autograd.grad(loss, [inputs, *network.lstm.parameters()])
+        results.append([hidden, last_hidden, last_cell, *gradients])
+    torch.testing.assert_close(*results)
+
+
+def test_each_layer_but_the_first_reads_what_dropout_left_of_the_one_below() -> None:
+    for num_layers in (1, 2):
+        network = build(dropout=0.9, num_layers=num_layers)
+        hidden, _ = network._layer_by_layer(torch.ones(400, 1, 5), None)
+        assert (len(hidden.unique(dim=0)) > 1) == (num_layers > 1)

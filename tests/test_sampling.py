@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from noternn.lstm import NoteLSTM
-from noternn.sampling import SamplingOptions, choose, probabilities, sample_ids
+from noternn.sampling import SamplingOptions, choose, is_close, probabilities, sample_batch, sample_ids
 from noternn.tokenizer import BOS_ID, SPECIAL_TOKENS, ChordTokenizer, Codec, EventTokenizer, Vocabulary
 
 FAST = settings(max_examples=100, deadline=None, derandomize=True, database=None)
@@ -103,7 +103,7 @@ def test_a_note_of_probability_90_percent_is_chosen_90_percent_of_the_time_with_
 
 def test_choose_draws_each_id_with_its_probability() -> None:
     probs, rng = np.array([0.0, 0.5, 0.0, 0.2, 0.3, 0.0]), np.random.default_rng(0)
-    counts = np.bincount([choose(probs, rng) for _ in range(20_000)], minlength=6) / 20_000
+    counts = np.bincount(choose(np.tile(probs, (20_000, 1)), rng.random(20_000)), minlength=6) / 20_000
     assert counts == pytest.approx(probs, abs=0.015)
     assert counts[probs == 0].tolist() == [0, 0, 0]
 
@@ -287,10 +287,61 @@ def test_each_step_is_drawn_from_the_whole_past() -> None:
     for _ in range(20):
         with torch.no_grad():
             log_probs = network(torch.tensor([ids]))[0][0, -1].double().log_softmax(-1).numpy()
-        ids.append(choose(probabilities(log_probs, mask, 0.8, 5), rng))
+        ids.append(int(choose(probabilities(log_probs, mask, 0.8, 5), np.array(rng.random()))))
     assert sample(NOTES, network, num_notes=20, temperature=0.8, top_k=5, seed=4) == ids[1:]
 
 
 def test_every_allowed_token_turns_up_with_an_even_network() -> None:
     counts = Counter(sample(NOTES, network_with([1 / 12] * 12), num_notes=400))
     assert len(counts) == 12
+
+
+# Many at once
+
+
+@each_codec
+def test_samples_made_together_are_those_made_alone_with_the_seeds_that_follow(codec: Codec) -> None:
+    network, primer = network_of(codec), sample(codec, num_notes=3, seed=9)
+    together = sample_batch(network, codec, primer, SamplingOptions(20, 1.0, 5, seed=3), 70)  # in two groups
+    alone = [
+        sample(codec, network, primer, num_notes=20, top_k=5, seed=3 + k) for k in (0, 1, 42, 63, 64, 69)
+    ]
+    assert [together[k] for k in (0, 1, 42, 63, 64, 69)] == alone
+    assert len(together) == 70
+
+
+def test_samples_made_together_end_each_at_its_own_length() -> None:
+    samples = sample_batch(network_of(CHORDS), CHORDS, [], SamplingOptions(30, 1.0, 0, seed=0), 8)
+    assert len({len(ids) for ids in samples}) > 1
+    assert all(30 <= num_notes_of(CHORDS, ids) < 33 for ids in samples)
+
+
+@FAST
+@given(
+    log_probabilities, masks, st.floats(0, 1, exclude_max=True), st.integers(0, 6), st.floats(0.3, 3),
+    st.lists(st.floats(-1, 1), min_size=6, max_size=6).map(np.array),
+)  # fmt: skip
+def test_what_is_not_close_is_drawn_alike_from_log_probabilities_that_differ_by_less_than_the_tolerance(
+    log_probs: NDArray[np.float64],
+    mask: NDArray[np.bool_],
+    point: float,
+    top_k: int,
+    temperature: float,
+    error: NDArray[np.float64],
+) -> None:
+    options, tolerance = SamplingOptions(1, temperature, top_k, 0), 0.02
+    points = np.array(point)
+    if not is_close(log_probs, mask, points, options, tolerance):
+        drawn = [
+            choose(probabilities(p, mask, temperature, top_k), points)
+            for p in (log_probs, log_probs + tolerance * error)
+        ]
+        assert drawn[0] == drawn[1]
+
+
+def test_most_draws_are_not_close() -> None:
+    rng, everything = np.random.default_rng(0), np.ones(50, dtype=bool)
+    options = SamplingOptions(1, 1.0, 10, 0)
+    log_probs = np.log(rng.dirichlet(np.ones(50), 2000))
+    close = [is_close(p, everything, np.array(rng.random()), options, 2e-5) for p in log_probs]
+    assert sum(close) < 20

@@ -460,6 +460,7 @@ CHORD_OPTIONS = [
     for rests in ("true", "false")
     for pitch_class in ("true", "false")
 ]
+HAS_AMX = torch.cpu._is_amx_tile_supported()
 EVENT_OPTIONS = [
     "tokenizer.velocity=true", "tokenizer.program=true", "tokenizer.velocity=true tokenizer.program=true",
 ]  # fmt: skip
@@ -471,7 +472,10 @@ EVENT_OPTIONS = [
         *(f"tokenizer=chord {options}" for options in CHORD_OPTIONS),
         *(f"tokenizer=event {options}" for options in EVENT_OPTIONS),
         "model.num_fc_layers=2 model.num_layers=3",
-        "trainer.precision=bf16-mixed",
+        pytest.param(
+            "trainer.precision=bf16-mixed",
+            marks=pytest.mark.skipif(not HAS_AMX, reason="refused without AMX"),
+        ),
         "trainer.gradient_clip_val=null",
         "datamodule.batch_size=1 datamodule.window_length=1",
         "sampling.primer_notes=0 sampling.top_k=0 sampling.temperature=2.0",
@@ -561,6 +565,14 @@ def test_a_learning_rate_of_a_billion_ends_in_numbers_or_in_one_line(
         said = str(error)
     assert not said or re.fullmatch("training diverged: .*", said)
     assert bool(said) != (tmp_path / "run" / "summary.json").exists()
+
+
+@pytest.mark.skipif(HAS_AMX, reason="this CPU computes with 16 bits")
+def test_16_bits_are_refused_on_a_cpu_that_would_be_slower_with_them(
+    train_tiny: TrainTiny, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"^trainer.precision=bf16-mixed: .*; use 32-true, or a GPU$"):
+        train_tiny(tmp_path / "run", "trainer.precision=bf16-mixed")
 
 
 def test_the_recipe_of_the_predecessor_trains(

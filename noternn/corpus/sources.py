@@ -145,6 +145,21 @@ def file_sources(path: Path, name: str) -> list[Source]:
     return [Source(path, f"{name}#{i}", "score", span, prefix) for i, span in enumerate(spans, start=1)]
 
 
+def read_file(path: Path) -> Piece:
+    """The piece in a MIDI file or score that a command was given; the error begins with the path.
+
+    Raises:
+        UserError: if the file cannot be read, or holds several pieces.
+    """
+    sources = file_sources(path, path.stem)
+    if len(sources) > 1:
+        raise UserError(f"{path}: holds {len(sources)} pieces; give a file of one")
+    try:
+        return sources[0].read()
+    except PieceError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
 def _bytes_to_search(path: Path) -> bytes:
     """What a file holds; nothing if reading it will be refused, with the reason, when its turn comes."""
     try:
