@@ -81,13 +81,14 @@ def bench_sweep(num_runs: int = 6, repeats: int = 1, overrides: Sequence[str] = 
 
 
 def _in_turns(commands: Mapping[str, Sequence[str]], folder: Path, repeats: int) -> list[Row]:
-    """Run commands in turns, after a first turn that does not count."""
+    """Run commands in turns, after a first turn that counts only if there is no other."""
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
     for _ in range(repeats + 1):
         for name, command in commands.items():
             times[name].append(_time(command, folder))
     rows: list[Row] = []
-    for name, (_, *counted) in times.items():
+    for name, turns in times.items():
+        counted = turns[1:] or turns
         wall, cpu = (statistics.median(column) for column in zip(*counted, strict=True))
         walls = [seconds for seconds, _ in counted]
         spread = max(walls) / min(walls)

@@ -67,13 +67,13 @@ def check(arguments: Sequence[str]) -> list[str]:
     register()
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         settings = _parse_overrides([*searched, *overrides])
-        _check_launcher(settings)
+        check_launcher(settings)
         for job in _jobs(settings, parsed.multirun):
             _check_job(job)
     return [*flags, *overrides]
 
 
-def _check_launcher(overrides: Sequence[Override]) -> None:
+def check_launcher(overrides: Sequence[Override]) -> None:
     """Refuse a launcher whose extra is not there; Hydra would do so after all jobs are composed."""
     if not any(o.key_or_group == "hydra/launcher" and o.value() == "joblib" for o in overrides):
         return

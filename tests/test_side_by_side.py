@@ -1,0 +1,145 @@
+"""`hydra/launcher=joblib`: a sweep's jobs side by side, in processes that live and die alone."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib.metadata import distributions
+from pathlib import Path
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from noternn import command_line
+from noternn.config import CONF_DIR
+from noternn.errors import UserError
+from noternn.tables import read_csv
+
+TRAIN = CONF_DIR.parent / "train.py"
+JOBS = {f"optimizer={name},seed={seed}" for name in ("sgd", "adam") for seed in (0, 1)}
+needs_joblib = pytest.mark.skipif(
+    not any(distribution.name == "hydra-joblib-launcher" for distribution in distributions()),
+    reason='needs the extra: pip install "noternn[joblib]"',
+)
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="jobs share joblib's processes elsewhere")
+
+
+def start(
+    home: Path, corpus_dir: Path, *overrides: str, environment: dict[str, str]
+) -> subprocess.Popen[str]:
+    """Four jobs, two at a time."""
+    fixed = ["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "optimizer=sgd,adam", "seed=0,1"]
+    fixed += ["dataset=folder", f"dataset.path={corpus_dir}", *overrides]
+    command = [sys.executable, str(TRAIN), *fixed]
+    return subprocess.Popen(
+        command, cwd=home, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def table(home: Path) -> dict[str, dict[str, str]]:
+    (path,) = home.glob("runs/*/sweep.csv")
+    with path.open(newline="") as file:
+        return {row["job"]: row for row in csv.DictReader(file)}
+
+
+def wait_for_two_jobs(home: Path, sweep: subprocess.Popen[str]) -> None:
+    """Until two jobs have saved an epoch."""
+    while len(list(home.glob("runs/*/*/last.ckpt"))) < 2:
+        assert sweep.poll() is None, sweep.communicate()[1]
+        time.sleep(0.05)
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.fixture(scope="module")
+def done(
+    corpus_dir: Path, tiny: list[str], offline: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, str]:
+    """A sweep that ended well: where it was started, and what it printed."""
+    home = tmp_path_factory.mktemp("side_by_side")
+    sweep = start(home, corpus_dir, *tiny, environment=offline)
+    stdout, stderr = sweep.communicate(timeout=300)
+    assert sweep.returncode == 0, stderr
+    return home, stdout
+
+
+@needs_joblib
+def test_jobs_side_by_side_have_folders_and_rows_of_their_own(done: tuple[Path, str]) -> None:
+    home, stdout = done
+    rows = table(home)
+    assert set(rows) == JOBS
+    assert {row["status"] for row in rows.values()} == {"finished"}
+    assert {path.parent.name for path in home.glob("runs/*/*/sample.mid")} == JOBS
+    assert stdout.rstrip().splitlines()[-1].startswith("table: ")
+
+
+@needs_joblib
+def test_a_job_side_by_side_comes_to_the_same_as_alone(
+    done: tuple[Path, str], corpus_dir: Path, tiny: list[str], offline: dict[str, str], tmp_path: Path
+) -> None:
+    alone = [f"dataset.path={corpus_dir}", "dataset=folder", "optimizer=sgd", "seed=1", "hydra.run.dir=run"]
+    command = [sys.executable, str(TRAIN), *alone, *tiny, "logger=csv"]
+    subprocess.run(command, cwd=tmp_path, env=offline, check=True, capture_output=True, timeout=300)
+    (beside,) = done[0].glob("runs/*/optimizer=sgd,seed=1/metrics.csv")
+    losses = [
+        [{name: value for name, value in row.items() if name != "seconds"} for row in read_csv(path)]
+        for path in (beside, tmp_path / "run" / "metrics.csv")
+    ]
+    assert losses[0] == losses[1]
+
+
+@needs_joblib
+@on_linux
+def test_a_job_that_is_killed_costs_no_other(
+    corpus_dir: Path, tiny: list[str], offline: dict[str, str], tmp_path: Path
+) -> None:
+    more = [*tiny, "logger=csv", "trainer.max_epochs=30"]
+    sweep = start(tmp_path, corpus_dir, *more, environment=offline)
+    wait_for_two_jobs(tmp_path, sweep)
+    job = next(job for worker in children(sweep.pid) for job in children(worker))
+    os.kill(job, signal.SIGKILL)
+    _, stderr = sweep.communicate(timeout=300)
+    assert sweep.returncode == 1, stderr
+    rows = table(tmp_path)
+    assert set(rows) == JOBS
+    (failed,) = (row for row in rows.values() if row["status"] != "finished")
+    assert failed["error"].startswith("its process was ended by SIGKILL")
+    assert f"failed: {failed['job']}: " in stderr
+
+
+@needs_joblib
+@on_linux
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_the_sweep_once_its_jobs_are_saved(
+    corpus_dir: Path,
+    tiny: list[str],
+    offline: dict[str, str],
+    tmp_path: Path,
+    signum: signal.Signals,
+    status: int,
+) -> None:
+    more = [*tiny, "logger=csv", "trainer.max_epochs=100000"]
+    sweep = start(tmp_path, corpus_dir, *more, environment=offline)
+    wait_for_two_jobs(tmp_path, sweep)
+    if signum == signal.SIGINT:  # a terminal sends Ctrl-C to all
+        os.killpg(sweep.pid, signum)
+    else:
+        sweep.send_signal(signum)
+    _, stderr = sweep.communicate(timeout=60)
+    assert sweep.returncode == status, stderr
+    assert stderr.count("stopped; go on with: python train.py") == 2
+    assert not list(tmp_path.glob("runs/*/.stop"))
+
+
+def test_a_launcher_that_is_not_installed_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [])  # nothing is installed
+    overrides = OverridesParser.create().parse_overrides(["hydra/launcher=joblib"])
+    with pytest.raises(UserError, match=r"^hydra/launcher=joblib: .*pip install \"noternn\[joblib\]\""):
+        command_line.check_launcher(overrides)
