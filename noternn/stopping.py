@@ -54,11 +54,13 @@ class StopRequest:
             raise Stopped(signum)
 
     def _answer(self, signum: int, _: FrameType | None) -> None:
-        # A second Ctrl-C is from someone who does not want to wait. Other signals are often sent twice.
-        is_urgent = self._signum is not None and signum == signal.SIGINT
-        if is_urgent or not self._is_deferred:
-            raise Stopped(signum)
+        is_first, is_urgent = self._signum is None, signum == signal.SIGINT
+        if not is_first and not is_urgent:
+            return  # often sent twice, and what the first began must not be cut short
         self._signum = signum
+        # A second Ctrl-C is from someone who does not want to wait.
+        if not is_first or not self._is_deferred:
+            raise Stopped(signum)
 
 
 @contextmanager
