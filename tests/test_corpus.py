@@ -36,6 +36,7 @@ from noternn.corpus.sources import installed_sources, matching_sources, sample_s
 from noternn.corpus.tokenized import tokenize_shards
 from noternn.datasets import sources_of
 from noternn.errors import UserError
+from noternn.limits import Limits
 from noternn.midi import read_midi, write_midi
 from noternn.piece import Piece, select_tracks
 from noternn.tokenizer import BOS_ID, EOS_ID, SPECIAL_TOKENS, UNK_ID, Vocabulary, build_tokenizer
@@ -700,3 +701,32 @@ def test_split_without_pieces_is_empty_and_has_no_unknown_tokens(midi_folder: Mi
     assert len(split.ids["test"]) == 0
     assert split.sizes["test"].unknown_fraction == 0
     assert split.sizes["test"].num_notes == 0
+
+
+# What of the files is read
+
+
+def test_limit_of_the_settings_is_that_of_the_reader_and_is_named(midi_folder: MidiFolder) -> None:
+    options = ReadingOptions(limits=Limits(max_notes=50))
+    corpus = tokenize_corpus(folder_sources(midi_folder(8)), EVENT, None, 0, options)
+    assert 0 < corpus.num_pieces < 8
+    assert (corpus.column("num_notes") <= 50).all()
+    assert all("dataset.limits.max_notes" in skipped.reason for skipped in corpus.skipped)
+    assert len(corpus.skipped) == 8 - corpus.num_pieces
+
+
+def test_pedal_of_the_settings_is_that_of_the_reader(tmp_path: Path) -> None:
+    on, off, down, end = b"\x00\x90\x3c\x50", b"\x30\x80\x3c\x00", b"\x00\xb0\x40\x7f", b"\x00\xff\x2f\x00"
+    for name, later in (
+        ("a", b"\x60\x90\x40\x50\x30\x80\x40\x00"),
+        ("b", b"\x60\x90\x43\x50\x60\x80\x43\x00"),
+    ):
+        track = down + on + off + later + end
+        header = b"MThd\x00\x00\x00\x06\x00\x00\x00\x01\x00\x30MTrk"
+        (tmp_path / f"{name}.mid").write_bytes(header + len(track).to_bytes(4, "big") + track)
+    first, second = (
+        tokenize_corpus(folder_sources(tmp_path), EVENT, tmp_path / "cache", 0, ReadingOptions(pedal=pedal))
+        for pedal in (False, True)
+    )
+    assert first.fingerprint != second.fingerprint
+    assert all_tokens(first) != all_tokens(second)
