@@ -71,8 +71,8 @@ def test_memory_of_training_is_told_for_each_size(monkeypatch: pytest.MonkeyPatc
     if not bench_memory.STATUS.exists():
         pytest.skip("this system does not tell how much memory a process has")
     monkeypatch.setattr(bench_memory, "CACHE_DIR", tmp_path)
-    line, rows = bench_memory.bench_memory((2_000, 6_000), num_files=3)
+    line, [row] = bench_memory.bench_memory((6_000,), num_files=3)
     assert "30 steps" in line
-    small, large = (int(row["name"].split()[0].replace(",", "")) for row in rows)
-    assert 2_000 <= small < 6_000 <= large
-    assert all(0 < row["peak_mb"] < 500 and row["ms_per_batch"] > 0 for row in rows)
+    assert int(row["name"].split()[0].replace(",", "")) >= 6_000
+    assert 0 < row["peak_mb"] < 500
+    assert row["ms_per_batch"] > 0

@@ -11,6 +11,7 @@ from noternn.bench_start import bench_start, bench_sweep
 from noternn.errors import UserError
 
 
+@pytest.mark.slow
 def test_the_start_is_timed_until_the_first_step(corpus_dir: Path, tiny: list[str], tmp_path: Path) -> None:
     cache = f"datamodule.cache_dir={tmp_path}"
     _, rows = bench_start(["dataset=folder", f"dataset.path={corpus_dir}", cache, *tiny], repeats=1)
@@ -28,6 +29,7 @@ def test_a_command_that_fails_is_told(tmp_path: Path) -> None:
     not any(distribution.name == "hydra-joblib-launcher" for distribution in distributions()),
     reason='needs the extra: pip install "noternn[joblib]"',
 )
+@pytest.mark.slow
 def test_a_sweep_is_timed_both_ways(tiny: list[str]) -> None:
     line, rows = bench_sweep(2, 0, [*tiny, "dataset.max_files=6", "trainer.max_epochs=1"])
     assert line.startswith("a sweep of 2 runs on ")
