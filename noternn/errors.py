@@ -1,5 +1,9 @@
-"""The error that a user can mend: commands print its message in one line and exit with status 1."""
+"""The errors that a user can mend: commands print their message in one line and exit with status 1."""
 
 
 class UserError(Exception):
     """Wrong input; the message says what was given, what is allowed and what to do."""
+
+
+class PieceError(UserError):
+    """A file that could not be read as a piece of music; the message says why in one line."""

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from pathlib import Path
 
 import miditoolkit
 import numpy as np
 
-from noternn.files import replacing
+from noternn.files import read_limited, replacing
 from noternn.limits import DEFAULT_LIMITS, Limits
 from noternn.midi_parser import parse_midi
-from noternn.piece import Piece, PieceError
+from noternn.piece import Piece
 
 MIDI_SUFFIXES = (".mid", ".midi", ".kar", ".rmi")
 MAX_TICKS_PER_BEAT = 0x7FFF
@@ -38,7 +36,7 @@ def read_midi(
         PieceError: for whatever reason there is no music to be had; the message is the reason, in one
             line, without the path.
     """
-    data = _read_bytes(path, limits)
+    data = read_limited(path, limits.max_bytes, "dataset.limits.max_megabytes")
     return read_midi_bytes(data, path.stem if name is None else name, limits=limits, pedal=pedal)
 
 
@@ -83,23 +81,6 @@ def read_midi_bytes(data: bytes, name: str, *, limits: Limits = DEFAULT_LIMITS, 
         metres=tuple(midi.metres),
         name=name,
     )
-
-
-def _read_bytes(path: Path, limits: Limits) -> bytes:
-    try:
-        status = os.stat(path)
-        # Opening a named pipe would wait for ever for someone to write to it.
-        if not stat.S_ISREG(status.st_mode):
-            raise PieceError("is a folder" if stat.S_ISDIR(status.st_mode) else "is not a regular file")
-        if status.st_size > limits.max_bytes:
-            raise PieceError(
-                f"file is too large: {status.st_size / 1e6:,.1f} MB; at most {limits.max_megabytes:g} MB are "
-                "read (dataset.limits.max_megabytes)"
-            )
-        with open(path, "rb") as file:
-            return file.read(status.st_size)
-    except OSError as error:
-        raise PieceError(f"cannot be opened: {error.strerror or error}") from error
 
 
 def _instruments(piece: Piece) -> list[miditoolkit.Instrument]:

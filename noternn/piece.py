@@ -11,16 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from noternn.errors import UserError
+from noternn.errors import PieceError as PieceError  # for those who read pieces
 
 DEFAULT_TEMPO = 120.0  # beats per minute; what a MIDI file without a tempo means
 TRACKS = ("all", "pitched", "drums", "melody", "piano")  # what `select_tracks` knows by name
 NUM_PIANO_PROGRAMS = 8  # the piano family of General MIDI: programs 0 to 7
 MELODY_TOLERANCE_BEATS = 1 / 16  # legato notes overlap by less, strummed chords spread by less
-
-
-class PieceError(UserError):
-    """A file that could not be read as a piece of music; the message says why in one line."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
-import stat
 import warnings
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +18,7 @@ from music21.corpus import chorales
 from music21.musicxml.xmlToM21 import MusicXMLImporter
 from numpy.typing import NDArray
 
+from noternn.files import read_limited
 from noternn.limits import DEFAULT_LIMITS, Limits
 from noternn.midi_parser import MICROSECONDS_PER_MINUTE
 from noternn.piece import DEFAULT_TEMPO, Piece, PieceError
@@ -112,7 +111,7 @@ def read_score(path: Path, name: str | None = None, *, limits: Limits = DEFAULT_
     # music21 would guess other formats from the suffix, among them pickles, which run code.
     if path.suffix.lower() not in SCORE_FORMATS:
         raise PieceError(f"not a score (suffix is none of {', '.join(SCORE_FORMATS)})")
-    data = _read_bytes(path)
+    data = read_limited(path, MAX_SCORE_BYTES)
     return read_score_bytes(data, path.suffix.lower(), path.stem if name is None else name, limits=limits)
 
 
@@ -135,21 +134,6 @@ def read_score_bytes(data: bytes, suffix: str, name: str, *, limits: Limits = DE
         raise
     except Exception as error:  # music21 finds many faults only when the score is walked
         raise PieceError(f"is damaged: {_reason(error)}") from error
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        status = os.stat(path)
-        # Opening a named pipe would wait for ever for someone to write to it.
-        if not stat.S_ISREG(status.st_mode):
-            raise PieceError("is a folder" if stat.S_ISDIR(status.st_mode) else "is not a regular file")
-        if status.st_size > MAX_SCORE_BYTES:
-            size, limit = status.st_size / 1e6, MAX_SCORE_BYTES / 1e6
-            raise PieceError(f"file is too large: {size:,.1f} MB; at most {limit:g} MB are read")
-        with open(path, "rb") as file:
-            return file.read(MAX_SCORE_BYTES)
-    except OSError as error:
-        raise PieceError(f"cannot be opened: {error.strerror or error}") from error
 
 
 def _parse(data: bytes, suffix: str, limits: Limits) -> Any:
