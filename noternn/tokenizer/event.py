@@ -15,8 +15,8 @@ from noternn.tokenizer.grid import (
     Symbol,
     check_argument,
     distinct_notes,
+    grid_piece,
     symbols,
-    ticks_per_step,
 )
 
 DRUM = 128  # stands after the programs 0 to 127: drums come last in an onset
@@ -135,7 +135,7 @@ class EventTokenizer(Tokenizer):
         A note whose duration is missing or UNK lasts a beat; one whose program is has program 0.
         """
         notes = np.array(self._read_notes(tokens), dtype=np.int64).reshape(-1, 5)
-        return self._piece(notes.T, tempo)
+        return grid_piece(notes.T, self.steps_per_beat, tempo)
 
     def detokenize_indexed(self, tokens: Sequence[str], indices: NDArray[np.uint32]) -> Piece:
         """The piece that the tokens at `indices`, as `tokenize_indexed` writes them, describe."""
@@ -143,7 +143,7 @@ class EventTokenizer(Tokenizer):
         kind, value = self._kinds[indices], self._values[indices]
         pitches = np.flatnonzero(kind == KINDS.index("Pitch"))
         if not len(pitches):
-            return self._piece(np.zeros((5, 0), dtype=np.int64), DEFAULT_TEMPO)
+            return grid_piece(np.zeros((5, 0), dtype=np.int64), self.steps_per_beat, DEFAULT_TEMPO)
         time = np.cumsum(np.where(kind == KINDS.index("Shift"), value, 0))
         duration = np.add.reduceat(np.where(kind == KINDS.index("Duration"), value, 0), pitches)
         velocity = np.full(len(pitches), DEFAULT_VELOCITY)
@@ -151,22 +151,7 @@ class EventTokenizer(Tokenizer):
             velocity = value[kind == KINDS.index("Velocity")]
         program = value[pitches - 1] if self.program else np.zeros_like(pitches)
         columns = [time[pitches], program, value[pitches], duration, velocity]
-        return self._piece(np.stack(columns), DEFAULT_TEMPO)
-
-    def _piece(self, notes: NDArray[np.int64], tempo: float) -> Piece:
-        """The piece of columns onset, program, pitch, duration, velocity."""
-        onset, program, pitch, duration, velocity = notes
-        step = ticks_per_step(self.steps_per_beat)
-        return Piece.from_notes(
-            onset * step,
-            np.where(duration > 0, duration, self.steps_per_beat) * step,
-            pitch,
-            velocity=velocity,
-            program=np.where(program == DRUM, 0, program),
-            is_drum=program == DRUM,
-            ticks_per_beat=self.steps_per_beat * step,
-            tempos=((0, tempo),),
-        )
+        return grid_piece(np.stack(columns), self.steps_per_beat, DEFAULT_TEMPO)
 
     def _read_notes(self, tokens: Sequence[str]) -> list[list[int]]:
         """Onset, program, pitch, duration (0 if it is missing) and velocity of each note."""

@@ -52,6 +52,25 @@ def ticks_per_step(steps_per_beat: int) -> int:
     return max(1, 480 // steps_per_beat)
 
 
+def grid_piece(notes: NDArray[np.int64], steps_per_beat: int, tempo: float) -> Piece:
+    """The piece of rows onset, program, pitch, duration, velocity, shape (5, num_notes), as `distinct_notes`.
+
+    A duration of 0, which is unknown, is taken for a beat.
+    """
+    onset, program, pitch, duration, velocity = notes
+    step = ticks_per_step(steps_per_beat)
+    return Piece.from_notes(
+        onset * step,
+        np.where(duration > 0, duration, steps_per_beat) * step,
+        pitch,
+        velocity=velocity,
+        program=np.where(program == DRUM, 0, program),
+        is_drum=program == DRUM,
+        ticks_per_beat=steps_per_beat * step,
+        tempos=((0, tempo),),
+    )
+
+
 def symbols(kind: str, values: Iterable[int]) -> dict[str, Symbol]:
     """The tokens `kind_value` and what they stand for."""
     return {f"{kind}_{value}": (kind, value) for value in values}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from noternn.errors import UserError
 from noternn.piece import DEFAULT_TEMPO, Piece
 from noternn.tokenizer.base import BOS, EOS, UNK, State, Tokenizer
-from noternn.tokenizer.grid import DRUM, FINEST_GRID, Symbol, check_argument, distinct_notes, ticks_per_step
+from noternn.tokenizer.grid import DRUM, FINEST_GRID, Symbol, check_argument, distinct_notes, grid_piece
 
 KINDS = ("REMI", "TSD", "Structured")
 INSTALL = 'pip install "noternn[miditok]" (in a clone: pip install -e ".[miditok]")'
@@ -110,18 +110,7 @@ class MidiTokTokenizer(Tokenizer):
 
         sequence = TokSequence(tokens=self._whole_notes(tokens))
         score = self._miditok.decode(sequence if self.program else [sequence])
-        onset, duration, pitch, velocity, program = _notes(score)
-        step = ticks_per_step(self.steps_per_beat)
-        return Piece.from_notes(
-            onset * step,
-            duration * step,
-            pitch,
-            velocity=velocity,
-            program=np.where(program == DRUM, 0, program),
-            is_drum=program == DRUM,
-            ticks_per_beat=self.steps_per_beat * step,
-            tempos=((0, tempo),),
-        )
+        return grid_piece(_notes(score), self.steps_per_beat, tempo)
 
     def _whole_notes(self, tokens: Sequence[str]) -> list[str]:
         """The tokens in place, every note with all of its parts: MidiTok drops one that lacks any."""
@@ -303,10 +292,13 @@ def _score(notes: NDArray[np.int64], steps_per_beat: int) -> Any:
 
 
 def _notes(score: Any) -> NDArray[np.int64]:
-    """Rows onset, duration, pitch, velocity, program of the notes of a score, shape (5, num_notes)."""
+    """Rows onset, program, pitch, duration, velocity of the notes of a score, shape (5, num_notes)."""
     columns = [np.zeros((5, 0), dtype=np.int64)]
     for track in score.tracks:
         notes = track.notes.numpy()
-        rows = [notes[name].astype(np.int64) for name in ("time", "duration", "pitch", "velocity")]
-        columns.append(np.stack([*rows, np.full_like(rows[0], DRUM if track.is_drum else track.program)]))
+        onset, pitch, duration, velocity = (
+            notes[name].astype(np.int64) for name in ("time", "pitch", "duration", "velocity")
+        )
+        program = np.full_like(onset, DRUM if track.is_drum else track.program)
+        columns.append(np.stack([onset, program, pitch, duration, velocity]))
     return np.concatenate(columns, axis=1)
