@@ -77,7 +77,7 @@ def test_a_note_is_program_pitch_velocity_duration(kind: str) -> None:
     times = ("Bar_None", "Position_0", "TimeShift_0.0.1")
     assert [token for token in tokens if token not in times] == [
         *("Program_0", "Pitch_60", "Velocity_63", "Duration_1.0.12"),
-        *("Program_-1", "Pitch_36", "Velocity_127", "Duration_1.0.12"),
+        *("Program_-1", "PitchDrum_36", "Velocity_127", "Duration_1.0.12"),
     ]
 
 

@@ -175,6 +175,7 @@ def small_codec(tokenizer: Tokenizer) -> Codec:
     tokens = [f"Pitch_{pitch}" for pitch in pitches] + [str(pitch) for pitch in pitches]
     tokens += [f"{kind}_{n}" for kind in ("Shift", "Duration", "Rest") for n in (1, 7, 12, 24)]
     tokens += ["Velocity_2", "Velocity_126", "Program_0", "Program_7", "Program_127", "Program_drum"]
+    tokens += ["Drum_0", "Drum_36", "PitchDrum_36"]
     tokens += ["48.60.64", "0.127", "60.48", "60.60", "pc0", "pc0.4.7", "pc7.0", "pc12"]
     tokens += [
         f"{kind}_{time}" for kind in ("TimeShift", "Duration") for time in ("0.7.12", "1.0.12", "12.0.12")
@@ -196,10 +197,57 @@ def is_in_alphabet(tokenizer: Tokenizer, token: str) -> bool:
     tries = [[], ["60"], ["60", "Duration_1"], ["Bar_None"]]
     event = ["Program_0", "Pitch_60", "Duration_1", "Velocity_2"]
     miditok = ["Program_0", "Pitch_60", "Velocity_3", "Duration_1.0.12"]
+    tries += [[*start, drum] for start in ([], ["Bar_None", "Position_0"], ["TimeShift_0.0.1"])
+              for drum in ("Program_drum", "Program_-1")]  # fmt: skip
     starts = [[], ["Bar_None", "Position_0"], ["TimeShift_0.0.1"]]
     for start, note, first, end in itertools.product(starts, [event, miditok], range(2), range(5)):
         tries.append([*start, *note[first:end]])
     return any(tokenizer.follows(state_after(tokenizer, tokens), token) for tokens in tries)
+
+
+@pytest.mark.parametrize("tokenizer", ONE_WAY, ids=name_of)
+@given(notes=arbitrary_notes, semitones=st.integers(-6, 6))
+@FAST
+def test_transposed_tokens_are_those_of_the_transposed_piece(
+    tokenizer: Tokenizer, notes: list[Any], semitones: int
+) -> None:
+    notes = [(*note[:2], min(max(note[2], 6), 121), *note[3:]) for note in notes]
+    tokens = [tokenizer.transposed(token, semitones) for token in tokenizer.tokenize(piece_of(notes))]
+    assert tokens == tokenizer.tokenize(piece_of(notes).transpose(semitones))
+
+
+@pytest.mark.parametrize("tokenizer", ONE_WAY, ids=name_of)
+def test_no_pitch_is_transposed_out_of_midi(tokenizer: Tokenizer) -> None:
+    highest = simple_piece((0, 1, 127))
+    moved = [tokenizer.transposed(token, 1) for token in tokenizer.tokenize(highest)]
+    assert moved.count(None) == 1
+
+
+@each_event
+@given(notes=grid_notes)
+@FAST
+def test_event_shifts_add_up_to_the_time_between_the_first_onset_and_the_last(
+    tokenizer: EventTokenizer, notes: list[Any]
+) -> None:
+    piece = tokenizer.written(piece_of(notes))
+    steps = sum(map(tokenizer.num_steps, tokenizer.tokenize(piece)))
+    assert steps == (int(np.ptp(piece.onset)) // STEP if piece.num_notes else 0)
+
+
+@each_event
+@given(notes=grid_notes, bins=st.integers(-31, 31))
+@FAST
+def test_louder_tokens_are_those_of_the_louder_piece(
+    tokenizer: EventTokenizer, notes: list[Any], bins: int
+) -> None:
+    louder = [(*note[:3], min(max(note[3] + 4 * bins, 2), 126), *note[4:]) for note in notes]
+    tokens = [tokenizer.louder(token, bins) for token in tokenizer.tokenize(piece_of(notes))]
+    assert tokens == tokenizer.tokenize(piece_of(louder))
+
+
+def test_a_chord_without_durations_takes_its_step() -> None:
+    tokenizer = ChordTokenizer(durations=False, step_beats=0.5)
+    assert [tokenizer.num_steps(token) for token in ("60.64", "Rest_5")] == [6, 5]
 
 
 @each_event
@@ -317,7 +365,7 @@ def slow_event_tokens(tokenizer: EventTokenizer, piece: Piece) -> list[str]:
         time = onset
         if tokenizer.program:
             tokens.append("Program_drum" if program == 128 else f"Program_{program}")
-        tokens.append(f"Pitch_{-minus_pitch}")
+        tokens.append(f"{'Drum' if program == 128 else 'Pitch'}_{-minus_pitch}")
         tokens += slow_chain("Duration", duration, tokenizer.max_duration_beats * tokenizer.steps_per_beat)
         if tokenizer.velocity:
             tokens.append(f"Velocity_{velocity // 4 * 4 + 2}")
@@ -370,7 +418,7 @@ def test_event_program_orders_an_onset_with_drums_last() -> None:
     tokens = EventTokenizer(program=True).tokenize(piece)
     assert [token for token in tokens if not token.startswith("Duration")] == [
         *("Program_0", "Pitch_64", "Program_0", "Pitch_60"),
-        *("Program_33", "Pitch_50", "Program_drum", "Pitch_35"),
+        *("Program_33", "Pitch_50", "Program_drum", "Drum_35"),
     ]
 
 

@@ -103,6 +103,21 @@ class Tokenizer(ABC):
     def note_count(self, token: str) -> int:
         """How many notes `token` adds to the piece."""
 
+    @abstractmethod
+    def num_steps(self, token: str) -> int:
+        """By how many grid steps `token` moves time on; 0 where times are told otherwise."""
+
+    @abstractmethod
+    def transposed(self, token: str, semitones: int) -> str | None:
+        """What `tokenize` writes in the place of `token` if the pitched notes are so much higher.
+
+        Drums stay. None if a pitch would leave 0 to 127.
+        """
+
+    def louder(self, token: str, bins: int) -> str:  # noqa: ARG002
+        """`token` with a velocity so many bins higher, at most the loudest, at least the softest."""
+        return token
+
     @property
     @abstractmethod
     def start(self) -> State:
@@ -212,6 +227,18 @@ class Codec:
         ids = np.empty(len(indices) + 2, dtype=np.int64)
         ids[0], ids[1:-1], ids[-1] = BOS_ID, self._known[1][indices], EOS_ID
         return ids
+
+    def token_steps(self) -> NDArray[np.int64]:
+        """By how many grid steps each id moves time on, shape (vocab_size,)."""
+        return np.array([self.tokenizer.num_steps(token) for token in self.vocabulary.tokens], dtype=np.int64)
+
+    def variation(self, semitones: int, bins: int = 0) -> NDArray[np.int64]:
+        """The id of each token transposed and made louder, UNK where the vocabulary lacks it, (vocab_size,)."""
+        return np.array([self._varied(token, semitones, bins) for token in self.vocabulary.tokens])
+
+    def _varied(self, token: str, semitones: int, bins: int) -> int:
+        moved = self.tokenizer.transposed(token, semitones)
+        return UNK_ID if moved is None else self.vocabulary.id(self.tokenizer.louder(moved, bins))
 
     def decode(self, ids: Iterable[int], tempo: float = DEFAULT_TEMPO) -> Piece:
         """The piece of some ids; special ids are passed over."""

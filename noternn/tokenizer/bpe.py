@@ -165,6 +165,15 @@ class BpeTokenizer(Tokenizer):
         """The notes of its parts."""
         return sum(map(self.base.note_count, _parts(token)))
 
+    def num_steps(self, token: str) -> int:
+        """The steps of its parts."""
+        return sum(map(self.base.num_steps, _parts(token)))
+
+    def transposed(self, token: str, semitones: int) -> str | None:
+        """Its parts, moved: the transposed music may be merged in other ways."""
+        parts = [self.base.transposed(part, semitones) for part in _parts(token)]
+        return None if None in parts else JOINT.join(part for part in parts if part)
+
     @property
     def start(self) -> State:
         """That of the other tokenizer."""

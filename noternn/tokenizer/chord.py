@@ -160,6 +160,20 @@ class ChordTokenizer(Tokenizer):
         """The number of pitches of a chord token."""
         return len(self._pitches(token))
 
+    def num_steps(self, token: str) -> int:
+        """The value of a Duration or Rest; `step_beats` for a chord where durations are off."""
+        kind, steps = self._read(token)
+        return steps if kind != "Chord" or self.durations else self._chord_steps
+
+    def transposed(self, token: str, semitones: int) -> str | None:
+        """A chord with all of its pitches (or pitch classes) moved; times stay."""
+        pitches = [pitch + semitones for pitch in self._pitches(token)]
+        if not pitches:
+            return token
+        if token.startswith("pc"):  # its pitches stand for classes, which come round
+            return _chord_token([MIDDLE_C + pitch % 12 for pitch in pitches] + [pitches[0] % 12], True)
+        return _chord_token(pitches, self.pitch_class) if 0 <= min(pitches) and max(pitches) <= 127 else None
+
     def _pitches(self, token: str) -> tuple[int, ...]:
         return _chord_pitches(token, self.pitch_class)
 

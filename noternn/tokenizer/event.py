@@ -38,6 +38,9 @@ class _State(NamedTuple):
 class EventTokenizer(Tokenizer):
     """`Shift_n`, then `[Program_p] Pitch_p Duration_d [Velocity_v]` for every note of the onset.
 
+    With `program` percussion is `Program_drum Drum_p` in the place of `Program_p Pitch_p`: its numbers
+    are no pitches, and are not transposed.
+
     `Shift_n` is the time since the previous onset in grid steps; the first onset has none, for time
     starts there. Notes of an onset come by (program, drums last; pitch descending), so that a piece
     is written in one way only. Longer times are chains: the maximal token, again while it fits, then
@@ -84,6 +87,7 @@ class EventTokenizer(Tokenizer):
         self._tokens = tuple(self._symbols)
         kinds, values = zip(*self._symbols.values(), strict=True)
         self._first = {kind: kinds.index(kind) for kind in set(kinds)}  # index of each kind's first token
+        self._first_drum = len(self._tokens) - 128  # of the tokens Drum_p
         self._kinds = np.array([KINDS.index(kind) for kind in kinds])
         self._values = np.array(values)
 
@@ -95,6 +99,7 @@ class EventTokenizer(Tokenizer):
             alphabet |= symbols("Velocity", range(2, 128, 4))
         if self.program:
             alphabet |= symbols("Program", range(128)) | {"Program_drum": ("Program", DRUM)}
+            alphabet |= {f"Drum_{pitch}": ("Pitch", pitch) for pitch in range(128)}
         return alphabet
 
     def tokenize(self, piece: Piece) -> list[str]:
@@ -114,7 +119,7 @@ class EventTokenizer(Tokenizer):
         parts: list[tuple[Any, Any]] = [  # the tokens of a note in their order, and how often each is written
             (self._first["Shift"] + self._max_shift - 1, np.maximum(full_shifts, 0)),
             (self._first["Shift"] + last_shift, full_shifts >= 0),
-            (self._first["Pitch"] + pitch, 1),
+            (np.where(program == DRUM, self._first_drum, self._first["Pitch"]) + pitch, 1),
             (self._first["Duration"] + self._max_duration - 1, full_durations),
             (self._first["Duration"] + last_duration, 1),
         ]
@@ -186,8 +191,26 @@ class EventTokenizer(Tokenizer):
         return state.last == "Start" or (token.startswith("Shift_") and state.last != "Shift")
 
     def note_count(self, token: str) -> int:
-        """1 for a Pitch token."""
+        """1 for a Pitch or Drum token."""
         return int(token in self._symbols and self._symbols[token][0] == "Pitch")
+
+    def num_steps(self, token: str) -> int:
+        """The value of a Shift."""
+        kind, value = self._symbols.get(token, ("", 0))
+        return value if kind == "Shift" else 0
+
+    def transposed(self, token: str, semitones: int) -> str | None:
+        """A Pitch moved; all else stays."""
+        if not token.startswith("Pitch_"):
+            return token
+        pitch = self._symbols[token][1] + semitones
+        return f"Pitch_{pitch}" if 0 <= pitch <= 127 else None
+
+    def louder(self, token: str, bins: int) -> str:
+        """A Velocity so many bins of width 4 higher."""
+        if not token.startswith("Velocity_"):
+            return token
+        return f"Velocity_{min(max(self._symbols[token][1] + 4 * bins, 2), 126)}"
 
     @property
     def start(self) -> State:
@@ -213,7 +236,8 @@ class EventTokenizer(Tokenizer):
                 return self._may_begin_note(state) and (state.program, -state.pitch) < (value, 0)
             case _:
                 is_due = state.last == "Program" if self.program else self._may_begin_note(state)
-                return is_due and value < state.pitch
+                is_drum = self.program and state.program == DRUM
+                return is_due and value < state.pitch and token.startswith("Drum_") == is_drum
 
     def _may_begin_note(self, state: _State) -> bool:
         return state.last in ("Start", "Shift", self._tail)

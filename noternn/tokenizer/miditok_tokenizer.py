@@ -151,6 +151,26 @@ class MidiTokTokenizer(Tokenizer):
         """1 for a Pitch token."""
         return int(token in self._symbols and self._symbols[token][0] == "Pitch")
 
+    def num_steps(self, token: str) -> int:
+        """The value of a TimeShift; a Position tells a place, not a time that passes."""
+        kind, value = self._symbols.get(token, ("", 0))
+        return value if kind == "TimeShift" else 0
+
+    def transposed(self, token: str, semitones: int) -> str | None:
+        """A Pitch moved; all else stays, PitchDrum too."""
+        kind, pitch = self._symbols.get(token, ("", 0))
+        if kind != "Pitch" or token.startswith("PitchDrum"):
+            return token
+        return f"Pitch_{pitch + semitones}" if 0 <= pitch + semitones <= 127 else None
+
+    def louder(self, token: str, bins: int) -> str:
+        """A Velocity so many of MidiTok's bins higher."""
+        if self._symbols.get(token, ("", 0))[0] != "Velocity":
+            return token
+        velocities = sorted(value for kind, value in self._symbols.values() if kind == "Velocity")
+        place = velocities.index(self._symbols[token][1]) + bins
+        return f"Velocity_{velocities[min(max(place, 0), len(velocities) - 1)]}"
+
     @property
     def start(self) -> State:
         """Before the first token: a note must come, for a piece has at least one."""
@@ -175,7 +195,8 @@ class MidiTokTokenizer(Tokenizer):
             case "Program":
                 return (state.program, -state.pitch) < (value, 0)
             case "Pitch":
-                return value < state.pitch
+                is_drum = self.program and state.program == DRUM
+                return value < state.pitch and token.startswith("PitchDrum") == is_drum
             case _:
                 return True
 
@@ -240,7 +261,8 @@ def _miditok_tokenizer(kind: str, steps_per_beat: int, velocity: bool, program: 
         use_programs=program,
         one_token_stream_for_programs=program,
         use_note_duration_programs=list(range(-1, 128)),  # drums too
-        use_pitchdrum_tokens=False,
+        use_pitchdrum_tokens=True,
+        drums_pitch_range=(0, 127),
         use_time_signatures=False,
         use_tempos=False,
         use_rests=False,
@@ -267,6 +289,8 @@ def _symbol(token: str) -> Symbol | None:
             return kind, beats * steps_per_beat + steps
         case "Program":
             return kind, DRUM if value == "-1" else int(value)
+        case "PitchDrum":
+            return "Pitch", int(value)
         case "Position" | "Pitch" | "Velocity":
             return kind, int(value)
         case _:
