@@ -172,7 +172,8 @@ class ChordTokenizer(Tokenizer):
             return token
         if token.startswith("pc"):  # its pitches stand for classes, which come round
             return _chord_token([MIDDLE_C + pitch % 12 for pitch in pitches] + [pitches[0] % 12], True)
-        return _chord_token(pitches, self.pitch_class) if 0 <= min(pitches) and max(pitches) <= 127 else None
+        is_playable = min(pitches) >= 0 and max(pitches) <= 127
+        return _chord_token(pitches, self.pitch_class) if is_playable else None
 
     def _pitches(self, token: str) -> tuple[int, ...]:
         return _chord_pitches(token, self.pitch_class)
