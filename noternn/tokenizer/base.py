@@ -233,7 +233,7 @@ class Codec:
         return np.array([self.tokenizer.num_steps(token) for token in self.vocabulary.tokens], dtype=np.int64)
 
     def variation(self, semitones: int, bins: int = 0) -> NDArray[np.int64]:
-        """The id of each token transposed and made louder, (vocab_size,); UNK where the vocabulary lacks it."""
+        """The id of each token transposed and made louder, (vocab_size,); UNK if the vocabulary lacks it."""
         return np.array([self._varied(token, semitones, bins) for token in self.vocabulary.tokens])
 
     def _varied(self, token: str, semitones: int, bins: int) -> int:
