@@ -137,6 +137,7 @@ def train_and_measure() -> None:
     import pytorch_lightning as pl
 
     from noternn.datamodule import MidiDataModule
+    from noternn.generation import network_for
     from noternn.module import NoteRNN
 
     given = json.load(sys.stdin)
@@ -152,7 +153,7 @@ def train_and_measure() -> None:
     data.tokenized = _stored(ArrayCache(Path(given["folder"])), given["fingerprints"])
     data.setup()
     start_seconds = time.perf_counter() - start
-    module = NoteRNN(network, {"name": "Adam", "lr": 0.002}, len(data.codec.vocabulary), seed=0)
+    module = NoteRNN(network_for(data.codec, network), {"name": "Adam", "lr": 0.002}, seed=0)
     trainer = pl.Trainer(
         accelerator="cpu", max_steps=NUM_STEPS, logger=False, enable_checkpointing=False, limit_val_batches=0,
         num_sanity_val_steps=0, enable_progress_bar=False, enable_model_summary=False,

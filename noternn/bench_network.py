@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy, one_hot
 from noternn.bench import Timing, interleaved
 from noternn.corpus import Pieces
 from noternn.datamodule import LaneLoader
-from noternn.lstm import NoteLSTM, State, num_parameters
+from noternn.lstm import NoteLSTM, num_parameters
 from noternn.module import NoteRNN
 from noternn.optim import build_optimizer
 from noternn.sampling import SamplingOptions, sample_batch
@@ -65,8 +65,8 @@ class Predecessor(nn.Module):
             nn.Linear(hidden_size, width), nn.Dropout(DROPOUT), nn.Linear(width, VOCAB_SIZE)
         )
 
-    def forward(self, ids: Tensor, state: State | None) -> tuple[Tensor, State]:
-        """As `NoteLSTM`."""
+    def forward(self, ids: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """As `NoteLSTM`, with a state of hidden and cell."""
         hidden, state = self.lstm(one_hot(ids, VOCAB_SIZE).float(), state)
         return self.head(hidden), state
 
@@ -124,12 +124,12 @@ def _train_rows(size: Size) -> list[Row]:
 def _training_step(network: nn.Module, optimizer: torch.optim.Optimizer, size: Size) -> Callable[[], float]:
     """A function that takes a step on random ids, and carries the state to the next."""
     ids = torch.randint(VOCAB_SIZE, (size.batch_size, size.window_length + 1))
-    state: State | None = None
+    state: Any = None
 
     def step() -> float:
         nonlocal state
         logits, after = network(ids[:, :-1], state)
-        state = after[0].detach(), after[1].detach()
+        state = tuple(part.detach() for part in after)
         loss = cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -163,8 +163,7 @@ def _row(timing: Timing, **figures: float) -> Row:
 def _lightning_row(num_steps: int) -> Row:
     """What a step through Lightning's trainer costs beyond the same step in a loop of one's own."""
     loader = LaneLoader(_random_pieces(num_steps, 8), 2, 8)
-    model = {"embedding_dim": 8, "hidden_size": 8, "num_layers": 1, "dropout": 0.0, "num_fc_layers": 1}
-    module = NoteRNN(model, ADAM, VOCAB_SIZE, 0)
+    module = NoteRNN(NoteLSTM(VOCAB_SIZE, 8, 8, 1, 0.0, 1), ADAM, 0)
 
     def bare() -> None:
         optimizer = module.configure_optimizers()
@@ -231,7 +230,7 @@ def bench_generate(
         sample_batch(ours, codec, [], SamplingOptions(num_notes, 1.0, TOP_K, next(seeds)), num_samples)
 
     # the embedding and the first layer's input weights are looked up, not multiplied
-    looked_up = ours.embedding.weight.numel() + ours.lstm.all_weights[0][0].numel()
+    looked_up = ours.embedding.weight.numel() + ours.get_parameter("layers.0.weight_ih_l0").numel()
     weights = num_parameters(ours) - looked_up
     memory = np.ones((weights // 1024 + 1, 1024), dtype=np.float32)  # as much as is read for a note
     vector = np.ones(1024, dtype=np.float32)

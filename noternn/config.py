@@ -191,20 +191,86 @@ class DataModule:
 
 
 @dataclass
+class Augmentation:
+    """How training pieces are varied; see `noternn.datamodule.MidiDataModule`."""
+
+    transpose: int = 0
+    velocity: int = 0
+
+    def __post_init__(self) -> None:
+        for key in ("transpose", "velocity"):
+            value = getattr(self, key)
+            _require(0 <= value <= 127, f"augmentation.{key}", value, "0 to 127")
+
+
+@dataclass
 class Model:
-    """See `noternn.lstm.NoteLSTM`."""
+    """See `noternn.lstm.NoteLSTM` and `build_network`; null takes `dropout`."""
 
     embedding_dim: int = MISSING
     hidden_size: int = MISSING
     num_layers: int = MISSING
     dropout: float = MISSING
     num_fc_layers: int = MISSING
+    input_dropout: float | None = None
+    output_dropout: float | None = None
+    embedding_dropout: float = 0.0
+    weight_dropout: float = 0.0
+    variational: bool = False
+    residual: bool = False
+    num_input_tokens: int = 1
+    tied: bool = False
+    position_beats: list[int] = field(default_factory=list)
+    num_slots: int = 0
 
     def __post_init__(self) -> None:
-        for key in ("embedding_dim", "hidden_size", "num_layers"):
+        for key in ("embedding_dim", "hidden_size", "num_layers", "num_input_tokens"):
             _require(getattr(self, key) >= 1, f"model.{key}", getattr(self, key), "at least 1")
-        _require(0 <= self.dropout < 1, "model.dropout", self.dropout, "at least 0 and below 1")
+        for key in ("dropout", "input_dropout", "output_dropout", "embedding_dropout", "weight_dropout"):
+            value = getattr(self, key)
+            _require(value is None or 0 <= value < 1, f"model.{key}", value, "at least 0 and below 1")
         _require(self.num_fc_layers in (1, 2), "model.num_fc_layers", self.num_fc_layers, "1 or 2")
+        can_be_tied = self.num_fc_layers == 2 or self.embedding_dim == self.hidden_size
+        allowed = (
+            f"false, or give model.embedding_dim={self.hidden_size} (the hidden_size) or num_fc_layers=2"
+        )
+        _require(can_be_tied or not self.tied, "model.tied", self.tied, allowed)
+        are_positive = all(beats >= 1 for beats in self.position_beats)
+        _require(are_positive, "model.position_beats", self.position_beats, "beats, each at least 1")
+        _require(self.num_slots >= 0, "model.num_slots", self.num_slots, "at least 0")
+
+
+@dataclass
+class Module:
+    """See `noternn.module.NoteRNN`."""
+
+    ema_decay: float = 0.0
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        for key in ("ema_decay", "label_smoothing"):
+            value = getattr(self, key)
+            _require(0 <= value < 1, f"module.{key}", value, "at least 0 and below 1")
+
+
+@dataclass
+class Schedule:
+    """See `noternn.optim.Schedule`."""
+
+    name: str = "constant"
+    warmup_epochs: float = 0.0
+    final_fraction: float = 0.0
+    factor: float = 0.5
+    patience: int = 2
+
+    def __post_init__(self) -> None:
+        names = ("constant", "cosine", "plateau")
+        _require(self.name in names, "schedule.name", self.name, f"{', '.join(names)}; set schedule=...")
+        _require_finite("schedule.warmup_epochs", self.warmup_epochs)
+        for key in ("final_fraction", "factor"):
+            value = getattr(self, key)
+            _require(0 <= value <= 1, f"schedule.{key}", value, "0 to 1")
+        _require(self.patience >= 1, "schedule.patience", self.patience, "at least 1")
 
 
 @dataclass
@@ -374,8 +440,11 @@ class Config:
     dataset: Dataset = MISSING
     tokenizer: Tokenizer = MISSING
     datamodule: DataModule = field(default_factory=DataModule)
+    augmentation: Augmentation = MISSING
     model: Model = MISSING
+    module: Module = field(default_factory=Module)
     optimizer: Optimizer = MISSING
+    schedule: Schedule = MISSING
     trainer: Trainer = field(default_factory=Trainer)
     early_stopping: EarlyStopping = field(default_factory=EarlyStopping)
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
@@ -389,6 +458,9 @@ class Config:
         can_be_written = self.dataset.tracks != "drums" or getattr(self.tokenizer, "program", False)
         allowed = "given with tokenizer=event (or miditok) tokenizer.program=true, which writes drums"
         _require(can_be_written, "dataset.tracks", self.dataset.tracks, allowed)
+        merges = self.tokenizer.bpe_vocab_size is not None and self.augmentation.transpose > 0
+        allowed = "0 (augmentation=none) with tokenizer.bpe_vocab_size: merged tokens are of one key"
+        _require(not merges, "augmentation.transpose", self.augmentation.transpose, allowed)
 
 
 @functools.cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,6 +44,18 @@ class Batch(NamedTuple):
     is_start: Tensor
 
 
+class Variation(NamedTuple):
+    """Each piece in another key or louder.
+
+    Args:
+        tables: (num_tables, vocab_size) the id that stands for each.
+        table: (num_pieces,) which of them each piece is read by.
+    """
+
+    tables: NDArray[np.int64]
+    table: NDArray[np.int64]
+
+
 class LaneLoader:
     """Every piece once, in windows, over at most `batch_size` lanes; sized and repeatable.
 
@@ -58,6 +71,7 @@ class LaneLoader:
         seed: None reads the pieces longest first in windows of `window_length`. A number shuffles
             them and draws each window's length from the upper quarter of the range, so that over
             the epochs the state is cut at every place of a piece.
+        variation: what is served in the place of the pieces as they are; None for nothing else.
     """
 
     def __init__(
@@ -66,8 +80,10 @@ class LaneLoader:
         batch_size: int,
         window_length: int,
         seed: int | Sequence[int] | None = None,
+        variation: Variation | None = None,
     ) -> None:
         self.pieces = pieces
+        self.variation = variation
         self.lengths = pieces.lengths
         self.batch_size = batch_size
         self.window_length = window_length
@@ -123,7 +139,10 @@ class LaneLoader:
         position: NDArray[np.int64],
         length: int,
     ) -> Batch:
-        rows = torch.from_numpy(self.pieces.windows(piece, position, length + 1))  # (batch, time + 1)
+        ids = self.pieces.windows(piece, position, length + 1)  # (batch, time + 1)
+        if self.variation:
+            ids = self.variation.tables[self.variation.table[piece][:, None], ids]
+        rows = torch.from_numpy(ids)
         return Batch(
             rows[:, :-1], rows[:, 1:], torch.from_numpy(lane.copy()), torch.from_numpy(position == 0)
         )
@@ -146,6 +165,8 @@ class MidiDataModule(pl.LightningDataModule):
         num_processes: processes that read files; None takes one a core.
         options: what of the files is read; None for all.
         ready_made: the split of each file by its name; None splits by content.
+        transpose: each epoch, every training piece is moved by up to so many semitones, up or down.
+        velocity: and made louder or softer by up to so many of the tokenizer's bins.
     """
 
     tokenized: TokenizedCorpus
@@ -166,8 +187,12 @@ class MidiDataModule(pl.LightningDataModule):
         num_processes: int | None = None,
         options: ReadingOptions | None = None,
         ready_made: Mapping[str, str] | None = None,
+        transpose: int = 0,
+        velocity: int = 0,
     ) -> None:
         super().__init__()
+        self.transpose = transpose
+        self.velocity = velocity
         self.sources = sources
         self.tokenizer = dict(tokenizer)
         self.batch_size = batch_size
@@ -196,9 +221,10 @@ class MidiDataModule(pl.LightningDataModule):
             seed=self.seed,
             validation_fraction=self.validation_fraction,
             test_fraction=self.test_fraction,
-            min_count=tokenizer.min_count,
+            tokenizer=tokenizer,
             ready_made=self.ready_made,
             bpe=Bpe(tokenizer, bpe_vocab_size) if bpe_vocab_size else None,
+            transpose=self.transpose,
         )
         merging = build_tokenizer(**self.tokenizer, merges=self.corpus.merges.pairs)
         self.codec = Codec(merging, self.corpus.vocabulary)
@@ -206,7 +232,26 @@ class MidiDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> LaneLoader:
         """The training pieces in this epoch's order; Lightning asks anew for each epoch."""
         epoch = self.trainer.current_epoch if self.trainer else 0
-        return LaneLoader(self._ids("train"), self.batch_size, self.window_length, (self.seed, epoch))
+        seed = (self.seed, epoch)
+        variation = self._variation(np.random.default_rng((*seed, 1)))
+        return LaneLoader(self._ids("train"), self.batch_size, self.window_length, seed, variation)
+
+    def _variation(self, rng: np.random.Generator) -> Variation | None:
+        """A key and a loudness for every training piece."""
+        if not (self.transpose or self.velocity):
+            return None
+        least, most = self.corpus.transpositions.T
+        semitones = rng.integers(least, most + 1)
+        bins = rng.integers(-self.velocity, self.velocity + 1, len(semitones))
+        return Variation(
+            self._tables, (semitones + self.transpose) * (2 * self.velocity + 1) + bins + self.velocity
+        )
+
+    @cached_property
+    def _tables(self) -> NDArray[np.int64]:
+        semitones = range(-self.transpose, self.transpose + 1)
+        bins = range(-self.velocity, self.velocity + 1)
+        return np.stack([self.codec.variation(s, b) for s in semitones for b in bins])
 
     def val_dataloader(self) -> list[LaneLoader]:
         """The validation pieces, and as much of the training pieces, both in evaluation order."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import pickle
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 import noternn
 from noternn.corpus.sources import read_file
 from noternn.errors import UserError
-from noternn.lstm import NoteLSTM
+from noternn.lstm import NoteLSTM, build_network
 from noternn.piece import Piece
 from noternn.sampling import SamplingOptions, sample_batch
 from noternn.tokenizer import UNK_ID, BpeTokenizer, Codec, Vocabulary, build_tokenizer
@@ -117,22 +118,31 @@ def _composer(checkpoint: dict[str, Any]) -> Composer:
     if not all(isinstance(token, str) for token in content["vocabulary"]):
         raise TypeError("a token is no string")
     codec = Codec(tokenizer, Vocabulary(content["vocabulary"]))
-    prefix = "network."
-    weights = {
-        name.removeprefix(prefix): tensor
-        for name, tensor in checkpoint["state_dict"].items()
-        if name.startswith(prefix)
-    }
-    num_layers = sum(name.startswith("lstm.weight_hh_") for name in weights)
+    weights = _weights(checkpoint["state_dict"])
+    num_layers = sum(name.startswith("layers.") and "weight_hh" in name for name in weights)
     if config["model"]["num_layers"] != num_layers:
         raise ValueError("the weights are of another network")
     with torch.device("meta"):  # so that sizes which are not those of the weights cost no memory
-        network = NoteLSTM(len(codec.vocabulary), **config["model"])
+        network = network_for(codec, config["model"])
     network.load_state_dict(weights, assign=True)
     tempo = float(content["tempo"])
     if not 0 < tempo < math.inf:
         raise ValueError("the tempo is none")
     return Composer(network.eval(), codec, tempo)
+
+
+def network_for(codec: Codec, options: Mapping[str, Any]) -> NoteLSTM:
+    """A new network for the ids of a codec; `options` as `build_network` takes them."""
+    return build_network(options, codec.token_steps().tolist(), codec.tokenizer.steps_per_beat)
+
+
+def _weights(state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Those of the network, averaged if they were."""
+    prefixes = ("averaged.module.", "network.")
+    prefix = next((p for p in prefixes if any(name.startswith(p) for name in state_dict)), prefixes[-1])
+    return {
+        name.removeprefix(prefix): tensor for name, tensor in state_dict.items() if name.startswith(prefix)
+    }
 
 
 def encode_primer(path: Path, codec: Codec) -> tuple[list[int], str]:

@@ -194,9 +194,10 @@ def _encode(
             seed=config.seed,
             validation_fraction=dataset.validation_fraction,
             test_fraction=dataset.test_fraction,
-            min_count=writer.min_count,
+            tokenizer=writer,
             ready_made=ready_made,
             bpe=Bpe(writer, tokenizer.bpe_vocab_size) if tokenizer.bpe_vocab_size else None,
+            transpose=0 if tokenizer.bpe_vocab_size else config.augmentation.transpose,
         )
     except UserError as error:  # too small a corpus can be looked at all the same
         return corpus, None, str(error)

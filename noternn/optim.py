@@ -1,12 +1,16 @@
-"""`torch.optim.<name>` from the config."""
+"""`torch.optim.<name>`, the schedule of its learning rate and averaged weights, from the config."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+Tensors = list[Tensor] | tuple[Tensor, ...]
 
 
 def build_optimizer(parameters: Iterable[nn.Parameter], name: str, **options: Any) -> torch.optim.Optimizer:
@@ -14,3 +18,70 @@ def build_optimizer(parameters: Iterable[nn.Parameter], name: str, **options: An
     optimizer_class = getattr(torch.optim, name)
     optimizer: torch.optim.Optimizer = optimizer_class(parameters, **options)
     return optimizer
+
+
+class Schedule:
+    """By what the learning rate is multiplied, from the progress of training and the validation losses.
+
+    Args:
+        name: constant; cosine, half a wave from 1 down to `final_fraction` at the last epoch; or plateau,
+            `factor` times less whenever `val/nll` has not fallen for `patience` epochs.
+        warmup_epochs: over which it rises from 0, in a straight line; may be a fraction, or 0.
+        final_fraction, factor, patience: see `name`.
+    """
+
+    def __init__(
+        self,
+        name: str = "constant",
+        warmup_epochs: float = 0.0,
+        final_fraction: float = 0.0,
+        factor: float = 0.5,
+        patience: int = 2,
+    ) -> None:
+        self.name = name
+        self.warmup_epochs = warmup_epochs
+        self.final_fraction = final_fraction
+        self.factor = factor
+        self.patience = patience
+        #: what of it depends on the losses so far
+        self.state = {"scale": 1.0, "best": math.inf, "num_bad_epochs": 0}
+
+    def at(self, epochs: float, max_epochs: int) -> float:
+        """The multiple after so many epochs, which may be a fraction, of `max_epochs`."""
+        multiple = self.state["scale"]
+        if epochs < self.warmup_epochs:
+            multiple *= epochs / self.warmup_epochs
+        if self.name == "cosine":
+            half_wave = (1 + math.cos(math.pi * min(epochs / max_epochs, 1.0))) / 2
+            multiple *= self.final_fraction + (1 - self.final_fraction) * half_wave
+        return multiple
+
+    def note(self, val_nll: float) -> None:
+        """Take note of the loss after an epoch."""
+        if self.name != "plateau":
+            return
+        if val_nll < self.state["best"]:
+            self.state |= {"best": val_nll, "num_bad_epochs": 0}
+            return
+        self.state["num_bad_epochs"] += 1
+        if self.state["num_bad_epochs"] >= self.patience:
+            self.state |= {"scale": self.state["scale"] * self.factor, "num_bad_epochs": 0}
+
+
+def averaged(network: nn.Module, decay: float) -> AveragedModel:
+    """A copy of a network that follows it: the exponential moving average of its weights.
+
+    The first 1 / (1 - decay) steps are averaged evenly, so that the random weights of the start are soon
+    forgotten.
+
+    Args:
+        network: is copied.
+        decay: share of the average that stays at each step, from 0 to below 1.
+    """
+
+    @torch.no_grad()
+    def follow(averages: Tensors, current: Tensors, num_averaged: Tensor | int) -> None:
+        weight = max(1 - decay, 1 / (int(num_averaged) + 1))
+        torch._foreach_lerp_(averages, current, weight)
+
+    return AveragedModel(network, multi_avg_fn=follow)

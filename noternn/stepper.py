@@ -56,16 +56,21 @@ class ModuleStepper:
     def repeat(self, num_streams: int) -> None:
         """See `Stepper`."""
         assert self.state is not None
-        hidden, cell = (part[:, :1].repeat(1, num_streams, 1) for part in self.state)
-        self.state = hidden, cell
+        hidden, cell, *ints = self.state
+        self.state = (
+            hidden[:, :1].repeat(1, num_streams, 1),
+            cell[:, :1].repeat(1, num_streams, 1),
+            ints[0][:, :1].repeat(1, num_streams),
+            ints[1][:, :1].repeat(1, num_streams),
+        )
 
 
 class PreparedStepper:
     """The network's equations over weights laid out once, for float32 on a CPU.
 
-    `nn.LSTM` lays its weights out anew at every call, which takes longer than a step. Here the
-    embedding and the input weights of the first layer are one table, and each further layer is one
-    product with its input and recurrent weights side by side.
+    `nn.LSTM` lays its weights out anew at every call, which takes longer than a step. Here all that
+    comes before the first layer's recurrent weights is looked up in tables and added, and each further
+    layer is one product with its input and recurrent weights side by side.
 
     Args:
         network: whose weights are copied.
@@ -74,41 +79,59 @@ class PreparedStepper:
 
     @torch.no_grad()
     def __init__(self, network: NoteLSTM, build: Callable[[Pairs], Sequence[Product]]) -> None:
-        lstm = network.lstm
-        self.size = lstm.hidden_size
+        self.network = network
+        self.size = network.hidden_size
         i, f, g, o = torch.arange(4 * self.size).chunk(4)  # torch's order of the gates
         order = torch.cat([i, f, o, g])  # the three sigmoids side by side
-        layers = [
-            [
-                getattr(lstm, f"{name}_l{k}")[order]
-                for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-            ]
-            for k in range(lstm.num_layers)
-        ]
-        first = layers[0]
-        self.table = network.embedding.weight @ first[0].T + first[2] + first[3]  # (vocab_size, 4 * size)
+        layers = [[part[order] for part in layer.parameters()] for layer in network.layers]
+        w_ih, w_hh, b_ih, b_hh = layers[0]
+        bias = b_ih + b_hh
+        self.tables = self._tables(network.input_tables(network.embedding.weight), w_ih)
+        self.tables[-1] += torch.nn.functional.pad(bias, (0, self.tables.shape[-1] - len(bias)))
+        self.places = [self._tables(table, w_ih) for table in network.places]
         linear = [module for module in network.head.modules() if isinstance(module, nn.Linear)]
-        pairs = [(first[1], torch.zeros(4 * self.size))]
+        pairs = [(w_hh, torch.zeros(4 * self.size))]
         pairs += [(torch.cat([w_ih, w_hh], 1), b_ih + b_hh) for w_ih, w_hh, b_ih, b_hh in layers[1:]]
         products = build(pairs + [(module.weight, module.bias) for module in linear])
-        self.recurrent, self.head = products[: lstm.num_layers], products[lstm.num_layers :]
-        self.hidden = [torch.zeros(1, self.size) for _ in layers]
-        self.cell = [torch.zeros(1, self.size) for _ in layers]
+        self.recurrent, self.head = products[: len(layers)], products[len(layers) :]
+        hidden, cell, self.recent, self.place = network.initial_state(1)
+        self.hidden, self.cell = list(hidden), list(cell)
+
+    def _tables(self, tables: Tensor, w_ih: Tensor) -> Tensor:
+        """What is added to the first layer's gates and, if it is residual, the layer's input beside them."""
+        gates = tables @ w_ih.T
+        return torch.cat([gates, tables], -1) if self.network.residual else gates
+
+    def _look_up(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """What is added to the first layer's gates, (n, 4 * size), and its input if it is residual."""
+        known = torch.cat([self.recent, ids[None]])  # (num_input_tokens, n)
+        self.recent = known[1:]
+        row = self.tables[0, known[0]]
+        for table, column in zip(self.tables[1:], known[1:], strict=True):
+            row = row + table[column]
+        columns, self.place = self.network.places_after(ids[:, None], self.place)
+        for table, place in zip(self.places, columns, strict=True):
+            row = row + table[place[:, 0]]
+        return row[:, : 4 * self.size], row[:, 4 * self.size :]
 
     @torch.no_grad()
     def step(self, ids: Sequence[int]) -> NDArray[np.float64]:
         """See `Stepper`."""
-        below: Tensor | None = None
+        last = torch.tensor(ids)
+        looked_up, values = self._look_up(last)
         for layer, product in enumerate(self.recurrent):
-            if below is None:
-                gates = product(self.hidden[layer]).add_(self.table[list(ids)])
+            if layer:
+                gates = product(torch.cat([values, self.hidden[layer]], 1))
             else:
-                gates = product(torch.cat([below, self.hidden[layer]], 1))
-            below = self._advance(layer, gates)
-        assert below is not None
+                gates = product(self.hidden[0]).add_(looked_up)
+            output = self._advance(layer, gates)
+            values = values + output if self.network.residual else output
         for product in self.head[:-1]:
-            below = product(below).relu_()
-        return _log_softmax(self.head[-1](below))
+            values = product(values).relu_()
+        logits = self.head[-1](values)
+        if self.network.followers is not None:
+            logits.masked_fill_(~self.network.followers[last], -torch.inf)
+        return _log_softmax(logits)
 
     def _advance(self, layer: int, gates: Tensor) -> Tensor:
         """The layer's new hidden state from its gates before their non-linearities, (n, 4 * size)."""
@@ -116,12 +139,15 @@ class PreparedStepper:
         g = gates[:, 3 * self.size :].tanh_()
         cell = self.cell[layer].mul_(f).addcmul_(i, g)
         self.hidden[layer] = torch.tanh(cell).mul_(o)
-        return self.hidden[layer]
+        hidden: Tensor = self.hidden[layer]
+        return hidden
 
     def repeat(self, num_streams: int) -> None:
         """See `Stepper`."""
         self.hidden = [part[:1].repeat(num_streams, 1) for part in self.hidden]
         self.cell = [part[:1].repeat(num_streams, 1) for part in self.cell]
+        self.recent = self.recent[:, :1].repeat(1, num_streams)
+        self.place = self.place[:, :1].repeat(1, num_streams)
 
 
 class DraftStepper:

@@ -41,6 +41,7 @@ from noternn.generation import (
     checkpoint_content,
     load_checkpoint,
     load_composer,
+    network_for,
 )
 from noternn.lstm import num_parameters
 from noternn.metrics import rates, sample_statistics
@@ -51,6 +52,7 @@ from noternn.render import save_audio, save_piano_roll
 from noternn.report import save_curves, verdict
 from noternn.sampling import SamplingOptions
 from noternn.stopping import Stopped, StopRequest
+from noternn.tokenizer import Codec
 from noternn.tracking import Tracker, track
 
 log = logging.getLogger(__name__)
@@ -120,16 +122,27 @@ def _train(
         )
     _write_split(data, run_dir / "split.json")
     torch.manual_seed(config.seed)
-    module = NoteRNN(plain["model"], plain["optimizer"], len(data.codec.vocabulary), config.seed)
+    module = build_module(plain, data.codec)
     content = checkpoint_content(
         plain, data.codec, data.corpus.tempo, data.corpus.fingerprint, noternn.__version__
     )
     run = Run(config, run_dir, data, module, content, stop)
-    log.info("%s parameters; run folder: %s", f"{num_parameters(module):,}", _relative(run_dir))
+    log.info("%s parameters; run folder: %s", f"{num_parameters(module.network):,}", _relative(run_dir))
     with track(**plain["logger"], run_dir=run_dir, group=sweep, config=plain) as tracker:
         summary = run.complete(tracker, resumed)
     slurm.forget_run()
     return summary
+
+
+def build_module(plain: dict[str, Any], codec: Codec) -> NoteRNN:
+    """A new network and its training, from a plain configuration."""
+    return NoteRNN(
+        network_for(codec, plain["model"]),
+        plain["optimizer"],
+        plain["seed"],
+        schedule=plain["schedule"],
+        **plain["module"],
+    )
 
 
 def _say_how_to_resume(config: Config, run_dir: Path) -> None:
@@ -170,7 +183,17 @@ def _check_resumable(
 ) -> None:
     """Refuse a run that is over, or one that would go on as another than it began."""
     before = checkpoint["noternn"]["config"]
-    for section in ("tokenizer", "model", "optimizer", "dataset", "datamodule"):
+    sections = (
+        "tokenizer",
+        "augmentation",
+        "model",
+        "module",
+        "optimizer",
+        "schedule",
+        "dataset",
+        "datamodule",
+    )
+    for section in sections:
         for name in DECISIVE.get(section, plain[section]):
             if before[section].get(name) != plain[section][name]:
                 _refuse_change(config, f"{section}.{name}", before[section].get(name), plain[section][name])
@@ -227,6 +250,7 @@ def _load_data(config: Config, plain: dict[str, Any], sources: Sequence[Source])
         [source for source in sources if ready_made is None or source.name in ready_made],
         plain["tokenizer"],
         **plain["datamodule"],
+        **plain["augmentation"],
         seed=config.seed,
         validation_fraction=config.dataset.validation_fraction,
         test_fraction=config.dataset.test_fraction,
@@ -400,7 +424,7 @@ class Run:
 
     def _sample_at(self, epoch: int, tracker: Tracker) -> None:
         """A sample of the current weights, always from the same primer and seed."""
-        composer = Composer(self.module.network, self.data.codec, self.corpus.tempo)
+        composer = Composer(self.module.evaluated, self.data.codec, self.corpus.tempo)
         stem = self.run_dir / "samples" / f"epoch_{epoch:03d}"
         self._save_sample(self._compose(composer), stem, epoch, tracker)
         tracker.curves(self.curve.rows)
@@ -436,7 +460,7 @@ class Run:
             "leak/validation": self.corpus.leak.grouped,
             "leak/validation_ungrouped": self.corpus.leak.ungrouped,
             "num_duplicate_groups": len(self.corpus.duplicates),
-            "num_parameters": num_parameters(self.module),
+            "num_parameters": num_parameters(self.module.network),
             "seconds": rows[-1]["seconds"],
             "verdict": verdict(rows),
             "sample": statistics,

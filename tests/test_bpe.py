@@ -160,7 +160,7 @@ def encode(midi_folder: Callable[[int], Path], tmp_path: Path) -> Callable[..., 
         tokenizer, corpus = build_tokenizer(name), tokenize_corpus(sources, options, tmp_path / "cache")
         bpe = Bpe(tokenizer, bpe_vocab_size) if bpe_vocab_size else None
         fractions = {"validation_fraction": 0.3, "test_fraction": 0.1}
-        return encode_corpus(corpus, seed=1, **fractions, min_count=tokenizer.min_count, bpe=bpe)
+        return encode_corpus(corpus, seed=1, **fractions, tokenizer=tokenizer, bpe=bpe)
 
     return run
 

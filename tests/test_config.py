@@ -23,7 +23,8 @@ from noternn.config import CONF_DIR, Config, parse, to_plain
 from noternn.datamodule import MidiDataModule
 from noternn.errors import UserError
 from noternn.lstm import NoteLSTM
-from noternn.optim import build_optimizer
+from noternn.module import NoteRNN
+from noternn.optim import Schedule, build_optimizer
 from noternn.sweep import _shared_keys
 from noternn.tokenizer import ChordTokenizer, EventTokenizer, MidiTokTokenizer, build_tokenizer
 
@@ -132,7 +133,18 @@ def test_settings_of_a_tokenizer_are_the_arguments_of_its_class(section: type, c
 
 def test_settings_of_the_model_are_the_arguments_of_its_class() -> None:
     settings = {field.name for field in dataclasses.fields(config.Model)}
-    assert settings == parameters_of(NoteLSTM).keys() - {"vocab_size"}
+    settings = settings - {"position_beats", "num_slots"} | {"place"}  # see `build_network`
+    assert settings == parameters_of(NoteLSTM).keys() - {"vocab_size", "followers"}
+
+
+def test_settings_of_the_schedule_are_the_arguments_of_its_class() -> None:
+    settings = {field.name: field.default for field in dataclasses.fields(config.Schedule)}
+    assert settings == parameters_of(Schedule)
+
+
+def test_settings_of_the_module_are_arguments_of_its_class() -> None:
+    settings = {field.name for field in dataclasses.fields(config.Module)}
+    assert settings == parameters_of(NoteRNN).keys() - {"network", "optimizer", "seed", "schedule"}
 
 
 def test_settings_of_the_datamodule_are_arguments_of_its_class() -> None:
@@ -145,6 +157,7 @@ def test_settings_of_the_datamodule_are_arguments_of_its_class() -> None:
         "test_fraction",
         "options",
         "ready_made",
+        *(field.name for field in dataclasses.fields(config.Augmentation)),
     }
     assert settings == parameters_of(MidiDataModule).keys() - from_elsewhere
 
@@ -302,6 +315,23 @@ OUT_OF_RANGE = [
     "model.dropout=-0.1",
     "model.dropout=1",
     "model.num_fc_layers=3",
+    "model.input_dropout=1",
+    "model.output_dropout=-1",
+    "model.embedding_dropout=1",
+    "model.weight_dropout=1.5",
+    "model.num_input_tokens=0",
+    "model.tied=true",
+    "model.position_beats=[0]",
+    "model.num_slots=-1",
+    "module.ema_decay=1",
+    "module.label_smoothing=-0.1",
+    "schedule.name=linear",
+    "schedule.warmup_epochs=-1",
+    "schedule.final_fraction=2",
+    "schedule.factor=-1",
+    "schedule.patience=0",
+    "augmentation.transpose=-1",
+    "augmentation.velocity=128",
     "optimizer.lr=0",
     "optimizer.lr=-0.1",
     "optimizer.lr=nan",

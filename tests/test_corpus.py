@@ -39,7 +39,15 @@ from noternn.errors import UserError
 from noternn.limits import Limits
 from noternn.midi import read_midi, write_midi
 from noternn.piece import Piece, select_tracks
-from noternn.tokenizer import BOS_ID, EOS_ID, SPECIAL_TOKENS, UNK_ID, Vocabulary, build_tokenizer
+from noternn.tokenizer import (
+    BOS_ID,
+    EOS_ID,
+    SPECIAL_TOKENS,
+    UNK_ID,
+    EventTokenizer,
+    Vocabulary,
+    build_tokenizer,
+)
 
 MidiFolder = Callable[[int], Path]
 MakePiece = Callable[[int], Piece]
@@ -91,7 +99,9 @@ def tokens_of(corpus: TokenizedCorpus, piece: int) -> list[str]:
 
 def encoded(corpus: TokenizedCorpus, min_count: int = 1) -> EncodedCorpus:
     """With seed 2, twelve pieces of `midi_folder` fall into all three splits."""
-    return encode_corpus(corpus, seed=2, validation_fraction=0.3, test_fraction=0.2, min_count=min_count)
+    tokenizer = EventTokenizer()
+    tokenizer.min_count = min_count
+    return encode_corpus(corpus, seed=2, validation_fraction=0.3, test_fraction=0.2, tokenizer=tokenizer)
 
 
 def assert_same_corpus(first: TokenizedCorpus, second: TokenizedCorpus) -> None:
@@ -697,7 +707,9 @@ def test_tempo_is_the_median_of_the_training_pieces(midi_folder: MidiFolder, mak
 
 def test_split_without_pieces_is_empty_and_has_no_unknown_tokens(midi_folder: MidiFolder) -> None:
     corpus = tokenized(midi_folder(2))
-    split = encode_corpus(corpus, seed=0, validation_fraction=0.5, test_fraction=0.0, min_count=1)
+    split = encode_corpus(
+        corpus, seed=0, validation_fraction=0.5, test_fraction=0.0, tokenizer=EventTokenizer()
+    )
     assert len(split.ids["test"]) == 0
     assert split.sizes["test"].unknown_fraction == 0
     assert split.sizes["test"].num_notes == 0

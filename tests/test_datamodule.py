@@ -18,7 +18,7 @@ from noternn.corpus import SPLITS, Pieces, folder_sources
 from noternn.datamodule import LaneLoader, MidiDataModule
 from noternn.midi import write_midi
 from noternn.piece import Piece
-from noternn.tokenizer import BOS_ID, EOS_ID, PAD_ID
+from noternn.tokenizer import BOS_ID, EOS_ID, PAD_ID, Codec
 
 FAST = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 Arrays = list[NDArray[np.int64]]
@@ -242,7 +242,8 @@ def datamodule(folder: Path, **options: Any) -> MidiDataModule:
         "batch_size": 4, "window_length": 8, "seed": 0, "validation_fraction": 0.2, "test_fraction": 0.1,
         "cache_dir": None, "num_processes": 0,
     }  # fmt: skip
-    data = MidiDataModule(folder_sources(folder), {"name": "event"}, **(defaults | options))
+    tokenizer = {"name": "event", "velocity": options.get("velocity", 0) > 0}
+    data = MidiDataModule(folder_sources(folder), tokenizer, **(defaults | options))
     data.setup()
     return data
 
@@ -307,3 +308,61 @@ def test_evaluation_loader_reads_the_named_split(folder: Path) -> None:
     data = datamodule(folder)
     for split in SPLITS:
         assert multiset(read_by_lane(data.eval_loader(split))) == multiset(data.corpus.ids[split])
+
+
+def moves(original: NDArray[np.int64], varied: NDArray[np.int64], codec: Codec) -> set[int]:
+    """By how many semitones the pitches of a piece were moved; other tokens are the same."""
+    tokens = codec.vocabulary.tokens
+    found = set()
+    for before, after in zip(original.tolist(), varied.tolist(), strict=True):
+        if tokens[before].startswith("Pitch_"):
+            found.add(int(tokens[after][6:]) - int(tokens[before][6:]))
+        else:
+            assert after == before
+    return found
+
+
+def served(data: MidiDataModule, loader: LaneLoader) -> list[NDArray[np.int64]]:
+    """The pieces as a loader serves them, in the order of the corpus."""
+    pieces = data.corpus.ids["train"]
+    assert loader.variation is not None
+    return [
+        loader.variation.tables[table][piece]
+        for table, piece in zip(loader.variation.table, pieces, strict=True)
+    ]
+
+
+def test_each_epoch_moves_every_training_piece_as_a_whole_and_anew(folder: Path) -> None:
+    data = datamodule(folder, transpose=3)
+    epochs = []
+    for epoch in range(8):
+        data.trainer = pl.Trainer(logger=False, enable_checkpointing=False, enable_progress_bar=False)
+        data.trainer.fit_loop.epoch_progress.current.completed = epoch
+        varied = served(data, data.train_dataloader())
+        found = [moves(a, b, data.codec) for a, b in zip(data.corpus.ids["train"], varied, strict=True)]
+        assert all(len(move) == 1 for move in found)
+        epochs.append([move.pop() for move in found])
+    assert {move for moves_of in epochs for move in moves_of} == set(range(-3, 4))
+    assert len({tuple(moves_of) for moves_of in epochs}) == 8
+
+
+def test_batches_are_made_of_the_varied_pieces(folder: Path) -> None:
+    data = datamodule(folder, transpose=3)
+    loader = data.train_dataloader()
+    expected = sorted(piece.tolist() for piece in served(data, loader))
+    assert sorted(read_by_lane(loader)) == expected
+
+
+def test_only_training_is_varied(folder: Path) -> None:
+    data = datamodule(folder, transpose=3)
+    assert [loader.variation for loader in (*data.val_dataloader(), data.eval_loader("test"))] == [None] * 3
+
+
+def test_velocities_move_as_far_as_the_tokenizer_carries_them(folder: Path) -> None:
+    data = datamodule(folder, velocity=2)
+    assert data.train_dataloader().variation.tables.shape[0] == 5
+    tokens = data.codec.vocabulary.tokens
+    louder = data.train_dataloader().variation.tables[-1]
+    moved = [(tokens[i], tokens[louder[i]]) for i in range(len(tokens)) if tokens[i].startswith("Velocity_")]
+    assert moved
+    assert all(int(after[9:]) - int(before[9:]) == 8 for before, after in moved if after != "<unk>")

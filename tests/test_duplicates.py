@@ -19,6 +19,7 @@ from noternn.corpus.leak import MIN_DIFFERENT, PASSAGE_NOTES, copied_fraction, n
 from noternn.corpus.splits import assign_splits, split_of
 from noternn.midi import write_midi
 from noternn.piece import Piece
+from noternn.tokenizer import EventTokenizer
 
 FAST = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 NUM_PIECES = 30
@@ -229,7 +230,9 @@ def test_common_ngrams_do_not_hide_a_copy() -> None:
 
 def encoded(folder: Path, seed: int) -> EncodedCorpus:
     corpus = tokenize_corpus(folder_sources(folder), {"name": "event"}, None, num_processes=0)
-    return encode_corpus(corpus, seed=seed, validation_fraction=0.3, test_fraction=0.3, min_count=1)
+    return encode_corpus(
+        corpus, seed=seed, validation_fraction=0.3, test_fraction=0.3, tokenizer=EventTokenizer()
+    )
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from noternn.inspection import Inspection, file_rows, inspect, skip_reasons, sou
 from noternn.midi import write_midi
 from noternn.overview import number, percent
 from noternn.piece import Piece
+from noternn.tokenizer import EventTokenizer
 
 REPOSITORY = Path(__file__).parents[1]
 MakePiece = Callable[[int], Piece]
@@ -261,7 +262,9 @@ def test_the_table_has_a_row_for_every_file(mixed_dir: Path, tmp_path: Path, cap
 def test_the_splits_of_the_table_are_those_of_training(corpus_dir: Path) -> None:
     config = corpus_settings(str(corpus_dir), ["seed=5"])
     corpus = tokenize_corpus(sources_of(config.dataset), vars(config.tokenizer), None)
-    encoded = encode_corpus(corpus, seed=5, validation_fraction=0.1, test_fraction=0.1, min_count=1)
+    encoded = encode_corpus(
+        corpus, seed=5, validation_fraction=0.1, test_fraction=0.1, tokenizer=EventTokenizer()
+    )
     found: dict[Any, list[Any]] = {"train": [], "validation": [], "test": []}
     for row in file_rows(inspected(corpus_dir, "seed=5")):
         found[row["split"]].append(row["name"])

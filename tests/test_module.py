@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from random import Random
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch.nn.functional import cross_entropy
 from noternn.corpus import Pieces
 from noternn.datamodule import LaneLoader
 from noternn.lstm import NoteLSTM
-from noternn.module import NoteRNN
+from noternn.module import NoteRNN, nll_sum, uniform_nll_sum
 
 FAST = settings(max_examples=30, deadline=None, derandomize=True, database=None)
 VOCAB_SIZE = 17
@@ -42,7 +43,7 @@ OTHERS = random_pieces([14, 8], seed=1)
 def build(seed: int = 0, **options: Any) -> NoteRNN:
     model = {"embedding_dim": 6, "hidden_size": 8, "num_layers": 2, "dropout": 0.0, "num_fc_layers": 2}
     torch.manual_seed(seed)
-    return NoteRNN(model | options, {"name": "SGD", "lr": 0.1}, VOCAB_SIZE, seed)
+    return NoteRNN(NoteLSTM(VOCAB_SIZE, **(model | options)), {"name": "SGD", "lr": 0.1}, seed)
 
 
 def losses(module: NoteRNN, validation: LaneLoader, training: LaneLoader) -> dict[str, float]:
@@ -89,7 +90,8 @@ def total_nll(module: NoteRNN, loader: LaneLoader) -> tuple[float, int]:
     totals = []
     with torch.no_grad():
         for i, batch in enumerate(loader):
-            totals.append(module.eval()._nll(batch, is_first=i == 0))
+            logits = module.eval()._logits(module.network, batch, is_first=i == 0)
+            totals.append(nll_sum(logits, batch.targets))
     return sum(total.item() for total, _ in totals), sum(num for _, num in totals)
 
 
@@ -232,3 +234,77 @@ def test_dropout_of_a_training_step_depends_on_the_seed_and_the_step_alone() -> 
         torch.rand(3)  # whatever else was drawn in between
         losses_of.append(twin.training_step(batch, 0).item())
     assert losses_of[0] == losses_of[1] != losses_of[2]
+
+
+def test_label_smoothing_is_that_of_torch_where_any_id_may_follow() -> None:
+    module = build()
+    module.label_smoothing = 0.2
+    batch = next(iter(loader_of(PIECES, 3, 8)))
+    logits, _ = module.network(batch.inputs)
+    expected = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1), batch.targets.flatten(), ignore_index=0, reduction="sum", label_smoothing=0.2
+    )
+    loss = module.training_step(batch, 0) * batch.targets.numel()
+    torch.testing.assert_close(loss, expected)
+
+
+def test_label_smoothing_does_not_touch_the_reported_nll() -> None:
+    module, smoothed = build(), build()
+    smoothed.label_smoothing = 0.3
+    for index, batch in enumerate(loader_of(PIECES, 3, 8)):
+        for twin in (module, smoothed):
+            twin.training_step(batch, index)
+    assert module.train_nll() == smoothed.train_nll()
+
+
+def test_smoothed_labels_lie_on_the_ids_that_may_follow_only() -> None:
+    logits = torch.tensor([[[0.0, -torch.inf, 1.0]]], requires_grad=True)
+    mean = uniform_nll_sum(logits, torch.tensor([[2]]))
+    mean.backward()
+    assert mean.item() == pytest.approx(math.log(1 + math.e) - 0.5)
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+
+
+def fit(module: NoteRNN, loader: LaneLoader, max_epochs: int = 1) -> NoteRNN:
+    trainer = pl.Trainer(
+        accelerator="cpu", max_epochs=max_epochs, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # advice on workers and the missing validation
+        trainer.fit(module, loader)
+    return module
+
+
+def test_each_step_has_the_learning_rate_of_its_schedule() -> None:
+    rates = []
+
+    class Watched(NoteRNN):
+        def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+            super().optimizer_step(*args, **kwargs)
+            rates.append(self.trainer.optimizers[0].param_groups[0]["lr"])
+
+    network, loader = build().network, loader_of(PIECES, 3, 8)
+    fit(
+        Watched(network, {"name": "SGD", "lr": 0.1}, 0, schedule={"name": "constant", "warmup_epochs": 1}),
+        loader,
+    )
+    num_steps = len(loader)
+    assert rates == pytest.approx([0.1 * (i + 1) / num_steps for i in range(num_steps - 1)] + [0.1])
+
+
+def test_the_average_of_the_weights_is_what_is_measured() -> None:
+    module = fit(
+        NoteRNN(build().network, {"name": "SGD", "lr": 0.5}, 0, ema_decay=0.9), loader_of(PIECES, 3, 8)
+    )
+    assert val_nll(module, PIECES) == pytest.approx(reference_nll(module.evaluated, PIECES), abs=1e-5)
+    assert val_nll(module, PIECES) != pytest.approx(reference_nll(module.network, PIECES), abs=1e-3)
+
+
+def test_the_average_changes_nothing_in_training() -> None:
+    with_average = fit(
+        NoteRNN(build().network, {"name": "SGD", "lr": 0.5}, 0, ema_decay=0.9), loader_of(PIECES, 3, 8)
+    )
+    without = fit(NoteRNN(build().network, {"name": "SGD", "lr": 0.5}, 0), loader_of(PIECES, 3, 8))
+    torch.testing.assert_close(dict(with_average.network.state_dict()), dict(without.network.state_dict()))

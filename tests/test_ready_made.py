@@ -15,6 +15,7 @@ from noternn.corpus import SPLITS, EncodedCorpus, encode_corpus, tokenize_corpus
 from noternn.corpus.ready_made import folder_splits, table_splits
 from noternn.datasets import ready_made_split, sources_of
 from noternn.errors import UserError
+from noternn.tokenizer import EventTokenizer
 
 TrainTiny = Callable[..., dict[str, Any]]
 
@@ -111,7 +112,7 @@ def encoded(folder: Path, split: str = "auto") -> EncodedCorpus:
     sources = sources_of(dataset)
     corpus = tokenize_corpus(sources, {"name": "event"}, None, num_processes=0)
     return encode_corpus(
-        corpus, seed=0, validation_fraction=0.3, test_fraction=0.3, min_count=1,
+        corpus, seed=0, validation_fraction=0.3, test_fraction=0.3, tokenizer=EventTokenizer(),
         ready_made=ready_made_split(dataset, sources),
     )  # fmt: skip
 

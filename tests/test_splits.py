@@ -17,6 +17,7 @@ from noternn.corpus.splits import assign_splits, split_of
 from noternn.errors import UserError
 from noternn.midi import write_midi
 from noternn.piece import Piece
+from noternn.tokenizer import ChordTokenizer, EventTokenizer, Tokenizer
 
 FAST = settings(max_examples=50, deadline=None, derandomize=True, database=None)
 FRACTIONS = (0.2, 0.2)  # validation, test
@@ -37,7 +38,9 @@ def number_in(name: str) -> int:
 
 def encoded(folder: Path, seed: int) -> EncodedCorpus:
     corpus = tokenize_corpus(folder_sources(folder), {"name": "event"}, None, num_processes=0)
-    return encode_corpus(corpus, seed=seed, validation_fraction=0.3, test_fraction=0.3, min_count=1)
+    return encode_corpus(
+        corpus, seed=seed, validation_fraction=0.3, test_fraction=0.3, tokenizer=EventTokenizer()
+    )
 
 
 def test_copies_are_in_one_split_whatever_their_name_key_tempo_or_instrument(
@@ -133,3 +136,49 @@ def test_split_does_not_change_between_versions() -> None:
 def test_places_are_spread_evenly() -> None:
     counts = Counter(split_of(h, 0, 0.25, 0.25) for h in hashes_of(2000))
     assert np.allclose([counts["validation"], counts["test"], counts["train"]], [500, 500, 1000], atol=80)
+
+
+def write_notes(folder: Path, name: str, pitches: list[int]) -> None:
+    onset = np.arange(len(pitches)) * 480
+    write_midi(Piece.from_notes(onset, np.full(len(pitches), 480), pitches), folder / name)
+
+
+def encoded_transposed(folder: Path, transpose: int, tokenizer: Tokenizer) -> EncodedCorpus:
+    name = type(tokenizer).__name__.removesuffix("Tokenizer").lower()
+    options = {} if name == "event" else {"min_count": tokenizer.min_count}
+    corpus = tokenize_corpus(folder_sources(folder), {"name": name, **options}, None, num_processes=0)
+    return encode_corpus(
+        corpus, seed=0, validation_fraction=0.2, test_fraction=0.0, tokenizer=tokenizer, transpose=transpose
+    )
+
+
+def test_training_pieces_move_within_the_keys_of_a_piano(tmp_path: Path) -> None:
+    ranges = {(60, 72): (-6, 6), (23, 40): (-2, 6), (60, 108): (-6, 0), (5, 60): (0, 6), (0, 127): (0, 0)}
+    for number, (low, high) in enumerate(ranges):
+        write_notes(tmp_path, f"{number}.mid", [low, high, low + 1, low + number, high])
+    corpus = encoded_transposed(tmp_path, 6, EventTokenizer())
+    found = dict(zip(corpus.names["train"], corpus.transpositions.tolist(), strict=True))
+    expected = {f"{number}.mid": list(limits) for number, limits in enumerate(ranges.values())}
+    assert found == {name: expected[name] for name in found}
+    assert len(found) >= 3
+
+
+def test_vocabulary_holds_the_training_pieces_in_every_key_they_are_moved_to(tmp_path: Path) -> None:
+    for number in range(8):
+        write_notes(tmp_path, f"{number}.mid", [60, 60 + number, 65])
+    corpus = encoded_transposed(tmp_path, 3, EventTokenizer())
+    trained = {
+        int(token[6:]) for ids in corpus.ids["train"] for token in np.array(corpus.vocabulary.tokens)[ids]
+        if token.startswith("Pitch_")
+    }  # fmt: skip
+    pitches = {int(token[6:]) for token in corpus.vocabulary.tokens if token.startswith("Pitch_")}
+    assert pitches == {pitch + shift for pitch in trained for shift in range(-3, 4)}
+
+
+def test_chords_that_are_rare_in_all_keys_are_unknown(tmp_path: Path) -> None:
+    for number in range(8):
+        write_notes(tmp_path, f"{number}.mid", [60, 62, 64, 60, 90 + number])
+    corpus = encoded_transposed(tmp_path, 2, ChordTokenizer(min_count=2))
+    tokens = set(corpus.vocabulary.tokens)
+    assert {"60", "58", "66"} <= tokens  # in one key often enough; in the mean of all keys
+    assert not {"90", "97", "88", "99"} & tokens

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from noternn.lstm import NoteLSTM
+from noternn.lstm import NoteLSTM, Place
 from noternn.stepper import (
     MAX_STREAMS,
     DraftStepper,
@@ -33,14 +33,37 @@ networks = st.builds(
     st.integers(1, 70),  # hidden_size
     st.integers(1, 3),  # num_layers
     st.integers(1, 2),  # num_fc_layers
+    st.integers(1, 9),  # num_input_tokens
+    st.booleans(),  # residual
+    st.booleans(),  # has_places
 )
 
 
 def random_network(
-    seed: int, vocab_size: int, embedding_dim: int, hidden_size: int, num_layers: int, num_fc_layers: int
+    seed: int,
+    vocab_size: int,
+    embedding_dim: int,
+    hidden_size: int,
+    num_layers: int,
+    num_fc_layers: int,
+    num_input_tokens: int = 1,
+    residual: bool = False,
+    has_places: bool = False,
 ) -> NoteLSTM:
     torch.manual_seed(seed)
-    return NoteLSTM(vocab_size, embedding_dim, hidden_size, num_layers, 0.3, num_fc_layers).eval()
+    steps = [id_ % 4 for id_ in range(vocab_size)]
+    network = NoteLSTM(
+        vocab_size,
+        embedding_dim,
+        hidden_size,
+        num_layers,
+        0.3,
+        num_fc_layers,
+        num_input_tokens=num_input_tokens,
+        residual=residual,
+        place=Place(steps, (3, 8), 4) if has_places else None,
+    )
+    return network.eval()
 
 
 def random_ids(network: NoteLSTM, time: int, num_streams: int) -> NDArray[np.int64]:

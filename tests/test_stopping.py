@@ -19,11 +19,11 @@ from noternn import config as configuration
 from noternn.config import CONF_DIR, Config
 from noternn.datamodule import MidiDataModule
 from noternn.datasets import sources_of
-from noternn.module import NoteRNN
 from noternn.stopping import Stopped, StopRequest, answering_signals
 from noternn.tracking import Tracker
-from noternn.training import Run
+from noternn.training import Run, build_module
 
+SCHEDULES = sorted(path.stem for path in (CONF_DIR / "schedule").glob("*.yaml"))
 OPTIMIZERS = sorted(path.stem for path in (CONF_DIR / "optimizer").glob("*.yaml"))
 NUM_STOPS = 20
 
@@ -54,7 +54,7 @@ def fit(corpus_dir: Path) -> Fit:
         if data is None:
             data = MidiDataModule(
                 sources_of(config.dataset), {"name": "event"}, batch_size=4, window_length=90, seed=0,
-                validation_fraction=0.2, test_fraction=0.1, cache_dir=None, num_processes=0,
+                validation_fraction=0.2, test_fraction=0.1, cache_dir=None, num_processes=0, transpose=3,
             )  # fmt: skip
             data.setup()
             loaded["data"] = data
@@ -68,7 +68,7 @@ def fit(corpus_dir: Path) -> Fit:
             config = configuration.parse(compose("config", [*fixed, *overrides]))
         plain, data = configuration.to_plain(config), data_of(config)
         torch.manual_seed(0)
-        module = NoteRNN(plain["model"], plain["optimizer"], len(data.codec.vocabulary), config.seed)
+        module = build_module(plain, data.codec)
         torch.manual_seed(int.from_bytes(os.urandom(4), "big"))  # nothing may depend on what was drawn before
         run_dir.mkdir(exist_ok=True)
         Run(config, run_dir, data, module, {}, stop).fit(Tracker(None), (run_dir / "last.ckpt").exists())
@@ -104,7 +104,7 @@ def assert_same_runs(one: Path, other: Path) -> None:
     assert rows_of(one) == rows_of(other)
     for name in ("last.ckpt", "best.ckpt"):
         a, b = content_of(one / name), content_of(other / name)
-        for part in ("epoch", "global_step", "state_dict", "optimizer_states", "lr_schedulers"):
+        for part in ("epoch", "global_step", "state_dict", "optimizer_states", "schedule"):
             assert same(a[part], b[part]), f"{part} of {name}"
         stopping = [next(v for k, v in c["callbacks"].items() if "EarlyStopping" in k) for c in (a, b)]
         assert same(*stopping)
@@ -123,7 +123,8 @@ def stop_after(fit: Fit, run_dir: Path, count: int, *overrides: str) -> bool:
 def test_a_run_stopped_twenty_times_is_the_run_that_never_stopped(
     optimizer: str, fit: Fit, tmp_path: Path
 ) -> None:
-    options = (f"optimizer={optimizer}",)
+    schedule = itertools.islice(itertools.cycle(SCHEDULES), OPTIMIZERS.index(optimizer), None)
+    options = (f"optimizer={optimizer}", f"schedule={next(schedule)}", "schedule.patience=1")
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     never = StopAt(10**9)
     fit(whole, never, *options)

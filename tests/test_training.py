@@ -26,8 +26,8 @@ from noternn.corpus import folder_sources
 from noternn.datamodule import MidiDataModule
 from noternn.errors import UserError
 from noternn.midi import read_midi, write_midi
-from noternn.module import NoteRNN
 from noternn.piece import Piece
+from noternn.training import build_module
 
 TRAIN = CONF_DIR.parent / "train.py"
 # So fast that the best epoch is not the last one.
@@ -190,11 +190,13 @@ def measured_again(checkpoint: Path) -> float:
         folder_sources(Path(dataset["path"])),
         config["tokenizer"],
         **(config["datamodule"] | {"batch_size": 2}),
+        **config["augmentation"],
         seed=config["seed"],
         validation_fraction=dataset["validation_fraction"],
         test_fraction=dataset["test_fraction"],
     )
-    module = NoteRNN(config["model"], config["optimizer"], len(content["noternn"]["vocabulary"]), 0)
+    data.setup()
+    module = build_module(config, data.codec)
     module.load_state_dict(content["state_dict"])
     trainer = pl.Trainer(
         accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
@@ -284,7 +286,7 @@ def test_the_same_seed_gives_the_same_run(train_tiny: TrainTiny, tiny_run: Path,
 
 def test_another_seed_gives_other_weights(train_tiny: TrainTiny, tiny_run: Path, tmp_path: Path) -> None:
     train_tiny(tmp_path, "seed=1")
-    name = "network.lstm.weight_hh_l0"
+    name = "network.layers.0.weight_hh_l0"
     assert not torch.equal(weights_of(tmp_path / "last.ckpt")[name], weights_of(tiny_run / "last.ckpt")[name])
 
 

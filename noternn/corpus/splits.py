@@ -17,11 +17,12 @@ from noternn.corpus.pieces import Pieces
 from noternn.corpus.tokenized import TokenizedCorpus
 from noternn.errors import UserError
 from noternn.metrics import SplitSize
-from noternn.tokenizer import UNK_ID, Merges, Vocabulary
+from noternn.tokenizer import UNK_ID, Codec, Merges, Tokenizer, Vocabulary
 
 SPLITS = ("train", "validation", "test")
+PLAYABLE = (21, 108)  # pitches of the piano's keys: transposed music stays within
 VERBS = {"train": "learn from", "validation": "validate on"}
-VERSION = 3  # raise it when a change of the code changes what `encode_corpus` keeps in the cache
+VERSION = 4  # raise it when a change of the code changes what `encode_corpus` keeps in the cache
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class EncodedCorpus:
         duplicates: the names of the pieces of each group of two or more, the groups sorted.
         num_crossing: how many of these have pieces in more than one split: none, unless it is ready-made.
         leak: what of the validation notes stands in training.
+        transpositions: (num_training_pieces, 2) by how many semitones each may be moved, least and most.
     """
 
     fingerprint: str
@@ -66,6 +68,7 @@ class EncodedCorpus:
     duplicates: list[list[str]]
     num_crossing: int
     leak: Leak
+    transpositions: NDArray[np.int64]
 
     @property
     def names(self) -> dict[str, list[str]]:
@@ -132,9 +135,10 @@ def encode_corpus(
     seed: int,
     validation_fraction: float,
     test_fraction: float,
-    min_count: int,
+    tokenizer: Tokenizer,
     ready_made: Mapping[str, str] | None = None,
     bpe: Bpe | None = None,
+    transpose: int = 0,
 ) -> EncodedCorpus:
     """Split a corpus by groups of near-duplicates and turn its tokens into ids.
 
@@ -144,16 +148,26 @@ def encode_corpus(
         corpus: all pieces.
         seed: decides, with each piece's content, the split.
         validation_fraction, test_fraction: expected share of the groups.
-        min_count: tokens seen fewer times in the training split become UNK.
+        tokenizer: of the corpus, before anything is merged. Of its tokens those become UNK that come fewer
+            than `min_count` times in the training split and, where it is transposed, no more than
+            `min_count - 1` times in the mean of its transpositions.
         ready_made: the split of each piece by its name, taken as it is; None decides by content.
         bpe: how tokens are merged; None if they are not.
+        transpose: by how many semitones up or down, at most, training pieces will be moved.
 
     Raises:
         UserError: if training or validation is left without a piece, or `bpe` cannot be learned.
     """
     fractions = (validation_fraction, test_fraction)
     decides = [seed, *fractions] if ready_made is None else sorted(ready_made.items())
-    key = [corpus.fingerprint, VERSION, decides, min_count, bpe.vocab_size if bpe else None]
+    key = [
+        corpus.fingerprint,
+        VERSION,
+        decides,
+        tokenizer.min_count,
+        bpe.vocab_size if bpe else None,
+        transpose,
+    ]
     fingerprint = hashlib.sha256(json.dumps(key).encode()).hexdigest()
 
     def assign(groups: Array) -> dict[str, NDArray[np.int64]]:
@@ -163,7 +177,7 @@ def encode_corpus(
 
     def summarize() -> Entry:
         members, ungrouped = assign(corpus.groups), assign(corpus.column("music_hashes"))
-        return _summary(corpus, members, ungrouped, min_count, bpe)
+        return _summary(corpus, members, ungrouped, tokenizer, bpe, transpose)
 
     summary = corpus.cache.get(fingerprint, summarize)
     values, assigned = summary.values, summary.arrays["split"]
@@ -182,6 +196,7 @@ def encode_corpus(
         duplicates=values["duplicates"],
         num_crossing=values["num_crossing"],
         leak=Leak(**values["leak"]),
+        transpositions=_transpositions(corpus, members["train"], transpose),
     )
 
 
@@ -189,11 +204,12 @@ def _summary(
     corpus: TokenizedCorpus,
     members: dict[str, NDArray[np.int64]],
     ungrouped: dict[str, NDArray[np.int64]],
-    min_count: int,
+    tokenizer: Tokenizer,
     bpe: Bpe | None,
+    transpose: int,
 ) -> Entry:
     """All of an `EncodedCorpus` for which every token or name is looked at."""
-    vocabulary = _training_vocabulary(corpus, members["train"], min_count)
+    vocabulary = _training_vocabulary(corpus, members["train"], tokenizer, transpose)
     merges = bpe.learn(corpus, members["train"], vocabulary) if bpe else Merges(())
     vocabulary = Vocabulary([*vocabulary.tokens, *merges.tokens])
     written = bpe.merge(corpus, merges) if bpe else corpus
@@ -255,13 +271,37 @@ def _leak(corpus: TokenizedCorpus, members: dict[str, NDArray[np.int64]]) -> flo
     return copied_fraction(validation, corpus.steps_of(members["train"]))
 
 
-def _training_vocabulary(corpus: TokenizedCorpus, train: NDArray[np.int64], min_count: int) -> Vocabulary:
-    every = Vocabulary({token for shard in corpus.shards for token in shard.values["tokens"]})
-    counts = np.zeros(len(every), dtype=np.int64)
-    for ids in corpus.pieces(train, every):
+def _transpositions(corpus: TokenizedCorpus, members: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """By how many semitones each piece may be moved, (num_pieces, 2): least and most, within `PLAYABLE`.
+
+    A piece that is out of it already is not moved further out; one without pitched notes is not moved.
+    """
+    lowest, highest = (
+        corpus.facts[name][members].astype(np.int64) for name in ("lowest_pitch", "highest_pitch")
+    )
+    down = np.clip(PLAYABLE[0] - lowest, -most, 0)
+    up = np.clip(PLAYABLE[1] - highest, 0, most)
+    return np.where((lowest < 0)[:, None], 0, np.stack([down, up], axis=1))
+
+
+def _training_vocabulary(
+    corpus: TokenizedCorpus, train: NDArray[np.int64], tokenizer: Tokenizer, transpose: int
+) -> Vocabulary:
+    written = {token for shard in corpus.shards for token in shard.values["tokens"]}
+    shifts = range(-transpose, transpose + 1)
+    moved = (tokenizer.transposed(token, shift) for token in written for shift in shifts)
+    every = Vocabulary(token for token in moved if token)
+    tables = np.stack([Codec(tokenizer, every).variation(shift) for shift in shifts])  # (shift, id)
+    counts, means = np.zeros(len(every), dtype=np.int64), np.zeros(len(every))
+    ranges = _transpositions(corpus, train, transpose) + transpose  # rows of the tables
+    for ids, (least, most) in zip(corpus.pieces(train, every), ranges.tolist(), strict=True):
         distinct, times = np.unique(ids, return_counts=True)
         counts[distinct] += times
-    return Vocabulary.from_counts(dict(zip(every.tokens, counts.tolist(), strict=True)), max(min_count, 1))
+        rows = tables[least : most + 1, distinct]  # (num_keys, num_distinct)
+        weights = np.broadcast_to(times / len(rows), rows.shape)
+        means += np.bincount(rows.ravel(), weights.ravel(), minlength=len(every))
+    kept = (counts >= max(tokenizer.min_count, 1)) | (means > tokenizer.min_count - 1)
+    return Vocabulary(token for token, is_kept in zip(every.tokens, kept.tolist(), strict=True) if is_kept)
 
 
 def _size(corpus: TokenizedCorpus, members: NDArray[np.int64], ids: Pieces) -> SplitSize:
