@@ -146,6 +146,7 @@ class MidiDataModule(pl.LightningDataModule):
         num_processes: processes that read files; None takes one a core.
         options: what of the files is read; None for all.
         ready_made: the split of each file by its name; None splits by content.
+        train_fraction: share of the training pieces that is kept, see `encode_corpus`.
     """
 
     tokenized: TokenizedCorpus
@@ -166,6 +167,7 @@ class MidiDataModule(pl.LightningDataModule):
         num_processes: int | None = None,
         options: ReadingOptions | None = None,
         ready_made: Mapping[str, str] | None = None,
+        train_fraction: float = 1.0,
     ) -> None:
         super().__init__()
         self.sources = sources
@@ -179,6 +181,7 @@ class MidiDataModule(pl.LightningDataModule):
         self.num_processes = num_processes
         self.options = options
         self.ready_made = ready_made
+        self.train_fraction = train_fraction
 
     def prepare_data(self) -> None:
         if not hasattr(self, "tokenized"):
@@ -198,6 +201,7 @@ class MidiDataModule(pl.LightningDataModule):
             test_fraction=self.test_fraction,
             min_count=tokenizer.min_count,
             ready_made=self.ready_made,
+            train_fraction=self.train_fraction,
             bpe=Bpe(tokenizer, bpe_vocab_size) if bpe_vocab_size else None,
         )
         merging = build_tokenizer(**self.tokenizer, merges=self.corpus.merges.pairs)

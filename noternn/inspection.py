@@ -196,6 +196,7 @@ def _encode(
             test_fraction=dataset.test_fraction,
             min_count=writer.min_count,
             ready_made=ready_made,
+            train_fraction=dataset.train_fraction,
             bpe=Bpe(writer, tokenizer.bpe_vocab_size) if tokenizer.bpe_vocab_size else None,
         )
     except UserError as error:  # too small a corpus can be looked at all the same

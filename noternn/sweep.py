@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 DISK_TROUBLES = {errno.ENOSPC, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO}
 DISK_TROUBLES |= {errno.EDQUOT} if hasattr(errno, "EDQUOT") else set()
 
+LEARNING_CURVE = "learning_curve.png"  # in a sweep's folder, where its jobs differ in train_fraction
 STOP_NOTE = ".stop"  # in a sweep's folder: the signal that asked it to end
 POLL_SECONDS = 0.2
 
@@ -171,12 +172,15 @@ class SweepCallback(Callback):
             atexit.register(_save_table, sweep_dir)  # joblib gives up if one of its processes is killed
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Print the table of all jobs and keep it in sweep.csv; status 1 if a job failed."""
+        """Print and keep the table of all jobs, and a learning curve of some; status 1 if a job failed."""
         from noternn.report import SWEEP_COLUMNS  # matplotlib is slow to import
 
         sweep_dir = Path(config.hydra.sweep.dir)
         rows = _save_table(sweep_dir)
-        print(f"\n{format_table(rows, SWEEP_COLUMNS)}\n\ntable: {sweep_dir / 'sweep.csv'}")
+        print(f"\n{format_table(rows, SWEEP_COLUMNS)}\n")
+        if (sweep_dir / LEARNING_CURVE).exists():
+            print(f"learning curve: {sweep_dir / LEARNING_CURVE}")
+        print(f"table: {sweep_dir / 'sweep.csv'}")
         failed = [row for row in rows if row["status"] == "failed"]
         for row in failed:
             print(f"failed: {row['job']}: {row['error']}", file=sys.stderr)
@@ -190,10 +194,11 @@ class SweepCallback(Callback):
 
 
 def _save_table(sweep_dir: Path) -> list[dict[str, Any]]:
-    from noternn.report import SWEEP_COLUMNS, sweep_rows
+    from noternn.report import CSV_COLUMNS, save_learning_curve, sweep_rows
 
     rows = sweep_rows(sweep_dir)
-    write_csv(sweep_dir / "sweep.csv", rows, (*SWEEP_COLUMNS, "error"))
+    write_csv(sweep_dir / "sweep.csv", rows, CSV_COLUMNS)
+    save_learning_curve(rows, sweep_dir / LEARNING_CURVE)
     return rows
 
 

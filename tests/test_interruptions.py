@@ -25,6 +25,7 @@ from noternn.config import CONF_DIR
 from noternn.generation import load_checkpoint
 
 TRAIN = CONF_DIR.parent / "train.py"
+TIMES = ("seconds", "cpu_seconds")  # of metrics.csv
 ENDLESS = "trainer.max_epochs=100000"
 
 
@@ -63,9 +64,8 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
 def rows_of(run_dir: Path) -> list[dict[str, str]]:
     """metrics.csv without the seconds."""
     with (run_dir / "metrics.csv").open(newline="") as file:
-        return [
-            {name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)
-        ]
+        rows = list(csv.DictReader(file))
+    return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
 
 
 def same_weights(a: Path, b: Path) -> bool:
