@@ -56,7 +56,8 @@ def cures(config: dict[str, Any]) -> list[str]:
         (STILL_LEARNING[:1], "best at epoch 1 of 1: validation was still falling"),
         (
             OVERFITTED,
-            "best at epoch 2 of 4; from there validation rose by 1.00 nats a note while training fell: memorizing",
+            "best at epoch 2 of 4; from there validation rose by 1.00 nats a note while training fell: "
+            "memorizing",
         ),
         (
             STALLED,

@@ -116,6 +116,25 @@ def test_a_job_that_is_killed_costs_no_other(
 
 @needs_joblib
 @on_linux
+def test_a_process_of_joblib_that_is_killed_costs_no_job(
+    corpus_dir: Path, tiny: list[str], offline: dict[str, str], tmp_path: Path
+) -> None:
+    more = [*tiny, "logger=csv", "trainer.max_epochs=20", "checkpoint.every_n_epochs=100"]
+    sweep = start(tmp_path, corpus_dir, *more, environment=offline)
+    wait_for_two_jobs(tmp_path, sweep)
+    worker = next(worker for worker in children(sweep.pid) if children(worker))
+    os.kill(worker, signal.SIGKILL)
+    _, stderr = sweep.communicate(timeout=300)
+    assert sweep.returncode == 0, stderr
+    assert "jobs in flight go on from their last checkpoints" in stderr
+    rows = table(tmp_path)
+    assert set(rows) == JOBS
+    assert {(row["status"], row["num_epochs"]) for row in rows.values()} == {("finished", "20")}
+    assert not list(tmp_path.glob("runs/*/.again"))
+
+
+@needs_joblib
+@on_linux
 @pytest.mark.parametrize(("signum", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_the_sweep_once_its_jobs_are_saved(
     corpus_dir: Path,
