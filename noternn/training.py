@@ -497,7 +497,7 @@ def _summary_text(summary: dict[str, Any], run_dir: Path, tracker: Tracker) -> s
         f"  generalization gap   {summary['gap/nll']:.4f} at the best epoch, "
         f"{summary['last/gap/nll']:.4f} at the last",
         f"  parameters           {summary['num_parameters']:,}",
-        f"  seconds              {summary['seconds']:.0f}, of the processor {summary['cpu_seconds']:.0f}",
+        f"  seconds              {summary['seconds']:.0f}",
         f"  sample               {s['num_notes']} notes, {s['num_pitches']} pitches, longest repetition "
         f"{s['longest_repetition']}, silent {s['silent_fraction']:.0%}",
         f"  run folder           {_relative(run_dir)}",
