@@ -123,10 +123,10 @@ def advice(rows: Sequence[Row], config: Mapping[str, Any], num_validation_pieces
         lines = [f"try {' and '.join(_smaller_steps(config))}"]
     if num_validation_pieces < FEW_PIECES:
         pieces = "1 piece is" if num_validation_pieces == 1 else f"{num_validation_pieces} pieces are"
-        larger = min(0.5, 2 * config["dataset"]["validation_fraction"])
+        larger = min(0.5, max(0.2, 2 * config["dataset"]["validation_fraction"]))
         lines.append(
             f"only {pieces} validated on, so these figures may be chance: "
-            f"compare several seeds, or give dataset.validation_fraction={larger:g} or more music"
+            f"try several seeds, dataset.validation_fraction={larger:g} or more music"
         )
     return lines
 

@@ -185,18 +185,19 @@ class SweepCallback(Callback):
                     f"hydra.job.config.override_dirname.exclude_keys=[{keys}]"
                 )
 
+        sweep_dir = Path(config.hydra.sweep.dir)
+        atexit.register(_save_table, sweep_dir)  # `on_multirun_end` is not called after a signal
         if _is_side_by_side(config.hydra):
-            sweep_dir = Path(config.hydra.sweep.dir)
             _stop_jobs(sweep_dir)
             if FORKS:
                 _go_on_when_killed(sweep_dir)
-            atexit.register(_save_table, sweep_dir)  # whatever becomes of joblib
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Print and keep the table of all jobs, and a learning curve of some; status 1 if a job failed."""
         from noternn.report import SWEEP_COLUMNS  # matplotlib is slow to import
 
         sweep_dir = Path(config.hydra.sweep.dir)
+        atexit.unregister(_save_table)
         rows = _save_table(sweep_dir)
         print(f"\n{format_table(rows, SWEEP_COLUMNS)}\n")
         if (sweep_dir / LEARNING_CURVE).exists():
@@ -219,6 +220,8 @@ def _save_table(sweep_dir: Path) -> list[dict[str, Any]]:
     from noternn.report import CSV_COLUMNS, save_learning_curve, sweep_rows
 
     rows = sweep_rows(sweep_dir)
+    if not rows:  # it ended before its first job
+        return rows
     write_csv(sweep_dir / "sweep.csv", rows, CSV_COLUMNS)
     save_learning_curve(rows, sweep_dir / LEARNING_CURVE)
     return rows

@@ -155,6 +155,9 @@ def test_a_signal_ends_a_sweep_after_saving_the_job_in_flight(
     assert err.splitlines()[-1] == "stopped; go on with: python train.py resume=sweep/seed=1"
     assert {path.name for path in (tmp_path / "sweep").glob("seed*")} == {"seed=0", "seed=1"}
     assert (tmp_path / "sweep" / "seed=0" / "summary.json").exists()
+    with (tmp_path / "sweep" / "sweep.csv").open(newline="") as file:
+        listed = [(row["job"], row["status"], row["num_epochs"]) for row in csv.DictReader(file)]
+    assert listed == [("seed=0", "finished", "40"), ("seed=1", "stopped", str(len(rows_of(job))))]
     assert_never_stopped(train_tiny, job, tmp_path / "whole", "seed=1")
 
 
