@@ -7,33 +7,39 @@ compose, the module one note at a time. All take turns on one thread; see `noter
 
 from __future__ import annotations
 
+import copy
 import itertools
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.loggers import Logger
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
 from noternn.bench import Timing, interleaved
 from noternn.corpus import Pieces
-from noternn.datamodule import LaneLoader
+from noternn.datamodule import Batch, LaneLoader
 from noternn.lstm import NoteLSTM, num_parameters
 from noternn.module import NoteRNN
 from noternn.optim import build_optimizer
 from noternn.sampling import SamplingOptions, sample_batch
 from noternn.tokenizer import ChordTokenizer, Codec, Vocabulary
+from noternn.tracking import track
 
 Row = dict[str, Any]
 VOCAB_SIZE = 190  # of the default tokenizer on the default corpus, about
 DROPOUT = 0.5
 ADAM: dict[str, Any] = {"name": "Adam", "lr": 0.001}
 TOP_K = 10
+LOG_EVERY = 50  # steps
 TRAINED_DEVIATION = 2.5  # of logits
 
 
@@ -94,7 +100,7 @@ def bench_train(sizes: Sequence[Size] = SIZES, num_steps: int = 500) -> tuple[st
     """
     with _one_thread():
         rows = [row for size in sizes for row in _train_rows(size)]
-        rows.append(_lightning_row(num_steps))
+        rows += _lightning_rows(num_steps)
     return "training, one thread; the limit is that of multiplying 32-bit matrices", rows
 
 
@@ -160,10 +166,14 @@ def _row(timing: Timing, **figures: float) -> Row:
     return {"name": timing.name} | dict.fromkeys(columns) | figures | {"spread": timing.spread}
 
 
-def _lightning_row(num_steps: int) -> Row:
-    """What a step through Lightning's trainer costs beyond the same step in a loop of one's own."""
+def _lightning_rows(num_steps: int) -> list[Row]:
+    """What a step through Lightning's trainer costs beyond the same step in a loop of one's own.
+
+    Once without a log, and once with the loss in an offline wandb run every `LOG_EVERY` steps.
+    """
     loader = LaneLoader(_random_pieces(num_steps, 8), 2, 8)
-    module = NoteRNN(NoteLSTM(VOCAB_SIZE, 8, 8, 1, 0.0, 1), ADAM, 0)
+    network = NoteLSTM(VOCAB_SIZE, 8, 8, 1, 0.0, 1)
+    module, logging_module = (kind(copy.deepcopy(network), ADAM, 0) for kind in (NoteRNN, _Logging))
 
     def bare() -> None:
         optimizer = module.configure_optimizers()
@@ -173,9 +183,21 @@ def _lightning_row(num_steps: int) -> Row:
             nn.utils.clip_grad_norm_(module.parameters(), 1.0)
             optimizer.step()
 
-    timings = interleaved({"bare": bare, "Lightning, beyond the bare loop": lambda: _fit(module, loader)})
-    cost = (timings[1].seconds - timings[0].seconds) / len(loader)
-    return _row(timings[1], ms_per_step=1000 * cost)
+    with (
+        TemporaryDirectory() as folder,
+        track("offline", "bench", None, Path(folder) / "run", None, {}) as run,
+    ):
+        logger = run.lightning_logger()
+        contestants: dict[str, Callable[[], None]] = {
+            "bare": bare,
+            "Lightning, beyond the bare loop": lambda: _fit(module, loader, None),
+            f"the same, logging to wandb every {LOG_EVERY} steps": lambda: _fit(
+                logging_module, loader, logger
+            ),
+        }
+        timings = interleaved(contestants)
+    costs = [(timing.seconds - timings[0].seconds) / len(loader) for timing in timings[1:]]
+    return [_row(timing, ms_per_step=1000 * cost) for timing, cost in zip(timings[1:], costs, strict=True)]
 
 
 def _random_pieces(num_steps: int, window_length: int) -> Pieces:
@@ -184,7 +206,17 @@ def _random_pieces(num_steps: int, window_length: int) -> Pieces:
     return Pieces.of([ids, ids])
 
 
-def _fit(module: NoteRNN, loader: LaneLoader) -> None:
+class _Logging(NoteRNN):
+    """Gives each step's loss to the logger, which keeps one in `LOG_EVERY`."""
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """As `NoteRNN`."""
+        loss = super().training_step(batch, batch_idx)
+        self.log("train/loss", loss, batch_size=len(batch.inputs))
+        return loss
+
+
+def _fit(module: NoteRNN, loader: LaneLoader, logger: Logger | None) -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # advice on workers and callbacks
@@ -192,7 +224,8 @@ def _fit(module: NoteRNN, loader: LaneLoader) -> None:
             accelerator="cpu",
             max_epochs=1,
             gradient_clip_val=1.0,
-            logger=False,
+            logger=logger or False,
+            log_every_n_steps=LOG_EVERY,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +18,24 @@ from tqdm import tqdm
 from noternn.files import replacing
 from noternn.metrics import SplitSize, rates
 from noternn.module import NoteRNN
+from noternn.report import Row, best_row
 from noternn.stopping import Stopped, StopRequest
 from noternn.tables import write_csv
 
 log = logging.getLogger(__name__)
 
-Row = dict[str, float]
 COLUMNS = (
     "epoch", "step", "train/nll", "train_eval/nll", "val/nll", "gap/nll",
-    "val/nats_per_note", "val/nats_per_beat", "val/nats_per_second", "seconds",
+    "val/nats_per_note", "val/nats_per_beat", "val/nats_per_second", "best_epoch", "seconds", "cpu_seconds",
 )  # fmt: skip
 
 
 class OverfittingCurve(Callback):
     """Keeps one row of losses an epoch, in metrics.csv, in the logger and in every checkpoint.
 
-    Epochs are counted from 1. After resuming, the table goes on from the checkpoint's row.
+    Epochs are counted from 1; `best_epoch` is the best one so far. `seconds` and `cpu_seconds` (of all
+    threads of this process) count from the start of training. After resuming, all go on from the checkpoint's
+    row.
 
     Args:
         path: metrics.csv.
@@ -44,12 +46,12 @@ class OverfittingCurve(Callback):
         self.path = path
         self.validation = validation
         self.rows: list[Row] = []
-        self._started = time.monotonic()
-        self._seconds_before = 0.0
+        self._clocks = {"seconds": time.monotonic, "cpu_seconds": time.process_time}
+        self._zeros: dict[str, float] = {}  # what each showed when training began
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._started = time.monotonic()
-        self._seconds_before = self.rows[-1]["seconds"] if self.rows else 0.0
+        before = self.rows[-1] if self.rows else dict.fromkeys(self._clocks, 0.0)
+        self._zeros = {name: clock() - before[name] for name, clock in self._clocks.items()}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, NoteRNN)
@@ -61,12 +63,13 @@ class OverfittingCurve(Callback):
             "train/nll": pl_module.train_nll(),
             **{name: metrics[name] for name in ("train_eval/nll", "val/nll", "gap/nll")},
             **{f"val/{name}": value for name, value in per.items()},
-            "seconds": self._seconds_before + time.monotonic() - self._started,
+            **{name: clock() - self._zeros[name] for name, clock in self._clocks.items()},
         }
         self.rows.append(row)
+        row["best_epoch"] = best_row(self.rows)["epoch"]
         write_csv(self.path, self.rows, COLUMNS)
         for logger in trainer.loggers:
-            logger.log_metrics({**row, "best_epoch": best_row(self.rows)["epoch"]}, trainer.global_step)
+            logger.log_metrics(row, trainer.global_step)
         # For the names of checkpoints: Lightning itself counts epochs from 0.
         pl_module.log("epoch", float(trainer.current_epoch + 1), logger=False)
 
@@ -75,11 +78,6 @@ class OverfittingCurve(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows = list(state_dict["rows"])
-
-
-def best_row(rows: Sequence[Row]) -> Row:
-    """The first row with the lowest validation nll."""
-    return min(rows, key=lambda row: row["val/nll"])
 
 
 class SampleEveryCheckpoint(Callback):

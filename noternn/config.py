@@ -73,12 +73,19 @@ class Dataset:
     split: str = "auto"  # see `noternn.datasets.ready_made_split`
     validation_fraction: float = 0.1
     test_fraction: float = 0.1
+    train_fraction: float = 1.0  # of the training pieces, see `noternn.corpus.encode_corpus`
 
     def __post_init__(self) -> None:
         fractions = (self.validation_fraction, self.test_fraction)
         for key, value in zip(("validation_fraction", "test_fraction"), fractions, strict=True):
             _require(0 <= value < 1, f"dataset.{key}", value, "at least 0 and below 1")
         _require(sum(fractions) < 1, "dataset.validation_fraction + test_fraction", sum(fractions), "below 1")
+        _require(
+            0 < self.train_fraction <= 1,
+            "dataset.train_fraction",
+            self.train_fraction,
+            "above 0 and at most 1",
+        )
         if self.max_files is not None:
             _require(self.max_files >= 1, "dataset.max_files", self.max_files, "at least 1, or null for all")
         for key, value in vars(self.limits).items():

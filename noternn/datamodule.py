@@ -167,6 +167,7 @@ class MidiDataModule(pl.LightningDataModule):
         ready_made: the split of each file by its name; None splits by content.
         transpose: each epoch, every training piece is moved by up to so many semitones, up or down.
         velocity: and made louder or softer by up to so many of the tokenizer's bins.
+        train_fraction: share of the training pieces that is kept, see `encode_corpus`.
     """
 
     tokenized: TokenizedCorpus
@@ -189,6 +190,7 @@ class MidiDataModule(pl.LightningDataModule):
         ready_made: Mapping[str, str] | None = None,
         transpose: int = 0,
         velocity: int = 0,
+        train_fraction: float = 1.0,
     ) -> None:
         super().__init__()
         self.transpose = transpose
@@ -204,6 +206,7 @@ class MidiDataModule(pl.LightningDataModule):
         self.num_processes = num_processes
         self.options = options
         self.ready_made = ready_made
+        self.train_fraction = train_fraction
 
     def prepare_data(self) -> None:
         if not hasattr(self, "tokenized"):
@@ -223,6 +226,7 @@ class MidiDataModule(pl.LightningDataModule):
             test_fraction=self.test_fraction,
             tokenizer=tokenizer,
             ready_made=self.ready_made,
+            train_fraction=self.train_fraction,
             bpe=Bpe(tokenizer, bpe_vocab_size) if bpe_vocab_size else None,
             transpose=self.transpose,
         )

@@ -196,6 +196,7 @@ def _encode(
             test_fraction=dataset.test_fraction,
             tokenizer=writer,
             ready_made=ready_made,
+            train_fraction=dataset.train_fraction,
             bpe=Bpe(writer, tokenizer.bpe_vocab_size) if tokenizer.bpe_vocab_size else None,
             transpose=0 if tokenizer.bpe_vocab_size else config.augmentation.transpose,
         )

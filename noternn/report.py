@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator
 
 from noternn.files import replacing
 from noternn.tables import read_csv
 
 Row = dict[str, float]
+MAX_CURES = 3  # in the advice, which is read, not worked through
+FEW_PIECES = (
+    10  # with another ten chorales the mean changes by about a tenth of a nat a note (standard error)
+)
 
 
 def save_curves(metrics_path: Path, path: Path, title: str = "") -> None:
@@ -23,7 +32,7 @@ def save_curves(metrics_path: Path, path: Path, title: str = "") -> None:
     FigureCanvasAgg(figure)
     loss, gap = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     epochs = [row["epoch"] for row in rows]
-    best = min(rows, key=lambda row: row["val/nll"])
+    best = best_row(rows)
     marker = "o" if len(rows) < 40 else None
     style: dict[str, Any] = {"marker": marker, "markersize": 3}
     loss.plot(
@@ -56,31 +65,208 @@ def save_curves(metrics_path: Path, path: Path, title: str = "") -> None:
 
 
 def verdict(rows: Sequence[Row]) -> str:
-    """In words, whether the run overfitted.
+    """In words, what happened to the run, see `Outcome`."""
+    best, last = best_row(rows), rows[-1]
+    where = f"best at epoch {best['epoch']:.0f} of {last['epoch']:.0f}"
+    rise = last["val/nats_per_note"] - best["val/nats_per_note"]
+    rose = f"rose by {rise:.2f} nats a note" if rise >= 0.005 else "stayed where it was"
+    return {
+        Outcome.STILL_LEARNING: f"{where}: validation was still falling",
+        Outcome.MEMORIZED: f"{where}; from there validation {rose} while training fell: memorizing",
+        Outcome.STALLED: f"{where}; from there validation {rose} and training fell no more: learning ended",
+    }[outcome(rows)]
 
-    Past the best epoch, a rise of val/nll while train_eval/nll falls is memorizing.
+
+class Outcome(Enum):
+    """What became of a run after its best epoch.
+
+    Args:
+        STILL_LEARNING: there is nothing after it: validation was best at the last epoch.
+        MEMORIZED: `train_eval/nll` went on falling, and `val/nll` did not: pieces are learned by heart.
+        STALLED: neither fell: the steps are too large, or the run diverges.
     """
-    best = min(rows, key=lambda row: row["val/nll"])
-    last = rows[-1]
-    epoch, num_epochs = int(best["epoch"]), int(last["epoch"])
-    if epoch == num_epochs:
-        return f"val/nll is lowest at the last epoch ({num_epochs}): it may fall further with more epochs"
-    rise = last["val/nll"] - best["val/nll"]
-    fall = best["train_eval/nll"] - last["train_eval/nll"]
-    where = f"best at epoch {epoch} of {num_epochs}"
-    if fall <= 0:
-        return f"{where}; neither loss improved from there: training had stopped learning"
-    return (
-        f"{where}; from there train_eval/nll fell by {fall:.3f} but val/nll did not ({rise:+.3f}): memorizing"
-    )
+
+    STILL_LEARNING = "still learning"
+    MEMORIZED = "memorized"
+    STALLED = "stalled"
+
+
+def outcome(rows: Sequence[Row]) -> Outcome:
+    """What became of a run, from the rows of its metrics.csv."""
+    best, last = best_row(rows), rows[-1]
+    if best["epoch"] == last["epoch"]:
+        return Outcome.STILL_LEARNING
+    fell = last["train_eval/nll"] < best["train_eval/nll"]
+    return Outcome.MEMORIZED if fell else Outcome.STALLED
+
+
+def best_row(rows: Sequence[Row]) -> Row:
+    """The first row with the lowest validation nll."""
+    return min(rows, key=lambda row: row["val/nll"])
+
+
+def advice(rows: Sequence[Row], config: Mapping[str, Any], num_validation_pieces: int) -> list[str]:
+    """What to try next, a line each: only settings that exist, and nothing that the run already has.
+
+    Args:
+        rows: of its metrics.csv.
+        config: the run's, as plain data.
+        num_validation_pieces: pieces that its validation is measured on.
+    """
+    become = outcome(rows)
+    if become is Outcome.MEMORIZED:
+        cures = _cures(config, int(best_row(rows)["epoch"]))
+        lines = [f"try, what helped most first: {'; '.join([*cures[:MAX_CURES], 'more music'])}"]
+    elif become is Outcome.STILL_LEARNING:
+        lines = [f"try {'; then '.join(_more_learning(rows[-1], config))}"]
+    else:
+        lines = [f"try {' and '.join(_smaller_steps(config))}"]
+    if num_validation_pieces < FEW_PIECES:
+        pieces = "1 piece is" if num_validation_pieces == 1 else f"{num_validation_pieces} pieces are"
+        larger = min(0.5, max(0.2, 2 * config["dataset"]["validation_fraction"]))
+        lines.append(
+            f"only {pieces} validated on, so these figures may be chance: "
+            f"try several seeds, dataset.validation_fraction={larger:g} or more music"
+        )
+    return lines
+
+
+def _cures(config: Mapping[str, Any], best_epoch: int) -> list[str]:
+    """Settings against memorizing that the run lacks, ordered by what they gained on Bach's chorales.
+
+    There transposing in training gained most by far, then a shorter schedule, then heavy dropout of units
+    and of recurrent weights, then weight decay, then averaged weights; a smaller network least.
+    """
+    model, optimizer = config["model"], config["optimizer"]
+    cures = []
+    if not config["augmentation"]["transpose"]:
+        cures.append("augmentation=transpose")
+    if not _is_falling(config) or config["trainer"]["max_epochs"] > 1.5 * best_epoch:
+        cures.append(f"schedule=cosine trainer.max_epochs={best_epoch}")
+    dropouts = [f"model.{key}=0.5" for key in ("dropout", "weight_dropout") if model[key] < 0.5]
+    cures += [" ".join(dropouts)] if dropouts else []
+    if optimizer["name"] != "AdamW" and not optimizer["weight_decay"]:
+        cures.append("optimizer=adamw optimizer.weight_decay=0.3")
+    elif optimizer["name"] == "AdamW" and optimizer["weight_decay"] < 0.1:
+        cures.append("optimizer.weight_decay=0.3")
+    if not config["module"]["ema_decay"]:
+        cures.append("module.ema_decay=0.999")
+    return [*cures, f"model.hidden_size={max(1, model['hidden_size'] // 2)}"]
+
+
+def _more_learning(last: Row, config: Mapping[str, Any]) -> list[str]:
+    """More epochs, and more units where the network does not know its training pieces much better."""
+    more = [f"more epochs: trainer.max_epochs={2 * int(last['epoch'])}"]
+    if last["gap/nll"] < 0.1 * last["val/nll"]:
+        more.append(f"a larger network: model.hidden_size={2 * config['model']['hidden_size']}")
+    return more
+
+
+def _is_falling(config: Mapping[str, Any]) -> bool:
+    """Whether the learning rate is lowered in the course of a run."""
+    return bool(config["schedule"]["name"] != "constant")
+
+
+def _smaller_steps(config: Mapping[str, Any]) -> list[str]:
+    """Settings that calm a run which no longer learns."""
+    calm = [f"optimizer.lr={config['optimizer']['lr'] / 4:g}"]
+    if not _is_falling(config):
+        calm.append("schedule=cosine")
+    if config["trainer"]["gradient_clip_val"] is None:
+        calm.append("trainer.gradient_clip_val=1")
+    return calm
 
 
 def sweep_rows(sweep_dir: Path) -> list[dict[str, Any]]:
-    """The summaries of all jobs below a folder, best val/nll first, failed ones last."""
-    rows = []
-    for path in sorted(sweep_dir.rglob("summary.json")):
-        rows.append({"job": str(path.parent.relative_to(sweep_dir)), **json.loads(path.read_text("utf-8"))})
-    return sorted(rows, key=lambda row: (row["status"] != "finished", row.get("val/nll", 0.0)))
+    """What the jobs below a folder came to: the finished ones by val/nll, then the stopped, then the failed.
+
+    A job without a summary was stopped: its figures are those of the epochs that it saved.
+    """
+    traces = ("summary.json", "metrics.csv", ".hydra")
+    folders = {path.parent for trace in traces for path in sweep_dir.rglob(trace)}
+    rows = [{"job": str(folder.relative_to(sweep_dir)), **_job_row(folder)} for folder in sorted(folders)]
+    order = ("finished", "stopped", "failed")
+    return sorted(rows, key=lambda row: (order.index(row["status"]), row.get("val/nll", float("inf"))))
+
+
+def _job_row(folder: Path) -> dict[str, Any]:
+    summary, metrics = folder / "summary.json", folder / "metrics.csv"
+    if summary.exists():
+        row: dict[str, Any] = json.loads(summary.read_text("utf-8"))
+        return row
+    rows = read_csv(metrics) if metrics.exists() else []
+    if not rows:
+        return {"status": "stopped", "num_epochs": 0}
+    best, last = best_row(rows), rows[-1]
+    return {
+        "status": "stopped",
+        **{name: best[name] for name in ("val/nll", "val/nats_per_note", "gap/nll")},
+        "best_epoch": int(best["epoch"]),
+        "num_epochs": int(last["epoch"]),
+        **{name: last[name] for name in ("seconds", "cpu_seconds")},
+    }
+
+
+def save_learning_curve(rows: Sequence[Mapping[str, Any]], path: Path) -> bool:
+    """Draw validation against the size of the training split, where the jobs of a sweep differ in it.
+
+    What else the jobs differ in makes a line each, but for seeds: a line goes through their means.
+
+    Args:
+        rows: of the sweep, see `sweep_rows`.
+        path: the picture.
+
+    Returns:
+        whether there was something to draw: finished jobs of several `train_fraction`.
+    """
+    finished = [row for row in rows if row["status"] == "finished"]
+    if len({row["train_fraction"] for row in finished}) < 2:
+        return False
+    lines: dict[str, list[Mapping[str, Any]]] = {}
+    for row in sorted(finished, key=lambda row: row["job"]):
+        lines.setdefault(_what_else_differs(row["job"]), []).append(row)
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for i, (label, line) in enumerate(lines.items()):
+        _draw_line(axes, label, line, f"C{i}")
+    _scale_by_notes(axes)
+    if len(lines) > 1:
+        axes.legend(fontsize=9)
+    with replacing(path) as file:
+        figure.savefig(file, format="png", dpi=120)
+    return True
+
+
+def _what_else_differs(job: str) -> str:
+    """A job's name without the size of its training split and its seed."""
+    parts = [part for part in job.split(",") if not part.startswith(("dataset.train_fraction=", "seed="))]
+    return ",".join(parts)
+
+
+def _draw_line(axes: Axes, label: str, rows: Sequence[Mapping[str, Any]], color: str) -> None:
+    """A point a job, a line through the means of each `train_fraction`, and how much each step of it buys."""
+    notes, nats = np.array([[row["num_train_notes"], row["val/nats_per_note"]] for row in rows], float).T
+    fractions = np.array([row["train_fraction"] for row in rows])
+    alike = [fractions == fraction for fraction in np.unique(fractions)]
+    means = [(float(notes[jobs].mean()), float(nats[jobs].mean())) for jobs in alike]
+    axes.plot(notes, nats, "o", color=color, markersize=4, alpha=0.6)
+    axes.plot(*zip(*means, strict=True), color=color, label=label)
+    for (notes_before, before), (notes_after, after) in pairwise(means):
+        middle = ((notes_before * notes_after) ** 0.5, (before + after) / 2)
+        axes.annotate(
+            f"{after - before:+.2f}", middle, (5, 5), textcoords="offset points", fontsize=9, color=color
+        )
+
+
+def _scale_by_notes(axes: Axes) -> None:
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_locator(FixedLocator([1000 * 2.0**i for i in range(-5, 20)]))
+    axes.xaxis.set_major_formatter(lambda notes, _: f"{notes:,.0f}")
+    axes.set_xlabel("notes to train on")
+    axes.set_ylabel("val/nats_per_note at the best epoch")
+    axes.set_title("What more music buys, in nats a note from one size to the next", fontsize=11)
+    axes.grid(alpha=0.25)
 
 
 SWEEP_COLUMNS = (
@@ -93,3 +279,4 @@ SWEEP_COLUMNS = (
     "seconds",
     "status",
 )
+CSV_COLUMNS = (*SWEEP_COLUMNS, "cpu_seconds", "num_train_notes", "error")

@@ -7,6 +7,7 @@ other.
 from __future__ import annotations
 
 import atexit
+import ctypes
 import errno
 import json
 import logging
@@ -15,6 +16,7 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -38,8 +40,12 @@ log = logging.getLogger(__name__)
 DISK_TROUBLES = {errno.ENOSPC, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO}
 DISK_TROUBLES |= {errno.EDQUOT} if hasattr(errno, "EDQUOT") else set()
 
+LEARNING_CURVE = "learning_curve.png"  # in a sweep's folder, where its jobs differ in train_fraction
 STOP_NOTE = ".stop"  # in a sweep's folder: the signal that asked it to end
+AGAIN_NOTE = ".again"  # likewise: joblib was started again, for the jobs that are left
 POLL_SECONDS = 0.2
+FORKS = sys.platform == "linux"  # a job side by side is a process of its own; elsewhere a fork is not safe
+PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when its parent dies
 
 
 def run_job(composed: DictConfig) -> float | None:
@@ -52,7 +58,7 @@ def run_job(composed: DictConfig) -> float | None:
     run_dir = Path(hydra_config.runtime.output_dir)
     if hydra_config.mode == RunMode.MULTIRUN:
         sweep_dir = Path(hydra_config.sweep.dir)
-        if _is_side_by_side(hydra_config) and sys.platform == "linux":  # elsewhere a fork is not safe
+        if _is_side_by_side(hydra_config) and FORKS:
             return _run_apart(composed, run_dir, sweep_dir)
         return _run_of_sweep(composed, run_dir, sweep_dir)
     try:
@@ -100,6 +106,10 @@ def _run_apart(composed: DictConfig, run_dir: Path, sweep_dir: Path) -> float | 
     stop_note, parent = sweep_dir / STOP_NOTE, os.getppid()
     if stop_note.exists():
         return None
+    if (sweep_dir / AGAIN_NOTE).exists():
+        if (run_dir / "summary.json").exists():
+            return _best_loss(run_dir)
+        _go_on(composed, run_dir)
     job = multiprocessing.get_context("fork").Process(target=_run_forked, args=(composed, run_dir, sweep_dir))
     job.start()
     is_told = False
@@ -114,7 +124,17 @@ def _run_apart(composed: DictConfig, run_dir: Path, sweep_dir: Path) -> float | 
     return _best_loss(run_dir)
 
 
+def _go_on(composed: DictConfig, run_dir: Path) -> None:
+    """Begin where a job that was killed left its last checkpoint."""
+    if (run_dir / "last.ckpt").exists():
+        composed.resume = str(run_dir)
+    else:
+        (run_dir / "metrics.csv").unlink(missing_ok=True)
+
+
 def _run_forked(composed: DictConfig, run_dir: Path, sweep_dir: Path) -> None:
+    # An orphan would write into the folder in which its job goes on.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     with answering_signals():
         if not (sweep_dir / STOP_NOTE).exists():  # else it came before this process answered
             _run_of_sweep(composed, run_dir, sweep_dir)
@@ -165,21 +185,28 @@ class SweepCallback(Callback):
                     f"hydra.job.config.override_dirname.exclude_keys=[{keys}]"
                 )
 
+        sweep_dir = Path(config.hydra.sweep.dir)
+        atexit.register(_save_table, sweep_dir)  # `on_multirun_end` is not called after a signal
         if _is_side_by_side(config.hydra):
-            sweep_dir = Path(config.hydra.sweep.dir)
             _stop_jobs(sweep_dir)
-            atexit.register(_save_table, sweep_dir)  # joblib gives up if one of its processes is killed
+            if FORKS:
+                _go_on_when_killed(sweep_dir)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Print the table of all jobs and keep it in sweep.csv; status 1 if a job failed."""
+        """Print and keep the table of all jobs, and a learning curve of some; status 1 if a job failed."""
         from noternn.report import SWEEP_COLUMNS  # matplotlib is slow to import
 
         sweep_dir = Path(config.hydra.sweep.dir)
+        atexit.unregister(_save_table)
         rows = _save_table(sweep_dir)
-        print(f"\n{format_table(rows, SWEEP_COLUMNS)}\n\ntable: {sweep_dir / 'sweep.csv'}")
+        print(f"\n{format_table(rows, SWEEP_COLUMNS)}\n")
+        if (sweep_dir / LEARNING_CURVE).exists():
+            print(f"learning curve: {sweep_dir / LEARNING_CURVE}")
+        print(f"table: {sweep_dir / 'sweep.csv'}")
         failed = [row for row in rows if row["status"] == "failed"]
         for row in failed:
             print(f"failed: {row['job']}: {row['error']}", file=sys.stderr)
+        (sweep_dir / AGAIN_NOTE).unlink(missing_ok=True)
         stop_note = sweep_dir / STOP_NOTE
         if stop_note.exists():
             signum = int(stop_note.read_text(encoding="utf-8"))
@@ -190,10 +217,13 @@ class SweepCallback(Callback):
 
 
 def _save_table(sweep_dir: Path) -> list[dict[str, Any]]:
-    from noternn.report import SWEEP_COLUMNS, sweep_rows
+    from noternn.report import CSV_COLUMNS, save_learning_curve, sweep_rows
 
     rows = sweep_rows(sweep_dir)
-    write_csv(sweep_dir / "sweep.csv", rows, (*SWEEP_COLUMNS, "error"))
+    if not rows:  # it ended before its first job
+        return rows
+    write_csv(sweep_dir / "sweep.csv", rows, CSV_COLUMNS)
+    save_learning_curve(rows, sweep_dir / LEARNING_CURVE)
     return rows
 
 
@@ -207,6 +237,31 @@ def _stop_jobs(sweep_dir: Path) -> None:
 
     for signum in SIGNALS:
         signal.signal(signum, answer)
+
+
+def _go_on_when_killed(sweep_dir: Path) -> None:
+    """When one of its processes is killed, joblib kills the others and gives up: start it for what is left.
+
+    Not more often than there are jobs, lest one that takes all memory be started forever.
+    """
+    from hydra_plugins.hydra_joblib_launcher import _core
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    launch = _core.launch
+    (sweep_dir / AGAIN_NOTE).unlink(missing_ok=True)
+
+    def launch_again(launcher: Any, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Any:
+        for _ in job_overrides:
+            try:
+                return launch(launcher, job_overrides, initial_job_idx)
+            except TerminatedWorkerError:
+                log.warning(
+                    "a process of the sweep was killed: jobs in flight go on from their last checkpoints"
+                )
+                write_text(sweep_dir / AGAIN_NOTE, "")
+        return launch(launcher, job_overrides, initial_job_idx)
+
+    _core.launch = launch_again
 
 
 def _shared_keys(overrides: list[str]) -> list[str]:

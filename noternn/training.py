@@ -28,7 +28,6 @@ from noternn.callbacks import (
     OverfittingCurve,
     Progress,
     SampleEveryCheckpoint,
-    best_row,
 )
 from noternn.config import Config
 from noternn.corpus import SPLITS, EncodedCorpus, ReadingOptions, Source
@@ -49,7 +48,7 @@ from noternn.midi import write_midi
 from noternn.module import NoteRNN
 from noternn.piece import Piece
 from noternn.render import save_audio, save_piano_roll
-from noternn.report import save_curves, verdict
+from noternn.report import advice, best_row, save_curves, verdict
 from noternn.sampling import SamplingOptions
 from noternn.stopping import Stopped, StopRequest
 from noternn.tokenizer import Codec
@@ -58,12 +57,13 @@ from noternn.tracking import Tracker, track
 log = logging.getLogger(__name__)
 
 MAX_SKIPPED_LINES = 20
+MAX_PARAMETERS_PER_NOTE = 30  # see `_describe_network`
 LAST = "last.ckpt"
 SUMMARY = "summary.json"
 METRICS = "metrics.csv"
 # Of these sections what decides a result; the other settings are places (the files are compared) and speed.
 DECISIVE = {
-    "dataset": ("tracks", "pedal", "limits", "validation_fraction", "test_fraction"),
+    "dataset": ("tracks", "pedal", "limits", "validation_fraction", "test_fraction", "train_fraction"),
     "datamodule": ("batch_size", "window_length"),
 }
 
@@ -127,7 +127,8 @@ def _train(
         plain, data.codec, data.corpus.tempo, data.corpus.fingerprint, noternn.__version__
     )
     run = Run(config, run_dir, data, module, content, stop)
-    log.info("%s parameters; run folder: %s", f"{num_parameters(module.network):,}", _relative(run_dir))
+    _describe_network(num_parameters(module.network), data.corpus.sizes["train"].num_notes)
+    log.info("run folder: %s", _relative(run_dir))
     with track(**plain["logger"], run_dir=run_dir, group=sweep, config=plain) as tracker:
         summary = run.complete(tracker, resumed)
     slurm.forget_run()
@@ -254,6 +255,7 @@ def _load_data(config: Config, plain: dict[str, Any], sources: Sequence[Source])
         seed=config.seed,
         validation_fraction=config.dataset.validation_fraction,
         test_fraction=config.dataset.test_fraction,
+        train_fraction=config.dataset.train_fraction,
         options=ReadingOptions(config.dataset.tracks, config.dataset.pedal, config.dataset.limits),
         ready_made=ready_made,
     )
@@ -283,6 +285,10 @@ def _describe_data(config: Config, data: MidiDataModule) -> None:
             name, size.num_pieces, f"{size.num_notes:,}", f"{size.num_tokens:,}",
             size.seconds / 60, 100 * size.unknown_fraction,
         )  # fmt: skip
+    if corpus.unused:
+        log.info(
+            "  %-10s %4d pieces: dataset.train_fraction=%g", "unused", len(corpus.unused), data.train_fraction
+        )
     _describe_duplicates(corpus, data.ready_made is not None)
     trip = tokenized.column("round_trip")
     notes = trip[:, 0] / trip[:, 0].sum()
@@ -293,6 +299,24 @@ def _describe_data(config: Config, data: MidiDataModule) -> None:
         config.tokenizer.name, len(corpus.vocabulary), 100 * kept.sum(),
         np.average(trip[:, 2], weights=kept), np.average(trip[:, 3], weights=kept),
     )  # fmt: skip
+
+
+def _describe_network(num_parameters: int, num_train_notes: int) -> None:
+    """Say how large the network is beside its corpus, and warn above `MAX_PARAMETERS_PER_NOTE`.
+
+    A recurrent network can store about 5 bits a parameter (Collins, Sohl-Dickstein and Sussillo 2017,
+    "Capacity and trainability in recurrent neural networks"), and a note is worth about 6 bits before its
+    piece is known. So from one parameter a note on it can hold the corpus by heart, and only
+    regularization keeps it from that: on Bach's chorales well at 7 a note, while 104 (the original Note-RNN's
+    3 x 512) overfit from early on. The bound is about the geometric mean of these two.
+    """
+    per_note = num_parameters / max(1, num_train_notes)
+    log.info("network: %s parameters, %.1f a training note", f"{num_parameters:,}", per_note)
+    if per_note > MAX_PARAMETERS_PER_NOTE:
+        log.warning(
+            "  far too many for this corpus (above %d a note): it may learn it by heart; "
+            "take a smaller model.hidden_size, or more music", MAX_PARAMETERS_PER_NOTE,
+        )  # fmt: skip
 
 
 def _describe_duplicates(corpus: EncodedCorpus, is_ready_made: bool) -> None:
@@ -326,6 +350,7 @@ def _write_split(data: MidiDataModule, path: Path) -> None:
             "groups": corpus.duplicates,
         },
         **{name: dict(sorted(zip(names[name], music_hashes[name], strict=True))) for name in SPLITS},
+        "unused": corpus.unused,
         "skipped": {skipped.name: skipped.reason for skipped in data.tokenized.skipped},
     }
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False))
@@ -461,8 +486,14 @@ class Run:
             "leak/validation_ungrouped": self.corpus.leak.ungrouped,
             "num_duplicate_groups": len(self.corpus.duplicates),
             "num_parameters": num_parameters(self.module.network),
+            "train_fraction": self.data.train_fraction,
+            "num_train_notes": self.corpus.sizes["train"].num_notes,
             "seconds": rows[-1]["seconds"],
+            "cpu_seconds": rows[-1]["cpu_seconds"],
             "verdict": verdict(rows),
+            "advice": advice(
+                rows, configuration.to_plain(self.config), self.corpus.sizes["validation"].num_pieces
+            ),
             "sample": statistics,
         }
         write_text(self.run_dir / SUMMARY, json.dumps(summary, indent=1))
@@ -483,6 +514,7 @@ def _summary_text(summary: dict[str, Any], run_dir: Path, tracker: Tracker) -> s
     lines = [
         "",
         summary["verdict"],
+        *summary["advice"],
         f"  best epoch           {summary['best_epoch']} of {summary['num_epochs']}",
         f"  val/nll              {summary['val/nll']:.4f} nats per token, "
         f"{summary['val/nats_per_note']:.4f} per note",

@@ -158,6 +158,7 @@ def test_settings_of_the_datamodule_are_arguments_of_its_class() -> None:
         "options",
         "ready_made",
         *(field.name for field in dataclasses.fields(config.Augmentation)),
+        "train_fraction",
     }
     assert settings == parameters_of(MidiDataModule).keys() - from_elsewhere
 
@@ -280,6 +281,8 @@ OUT_OF_RANGE = [
     "seed=4294967296",
     "dataset.validation_fraction=-0.1",
     "dataset.validation_fraction=1",
+    "dataset.train_fraction=0",
+    "dataset.train_fraction=1.01",
     "dataset.test_fraction=nan",
     "dataset.validation_fraction=0.5 dataset.test_fraction=0.5",
     "tokenizer.steps_per_beat=0",
@@ -378,6 +381,7 @@ def test_value_out_of_range_is_answered_with_the_range(line: str) -> None:
         "seed=0",
         "seed=4294967295",
         "dataset.validation_fraction=0 dataset.test_fraction=0",
+        "dataset.train_fraction=1e-9",
         "dataset.tracks=[0,127]",
         "dataset.tracks=[gunshot,0]",
         "dataset.max_files=1 dataset.include=[boss*.mid]",

@@ -25,6 +25,7 @@ from noternn.config import CONF_DIR
 from noternn.generation import load_checkpoint
 
 TRAIN = CONF_DIR.parent / "train.py"
+TIMES = ("seconds", "cpu_seconds")  # of metrics.csv
 ENDLESS = "trainer.max_epochs=100000"
 
 
@@ -63,9 +64,8 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
 def rows_of(run_dir: Path) -> list[dict[str, str]]:
     """metrics.csv without the seconds."""
     with (run_dir / "metrics.csv").open(newline="") as file:
-        return [
-            {name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)
-        ]
+        rows = list(csv.DictReader(file))
+    return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
 
 
 def same_weights(a: Path, b: Path) -> bool:
@@ -155,6 +155,9 @@ def test_a_signal_ends_a_sweep_after_saving_the_job_in_flight(
     assert err.splitlines()[-1] == "stopped; go on with: python train.py resume=sweep/seed=1"
     assert {path.name for path in (tmp_path / "sweep").glob("seed*")} == {"seed=0", "seed=1"}
     assert (tmp_path / "sweep" / "seed=0" / "summary.json").exists()
+    with (tmp_path / "sweep" / "sweep.csv").open(newline="") as file:
+        listed = [(row["job"], row["status"], row["num_epochs"]) for row in csv.DictReader(file)]
+    assert listed == [("seed=0", "finished", "40"), ("seed=1", "stopped", str(len(rows_of(job))))]
     assert_never_stopped(train_tiny, job, tmp_path / "whole", "seed=1")
 
 

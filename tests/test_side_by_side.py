@@ -89,7 +89,7 @@ def test_a_job_side_by_side_comes_to_the_same_as_alone(
     subprocess.run(command, cwd=tmp_path, env=offline, check=True, capture_output=True, timeout=300)
     (beside,) = done[0].glob("runs/*/optimizer=sgd,seed=1/metrics.csv")
     losses = [
-        [{name: value for name, value in row.items() if name != "seconds"} for row in read_csv(path)]
+        [{name: row[name] for name in row.keys() - {"seconds", "cpu_seconds"}} for row in read_csv(path)]
         for path in (beside, tmp_path / "run" / "metrics.csv")
     ]
     assert losses[0] == losses[1]
@@ -112,6 +112,25 @@ def test_a_job_that_is_killed_costs_no_other(
     (failed,) = (row for row in rows.values() if row["status"] != "finished")
     assert failed["error"].startswith("its process was ended by SIGKILL")
     assert f"failed: {failed['job']}: " in stderr
+
+
+@needs_joblib
+@on_linux
+def test_a_process_of_joblib_that_is_killed_costs_no_job(
+    corpus_dir: Path, tiny: list[str], offline: dict[str, str], tmp_path: Path
+) -> None:
+    more = [*tiny, "logger=csv", "trainer.max_epochs=20", "checkpoint.every_n_epochs=100"]
+    sweep = start(tmp_path, corpus_dir, *more, environment=offline)
+    wait_for_two_jobs(tmp_path, sweep)
+    worker = next(worker for worker in children(sweep.pid) if children(worker))
+    os.kill(worker, signal.SIGKILL)
+    _, stderr = sweep.communicate(timeout=300)
+    assert sweep.returncode == 0, stderr
+    assert "jobs in flight go on from their last checkpoints" in stderr
+    rows = table(tmp_path)
+    assert set(rows) == JOBS
+    assert {(row["status"], row["num_epochs"]) for row in rows.values()} == {("finished", "20")}
+    assert not list(tmp_path.glob("runs/*/.again"))
 
 
 @needs_joblib

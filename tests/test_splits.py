@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,11 +37,10 @@ def number_in(name: str) -> int:
     return int("".join(c for c in name if c.isdigit()))
 
 
-def encoded(folder: Path, seed: int) -> EncodedCorpus:
+def encoded(folder: Path, seed: int, **options: Any) -> EncodedCorpus:
     corpus = tokenize_corpus(folder_sources(folder), {"name": "event"}, None, num_processes=0)
-    return encode_corpus(
-        corpus, seed=seed, validation_fraction=0.3, test_fraction=0.3, tokenizer=EventTokenizer()
-    )
+    fractions = {"validation_fraction": 0.3, "test_fraction": 0.3}
+    return encode_corpus(corpus, seed=seed, tokenizer=EventTokenizer(), **fractions, **options)
 
 
 def test_copies_are_in_one_split_whatever_their_name_key_tempo_or_instrument(
@@ -182,3 +182,53 @@ def test_chords_that_are_rare_in_all_keys_are_unknown(tmp_path: Path) -> None:
     tokens = set(corpus.vocabulary.tokens)
     assert {"60", "58", "66"} <= tokens  # in one key often enough; in the mean of all keys
     assert not {"90", "97", "88", "99"} & tokens
+
+
+def test_a_share_of_the_training_pieces_is_within_every_larger_one(
+    midi_folder: Callable[[int], Path],
+) -> None:
+    folder = midi_folder(24)
+    whole = encoded(folder, 0)
+    kept = {f: encoded(folder, 0, train_fraction=f) for f in (0.125, 0.25, 0.5, 1.0)}
+    names = [set(corpus.names["train"]) for corpus in kept.values()]
+    assert names[0] < names[1] < names[2] < names[3] == set(whole.names["train"])
+    assert [len(some) for some in names[:3]] == [round(f * len(names[3])) for f in (0.125, 0.25, 0.5)]
+    for corpus in kept.values():
+        assert all(corpus.names[split] == whole.names[split] for split in ("validation", "test"))
+        assert set(corpus.unused) == names[3] - set(corpus.names["train"])
+    assert len({corpus.fingerprint for corpus in kept.values()}) == 4
+
+
+def test_a_share_of_the_training_pieces_changes_with_the_seed_alone(
+    midi_folder: Callable[[int], Path],
+) -> None:
+    folder = midi_folder(12)
+    ready_made = {f"piece_{i:03d}.mid": "validation" if i < 2 else "train" for i in range(12)}
+    options = {"ready_made": ready_made, "train_fraction": 0.5}
+    kept = [set(encoded(folder, seed, **options).names["train"]) for seed in (0, 0, 1)]
+    assert kept[0] == kept[1] != kept[2]
+    assert len(kept[0]) == 5
+
+
+def test_copies_are_kept_together_in_a_share_of_the_training_pieces(
+    midi_folder: Callable[[int], Path], make_piece: Callable[[int], Piece]
+) -> None:
+    folder = midi_folder(12)
+    for i in range(12):
+        write_midi(make_piece(i).transpose(1), folder / "copies" / f"{i}.mid")
+    kept = [
+        number_in(Path(name).name.removesuffix(".mid"))
+        for name in encoded(folder, 0, train_fraction=0.5).names["train"]
+    ]
+    assert kept
+    assert set(Counter(kept).values()) == {2}
+
+
+def test_the_smallest_share_is_one_group(midi_folder: Callable[[int], Path]) -> None:
+    assert len(encoded(midi_folder(12), 0, train_fraction=1e-9).names["train"]) == 1
+
+
+def test_the_vocabulary_is_of_the_share_that_is_kept(midi_folder: Callable[[int], Path]) -> None:
+    corpus = encoded(midi_folder(12), 0, train_fraction=1e-9)
+    (piece,) = corpus.ids["train"]
+    assert set(piece.tolist()) | {0, 1, 2, 3} == set(range(len(corpus.vocabulary)))

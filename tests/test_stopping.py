@@ -26,6 +26,7 @@ from noternn.training import Run, build_module
 SCHEDULES = sorted(path.stem for path in (CONF_DIR / "schedule").glob("*.yaml"))
 OPTIMIZERS = sorted(path.stem for path in (CONF_DIR / "optimizer").glob("*.yaml"))
 NUM_STOPS = 20
+TIMES = ("seconds", "cpu_seconds")  # of metrics.csv
 
 
 class StopAt(StopRequest):
@@ -79,9 +80,8 @@ def fit(corpus_dir: Path) -> Fit:
 def rows_of(run_dir: Path) -> list[dict[str, str]]:
     """metrics.csv without the seconds."""
     with (run_dir / "metrics.csv").open(newline="") as file:
-        return [
-            {name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)
-        ]
+        rows = list(csv.DictReader(file))
+    return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
 
 
 def content_of(checkpoint: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from wandb.proto.wandb_internal_pb2 import Record
 
 from noternn.config import CONF_DIR, register
 from noternn.report import SWEEP_COLUMNS
-from noternn.sweep import SweepCallback
+from noternn.sweep import SweepCallback, _save_table
 
 TRAIN = CONF_DIR.parent / "train.py"
 
@@ -181,3 +181,15 @@ def test_failed_jobs_come_last_in_the_table(failing: Sweep) -> None:
 
 def test_a_users_mistake_shows_no_traceback(failing: Sweep) -> None:
     assert "Traceback" not in failing.stderr
+
+
+def test_a_sweep_over_the_size_of_the_training_split_leaves_a_learning_curve(tmp_path: Path) -> None:
+    for fraction, notes, nats in ((0.5, 500, 3.0), (1, 1000, 2.5)):
+        folder = tmp_path / f"dataset.train_fraction={fraction}"
+        folder.mkdir()
+        sizes = {"train_fraction": fraction, "num_train_notes": notes}
+        summary = {"status": "finished", "val/nll": nats / 2, "val/nats_per_note": nats} | sizes
+        (folder / "summary.json").write_text(json.dumps(summary))
+    rows = _save_table(tmp_path)
+    assert [row["num_train_notes"] for row in rows] == [1000, 500]
+    assert (tmp_path / "learning_curve.png").exists()

@@ -27,7 +27,7 @@ from noternn.datamodule import MidiDataModule
 from noternn.errors import UserError
 from noternn.midi import read_midi, write_midi
 from noternn.piece import Piece
-from noternn.training import build_module
+from noternn.training import _describe_network, build_module
 
 TRAIN = CONF_DIR.parent / "train.py"
 # So fast that the best epoch is not the last one.
@@ -115,6 +115,24 @@ def test_a_run_says_what_it_came_to(finished: Finished) -> None:
     assert f" {summary['val/nats_per_note']:.4f} per note\n" in lines
     assert f"\n generalization gap {summary['gap/nll']:.4f} at the best epoch, " in lines
     assert f"\n parameters {summary['num_parameters']:,}\n" in lines
+    assert "\n".join(["", summary["verdict"], *summary["advice"], ""]) in finished.stdout
+
+
+def test_the_network_is_measured_by_the_notes_it_learns_from(finished: Finished) -> None:
+    summary = summary_of(finished.folder)
+    per_note = summary["num_parameters"] / summary["num_train_notes"]
+    assert (
+        f"network: {summary['num_parameters']:,} parameters, {per_note:.1f} a training note"
+        in finished.stderr
+    )
+
+
+@pytest.mark.parametrize(("num_notes", "is_told"), [(100, True), (101, False)])
+def test_a_network_far_too_large_for_its_corpus_is_told(
+    num_notes: int, is_told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    _describe_network(3030, num_notes)
+    assert ("far too many for this corpus" in caplog.text) == is_told
 
 
 def test_messages_go_to_stderr_and_into_the_log(finished: Finished) -> None:
@@ -156,6 +174,12 @@ def test_a_run_without_an_account_is_logged_offline(finished: Finished) -> None:
     assert "offline" in finished.stdout
 
 
+def test_the_losses_are_on_one_chart_at_every_checkpoint_and_at_the_end(finished: Finished) -> None:
+    tables = sorted((finished.folder / "wandb" / "files" / "media" / "table").glob("*.json"))
+    lines = [{row[1] for row in json.loads(path.read_text())["data"]} for path in tables]
+    assert lines == 2 * [{"train/nll", "train_eval/nll", "val/nll"}]  # after epochs 2 and 3
+
+
 # The same in this process
 
 
@@ -163,10 +187,19 @@ def test_metrics_have_a_row_an_epoch_and_the_documented_columns(tiny_run: Path) 
     rows = rows_of(tiny_run)
     assert list(rows[0]) == [
         "epoch", "step", "train/nll", "train_eval/nll", "val/nll", "gap/nll",
-        "val/nats_per_note", "val/nats_per_beat", "val/nats_per_second", "seconds",
+        "val/nats_per_note", "val/nats_per_beat", "val/nats_per_second", "best_epoch",
+        "seconds", "cpu_seconds",
     ]  # fmt: skip
     assert [float(row["epoch"]) for row in rows] == [1, 2, 3]
     assert all(math.isfinite(float(value)) for row in rows for value in row.values())
+
+
+def test_the_best_epoch_so_far_is_in_every_row(train_tiny: TrainTiny, tmp_path: Path) -> None:
+    train_tiny(tmp_path, *TOO_FAST)
+    rows = rows_of(tmp_path)
+    losses = [float(row["val/nll"]) for row in rows]
+    best = [1 + losses.index(min(losses[: i + 1])) for i in range(len(rows))]
+    assert [int(row["best_epoch"]) for row in rows] == best
 
 
 def test_the_gap_of_every_epoch_is_validation_minus_training_loss(tiny_run: Path) -> None:
@@ -314,7 +347,9 @@ def test_a_resumed_run_is_the_run_that_never_stopped(
     train_tiny(whole, *options, "trainer.max_epochs=4")
     train_tiny(stopped, *options, "trainer.max_epochs=2")
     train_tiny(stopped, *options, "trainer.max_epochs=4", f"resume={stopped}")
-    without_seconds = [[row | {"seconds": ""} for row in rows_of(run)] for run in (whole, stopped)]
+    without_seconds = [
+        [row | {"seconds": "", "cpu_seconds": ""} for row in rows_of(run)] for run in (whole, stopped)
+    ]
     assert without_seconds[0] == without_seconds[1]
     for name in ("best.ckpt", "last.ckpt", "checkpoints/epoch_003.ckpt"):
         assert same_weights(whole / name, stopped / name)
@@ -322,10 +357,11 @@ def test_a_resumed_run_is_the_run_that_never_stopped(
         assert (whole / name).read_bytes() == (stopped / name).read_bytes()
 
 
-def test_seconds_go_on_where_the_stopped_run_was(train_tiny: TrainTiny, tmp_path: Path) -> None:
+@pytest.mark.parametrize("clock", ["seconds", "cpu_seconds"])
+def test_seconds_go_on_where_the_stopped_run_was(clock: str, train_tiny: TrainTiny, tmp_path: Path) -> None:
     train_tiny(tmp_path, "trainer.max_epochs=1")
     train_tiny(tmp_path, "trainer.max_epochs=2", f"resume={tmp_path}")
-    first, second = (float(row["seconds"]) for row in rows_of(tmp_path))
+    first, second = (float(row[clock]) for row in rows_of(tmp_path))
     assert 0 < first < second < 60
 
 
@@ -402,6 +438,7 @@ def test_a_run_resumed_in_a_folder_of_another_name_keeps_its_best_epoch(
         ("model.hidden_size=20", r"with model\.hidden_size=16, not 20"),
         ("optimizer.lr=0.3", r"with optimizer\.lr=0\.002, not 0\.3"),
         ("dataset.validation_fraction=0.5", r"with dataset\.validation_fraction=0\.1, not 0\.5"),
+        ("dataset.train_fraction=0.5", r"with dataset\.train_fraction=1\.0, not 0\.5"),
         ("dataset.tracks=melody", r"with dataset\.tracks=all, not melody"),
         ("datamodule.batch_size=3", r"with datamodule\.batch_size=16, not 3"),
         ("tokenizer=chord", r"with tokenizer\.name=event, not chord"),

@@ -22,6 +22,7 @@ from noternn.tokenizer import UNK_ID, Codec, Merges, Tokenizer, Vocabulary
 SPLITS = ("train", "validation", "test")
 PLAYABLE = (21, 108)  # pitches of the piano's keys: transposed music stays within
 VERBS = {"train": "learn from", "validation": "validate on"}
+UNUSED = -1  # in place of the index of a split
 VERSION = 4  # raise it when a change of the code changes what `encode_corpus` keeps in the cache
 
 
@@ -47,7 +48,7 @@ class EncodedCorpus:
         vocabulary: of the training split.
         merges: what of its tokens is merged; none without `Bpe`.
         corpus: before the split.
-        members: of each split, the indices of its pieces in the corpus.
+        members: of each split, the indices of its pieces in the corpus; all, but for `unused`.
         ids: of each split its pieces, the ids of each between BOS and EOS.
         sizes: of each split.
         tempo: median beats per minute of the training pieces.
@@ -79,6 +80,13 @@ class EncodedCorpus:
     def music_hashes(self) -> dict[str, list[str]]:
         """Of each split, the `Piece.music_hash` of its pieces."""
         return self._by_split(self.corpus.music_hashes)
+
+    @property
+    def unused(self) -> list[str]:
+        """The names of the pieces that `train_fraction` left out."""
+        used = np.concatenate(list(self.members.values()))
+        names = self.corpus.names
+        return sorted(names[i] for i in np.setdiff1d(np.arange(len(names)), used).tolist())
 
     def _by_split(self, values: Sequence[str]) -> dict[str, list[str]]:
         return {split: [values[i] for i in members.tolist()] for split, members in self.members.items()}
@@ -137,6 +145,7 @@ def encode_corpus(
     test_fraction: float,
     tokenizer: Tokenizer,
     ready_made: Mapping[str, str] | None = None,
+    train_fraction: float = 1.0,
     bpe: Bpe | None = None,
     transpose: int = 0,
 ) -> EncodedCorpus:
@@ -152,6 +161,8 @@ def encode_corpus(
             than `min_count` times in the training split and, where it is transposed, no more than
             `min_count - 1` times in the mean of its transpositions.
         ready_made: the split of each piece by its name, taken as it is; None decides by content.
+        train_fraction: share of the training groups that is kept. What a smaller share keeps, a larger one
+            keeps too; validation and test stay.
         bpe: how tokens are merged; None if they are not.
         transpose: by how many semitones up or down, at most, training pieces will be moved.
 
@@ -160,20 +171,17 @@ def encode_corpus(
     """
     fractions = (validation_fraction, test_fraction)
     decides = [seed, *fractions] if ready_made is None else sorted(ready_made.items())
-    key = [
-        corpus.fingerprint,
-        VERSION,
-        decides,
-        tokenizer.min_count,
-        bpe.vocab_size if bpe else None,
-        transpose,
-    ]
+    vocabulary_of = (tokenizer.min_count, bpe.vocab_size if bpe else None, transpose)
+    key = [corpus.fingerprint, VERSION, decides, train_fraction, *vocabulary_of]
     fingerprint = hashlib.sha256(json.dumps(key).encode()).hexdigest()
 
     def assign(groups: Array) -> dict[str, NDArray[np.int64]]:
+        names = [group.decode() for group in groups.tolist()]
         if ready_made is not None:
-            return _ready_made_members(ready_made, corpus.names)
-        return _members(assign_splits([group.decode() for group in groups.tolist()], seed, *fractions))
+            members = _ready_made_members(ready_made, corpus.names)
+        else:
+            members = _members(assign_splits(names, seed, *fractions))
+        return members | {"train": _kept(members["train"], names, seed, train_fraction)}
 
     def summarize() -> Entry:
         members, ungrouped = assign(corpus.groups), assign(corpus.column("music_hashes"))
@@ -214,7 +222,7 @@ def _summary(
     vocabulary = Vocabulary([*vocabulary.tokens, *merges.tokens])
     written = bpe.merge(corpus, merges) if bpe else corpus
     ids = {name: written.pieces(members[name], vocabulary) for name in SPLITS}
-    split = np.zeros(corpus.num_pieces, dtype=np.int8)
+    split = np.full(corpus.num_pieces, UNUSED, dtype=np.int8)
     for i, name in enumerate(SPLITS):
         split[members[name]] = i
     values = {
@@ -227,6 +235,13 @@ def _summary(
         "num_crossing": _num_crossing(corpus.groups, split),
     }
     return Entry({"split": split}, values)
+
+
+def _kept(train: NDArray[np.int64], groups: Sequence[str], seed: int, fraction: float) -> NDArray[np.int64]:
+    """The training pieces of that share of the groups which comes first by hash; at least of one group."""
+    distinct = sorted({groups[i] for i in train.tolist()}, key=lambda group: _place(f"train:{group}", seed))
+    kept = set(distinct[: max(1, round(fraction * len(distinct)))])
+    return np.array([i for i in train.tolist() if groups[i] in kept], dtype=np.int64)
 
 
 def _ready_made_members(ready_made: Mapping[str, str], names: Sequence[str]) -> dict[str, NDArray[np.int64]]:
@@ -253,7 +268,8 @@ def _duplicates(names: Sequence[str], groups: Sequence[bytes]) -> list[list[str]
 def _num_crossing(groups: Array, split: NDArray[np.int8]) -> int:
     """How many groups have pieces in more than one split."""
     number = np.unique(groups, return_inverse=True)[1]
-    pairs = np.unique(number * len(SPLITS) + split)  # each group with each of its splits
+    used = split != UNUSED
+    pairs = np.unique(number[used] * len(SPLITS) + split[used])  # each group with each of its splits
     return int((np.bincount(pairs // len(SPLITS)) > 1).sum())
 
 
