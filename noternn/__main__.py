@@ -251,7 +251,7 @@ def build_parser() -> argparse.ArgumentParser:
     t.add_argument("file", type=Path, metavar="FILE.mid", help="the file to read")
     t.add_argument(
         "--tokenizer",
-        choices=("event", "chord", "miditok"),
+        choices=("event", "chord", "frames", "voices", "miditok"),
         default="event",
         help="with its defaults (event)",
     )

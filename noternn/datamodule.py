@@ -197,6 +197,7 @@ class MidiDataModule(pl.LightningDataModule):
             validation_fraction=self.validation_fraction,
             test_fraction=self.test_fraction,
             min_count=tokenizer.min_count,
+            alphabet=tokenizer.alphabet,
             ready_made=self.ready_made,
             bpe=Bpe(tokenizer, bpe_vocab_size) if bpe_vocab_size else None,
         )

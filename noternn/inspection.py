@@ -197,6 +197,7 @@ def _encode(
             min_count=writer.min_count,
             ready_made=ready_made,
             bpe=Bpe(writer, tokenizer.bpe_vocab_size) if tokenizer.bpe_vocab_size else None,
+            alphabet=writer.alphabet,
         )
     except UserError as error:  # too small a corpus can be looked at all the same
         return corpus, None, str(error)

@@ -135,6 +135,7 @@ def encode_corpus(
     min_count: int,
     ready_made: Mapping[str, str] | None = None,
     bpe: Bpe | None = None,
+    alphabet: Sequence[str] = (),
 ) -> EncodedCorpus:
     """Split a corpus by groups of near-duplicates and turn its tokens into ids.
 
@@ -147,6 +148,7 @@ def encode_corpus(
         min_count: tokens seen fewer times in the training split become UNK.
         ready_made: the split of each piece by its name, taken as it is; None decides by content.
         bpe: how tokens are merged; None if they are not.
+        alphabet: tokens that are in the vocabulary anyway: the `Tokenizer.alphabet` of the corpus.
 
     Raises:
         UserError: if training or validation is left without a piece, or `bpe` cannot be learned.
@@ -163,7 +165,7 @@ def encode_corpus(
 
     def summarize() -> Entry:
         members, ungrouped = assign(corpus.groups), assign(corpus.column("music_hashes"))
-        return _summary(corpus, members, ungrouped, min_count, bpe)
+        return _summary(corpus, members, ungrouped, min_count, bpe, alphabet)
 
     summary = corpus.cache.get(fingerprint, summarize)
     values, assigned = summary.values, summary.arrays["split"]
@@ -191,9 +193,11 @@ def _summary(
     ungrouped: dict[str, NDArray[np.int64]],
     min_count: int,
     bpe: Bpe | None,
+    alphabet: Sequence[str],
 ) -> Entry:
     """All of an `EncodedCorpus` for which every token or name is looked at."""
     vocabulary = _training_vocabulary(corpus, members["train"], min_count)
+    vocabulary = Vocabulary([*vocabulary.tokens, *alphabet])
     merges = bpe.learn(corpus, members["train"], vocabulary) if bpe else Merges(())
     vocabulary = Vocabulary([*vocabulary.tokens, *merges.tokens])
     written = bpe.merge(corpus, merges) if bpe else corpus
