@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from noternn.errors import UserError
+from noternn.errors import PieceError, UserError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -78,7 +78,10 @@ def tokens(options: argparse.Namespace) -> None:
 
     piece = read_file(options.file)
     tokenizer = build_tokenizer(options.tokenizer)
-    groups = tokenizer.tokens_by_onset(piece)
+    try:
+        groups = tokenizer.tokens_by_onset(piece)
+    except PieceError as error:
+        raise UserError(f"{options.file}: {error}") from error
     if not groups:
         raise UserError(f"{options.file}: holds no notes that this tokenizer can write (only drums?)")
     ticks = [onset * piece.ticks_per_beat / tokenizer.steps_per_beat for onset, _ in groups]

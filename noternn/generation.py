@@ -13,7 +13,7 @@ import torch
 
 import noternn
 from noternn.corpus.sources import read_file
-from noternn.errors import UserError
+from noternn.errors import PieceError, UserError
 from noternn.lstm import NoteLSTM
 from noternn.piece import Piece
 from noternn.sampling import SamplingOptions, sample_batch
@@ -142,7 +142,10 @@ def encode_primer(path: Path, codec: Codec) -> tuple[list[int], str]:
         UserError: if the file cannot be read or holds nothing that the tokenizer can write.
     """
     piece = read_file(path)
-    ids = codec.encode(piece)[1:-1].tolist()
+    try:
+        ids = codec.encode(piece)[1:-1].tolist()
+    except PieceError as error:
+        raise UserError(f"{path}: {error}") from error
     if not ids:
         raise UserError(f"{path}: the primer holds no notes that this tokenizer can write (only drums?)")
     unknown = ids.count(UNK_ID)

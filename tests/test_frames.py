@@ -20,7 +20,9 @@ from noternn.corpus.sources import frame_sources
 from noternn.datasets import ready_made_split, sources_of
 from noternn.errors import PieceError, UserError
 from noternn.frames import MAX_PIECES, piece_spans, read_frames
+from noternn.generation import encode_primer
 from noternn.limits import Limits
+from noternn.midi import write_midi
 from noternn.piece import Piece
 from noternn.tokenizer import (
     BOS,
@@ -354,6 +356,13 @@ def test_any_midi_is_written_legally_to_its_end(notes: list[tuple[int, int, int,
 def test_music_that_is_in_no_four_voices_is_refused() -> None:
     with pytest.raises(PieceError, match="is not in four voices"):
         VoicesTokenizer().tokenize(Piece.from_notes([0], [480], [60]))
+
+
+def test_refused_music_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "solo.mid"
+    write_midi(Piece.from_notes([0], [480], [60]), path)
+    with pytest.raises(UserError, match=r"solo\.mid: is not in four voices"):
+        encode_primer(path, codec_of(VoicesTokenizer()))
 
 
 def test_of_two_notes_in_a_voice_the_highest_is_written() -> None:
