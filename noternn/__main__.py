@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from noternn.errors import UserError
+from noternn.errors import PieceError, UserError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -78,7 +78,10 @@ def tokens(options: argparse.Namespace) -> None:
 
     piece = read_file(options.file)
     tokenizer = build_tokenizer(options.tokenizer)
-    groups = tokenizer.tokens_by_onset(piece)
+    try:
+        groups = tokenizer.tokens_by_onset(piece)
+    except PieceError as error:
+        raise UserError(f"{options.file}: {error}") from error
     if not groups:
         raise UserError(f"{options.file}: holds no notes that this tokenizer can write (only drums?)")
     ticks = [onset * piece.ticks_per_beat / tokenizer.steps_per_beat for onset, _ in groups]
@@ -251,7 +254,7 @@ def build_parser() -> argparse.ArgumentParser:
     t.add_argument("file", type=Path, metavar="FILE.mid", help="the file to read")
     t.add_argument(
         "--tokenizer",
-        choices=("event", "chord", "miditok"),
+        choices=("event", "chord", "frames", "voices", "miditok"),
         default="event",
         help="with its defaults (event)",
     )

@@ -22,6 +22,7 @@ from noternn.instruments import program_of
 from noternn.limits import Limits
 from noternn.piece import TRACKS
 from noternn.tokenizer.bpe import require_tokenizers
+from noternn.tokenizer.grid import FINEST_FRAMES
 from noternn.tokenizer.miditok_tokenizer import KINDS, require_miditok
 
 CONF_DIR = Path(__file__).resolve().parent.parent / "conf"
@@ -108,6 +109,24 @@ class InstalledDataset(Dataset):
 
 
 @dataclass
+class FramesDataset(Dataset):
+    """The pieces of one JSON file of frames, with its own split: see `noternn.frames`.
+
+    `origin` says where to get the file.
+    """
+
+    path: str = MISSING
+    frames_per_beat: int = MISSING
+    voices: bool = False
+    origin: str = MISSING
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        is_grid = 1 <= self.frames_per_beat <= FINEST_FRAMES
+        _require(is_grid, "dataset.frames_per_beat", self.frames_per_beat, f"1 to {FINEST_FRAMES}")
+
+
+@dataclass
 class UnionDataset(Dataset):
     """What lies below those of several folders that are there, and several installed corpora."""
 
@@ -164,6 +183,35 @@ class ChordTokenizer(Tokenizer):
         _require(self.min_count >= 1, "tokenizer.min_count", self.min_count, "at least 1")
         in_range = 0 < self.step_beats <= 1024
         _require(in_range, "tokenizer.step_beats", self.step_beats, "above 0 and at most 1024")
+
+
+@dataclass
+class FramesTokenizer(Tokenizer):
+    """See `noternn.tokenizer.FramesTokenizer`."""
+
+    steps_per_beat: int = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self.name == "frames", "tokenizer.name", self.name, "frames; choose with tokenizer=OPTION")
+        _require_frames(self.steps_per_beat)
+
+
+@dataclass
+class VoicesTokenizer(Tokenizer):
+    """See `noternn.tokenizer.VoicesTokenizer`."""
+
+    steps_per_beat: int = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self.name == "voices", "tokenizer.name", self.name, "voices; choose with tokenizer=OPTION")
+        _require_frames(self.steps_per_beat)
+
+
+def _require_frames(steps_per_beat: int) -> None:
+    is_grid = steps_per_beat <= FINEST_FRAMES
+    _require(is_grid, "tokenizer.steps_per_beat", steps_per_beat, f"1 to {FINEST_FRAMES} for this tokenizer")
 
 
 @dataclass
@@ -468,6 +516,17 @@ class Config:
         merges = self.tokenizer.bpe_vocab_size is not None and self.augmentation.transpose > 0
         allowed = "0 (augmentation=none) with tokenizer.bpe_vocab_size: merged tokens are of one key"
         _require(not merges, "augmentation.transpose", self.augmentation.transpose, allowed)
+        _require_same_grid(self.dataset, self.tokenizer)
+
+
+def _require_same_grid(dataset: Dataset, tokenizer: Tokenizer) -> None:
+    """A step of a tokenizer of frames is a frame of the file, or its likelihoods would be of other frames."""
+    is_of_frames = isinstance(tokenizer, (FramesTokenizer, VoicesTokenizer))
+    if isinstance(dataset, FramesDataset) and is_of_frames:
+        steps, frames = tokenizer.steps_per_beat, dataset.frames_per_beat
+        _require(
+            steps == frames, "tokenizer.steps_per_beat", steps, f"{frames}, as dataset={dataset.name} has"
+        )
 
 
 @functools.cache
@@ -476,8 +535,8 @@ def register() -> None:
     store = ConfigStore.instance()
     store.store(group="schema", name="config", node=Config, package="_global_")
     groups: dict[str, tuple[type, ...]] = {
-        "dataset": (FolderDataset, InstalledDataset, UnionDataset),
-        "tokenizer": (EventTokenizer, ChordTokenizer, MidiTokTokenizer),
+        "dataset": (FolderDataset, FramesDataset, InstalledDataset, UnionDataset),
+        "tokenizer": (EventTokenizer, ChordTokenizer, FramesTokenizer, VoicesTokenizer, MidiTokTokenizer),
         "optimizer": (Adam, SGD, RMSprop, Adagrad, Adadelta),
     }
     for group, types in groups.items():

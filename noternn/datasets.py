@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from noternn.config import Dataset, FolderDataset, InstalledDataset, UnionDataset
-from noternn.corpus.ready_made import folder_splits, table_splits
+from noternn.config import Dataset, FolderDataset, FramesDataset, InstalledDataset, UnionDataset
+from noternn.corpus.ready_made import folder_splits, part_splits, table_splits
 from noternn.corpus.sources import (
     MUSIC_SUFFIXES,
     Source,
     folder_sources,
+    frame_sources,
     installed_sources,
     matching_sources,
     sample_sources,
@@ -44,8 +45,9 @@ def sources_of(dataset: Dataset) -> list[Source]:
 def ready_made_split(dataset: Dataset, sources: Sequence[Source]) -> dict[str, str] | None:
     """The split of the files by their names where somebody has made one; None to split by content.
 
-    `dataset.split` is `auto` (by folders called train, valid and test, if all files lie in such), `content`,
-    or the path of a CSV table; files that the table does not name have no split and are left out.
+    `dataset.split` is `auto` (by folders called train, valid and test, if all files lie in such, or by the
+    lists of these names in a file of frames), `content`, or the path of a CSV table; files that the table
+    does not name have no split and are left out.
 
     Raises:
         UserError: if the table cannot be used.
@@ -55,9 +57,11 @@ def ready_made_split(dataset: Dataset, sources: Sequence[Source]) -> dict[str, s
         return None
     if dataset.split != "auto":
         return table_splits(Path(os.path.expanduser(dataset.split)), names)
-    splits = folder_splits(names)
+    is_one_file = isinstance(dataset, FramesDataset)
+    splits = part_splits(names) if is_one_file else folder_splits(names)
     if splits:
-        log.info("the folders of dataset=%s are its split; dataset.split=content makes one", dataset.name)
+        parts = "lists" if is_one_file else "folders"
+        log.info("the %s of dataset=%s are its split; dataset.split=content makes one", parts, dataset.name)
     return splits
 
 
@@ -66,6 +70,8 @@ def _all_sources(dataset: Dataset) -> list[Source]:
         return installed_sources(dataset.corpus)
     if isinstance(dataset, UnionDataset):
         return _union_sources(dataset)
+    if isinstance(dataset, FramesDataset):
+        return _frame_sources(dataset)
     assert isinstance(dataset, FolderDataset)
     sources = _below(dataset.path)
     if not sources:
@@ -83,6 +89,16 @@ def _union_sources(dataset: UnionDataset) -> list[Source]:
     if missing:
         log.warning("dataset %s: no music for %s; going on without", dataset.name, " and ".join(missing))
     return found
+
+
+def _frame_sources(dataset: FramesDataset) -> list[Source]:
+    path = Path(os.path.expanduser(dataset.path))
+    if not path.is_file():
+        raise UserError(
+            f"dataset={dataset.name}: there is no file {dataset.path}; get it from {dataset.origin}, "
+            "or give dataset.path=FILE"
+        )
+    return frame_sources(path, dataset.frames_per_beat, voices=dataset.voices, limits=dataset.limits)
 
 
 def _below(path: str) -> list[Source]:

@@ -14,7 +14,7 @@ import torch
 
 import noternn
 from noternn.corpus.sources import read_file
-from noternn.errors import UserError
+from noternn.errors import PieceError, UserError
 from noternn.lstm import NoteLSTM, build_network
 from noternn.piece import Piece
 from noternn.sampling import SamplingOptions, sample_batch
@@ -132,8 +132,14 @@ def _composer(checkpoint: dict[str, Any]) -> Composer:
 
 
 def network_for(codec: Codec, options: Mapping[str, Any]) -> NoteLSTM:
-    """A new network for the ids of a codec; `options` as `build_network` takes them."""
-    return build_network(options, codec.token_steps().tolist(), codec.tokenizer.steps_per_beat)
+    """A new network for the ids of a codec, masked where the last id alone says what may follow.
+
+    Args:
+        codec: whose grammar and grid the network is told.
+        options: as `build_network` takes them.
+    """
+    followers = torch.from_numpy(codec.followers()) if codec.tokenizer.is_markov else None
+    return build_network(options, codec.token_steps().tolist(), codec.tokenizer.steps_per_beat, followers)
 
 
 def _weights(state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -152,7 +158,10 @@ def encode_primer(path: Path, codec: Codec) -> tuple[list[int], str]:
         UserError: if the file cannot be read or holds nothing that the tokenizer can write.
     """
     piece = read_file(path)
-    ids = codec.encode(piece)[1:-1].tolist()
+    try:
+        ids = codec.encode(piece)[1:-1].tolist()
+    except PieceError as error:
+        raise UserError(f"{path}: {error}") from error
     if not ids:
         raise UserError(f"{path}: the primer holds no notes that this tokenizer can write (only drums?)")
     unknown = ids.count(UNK_ID)

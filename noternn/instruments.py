@@ -10,6 +10,12 @@ import re
 
 from noternn.errors import UserError
 
+VOICE_PROGRAMS = (
+    40,
+    41,
+    42,
+    43,
+)  # violin, viola, cello, contrabass: what tells soprano, alto, tenor and bass apart
 PROGRAM_NAMES = tuple(
     name.strip()
     for family in """

@@ -7,11 +7,15 @@ per note (after the tokenizer's own rounding), per beat and per second of the mu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from noternn.piece import Piece
+
+FRAME_AVERAGES = ("nats_per_frame", "nats_per_frame_after_first", "nats_per_frame_by_piece")
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,47 @@ def rates(nll: float, size: SplitSize) -> dict[str, float]:
     total = nll * size.num_tokens
     per = {"note": size.num_notes, "beat": size.beats, "second": size.seconds}
     return {f"nats_per_{unit}": total / amount if amount else float("nan") for unit, amount in per.items()}
+
+
+def frame_averages(
+    pieces: Sequence[tuple[NDArray[np.float64], NDArray[np.int64]]],
+) -> dict[str, float]:
+    """The three averages of nats a frame that tables of piano rolls use; on one model they differ.
+
+    The nll of a frame is the sum of its tokens', that of the token that ends it included. The end of a piece
+    is not scored: what follows the last frame (EOS) is left out. In four voices a frame is a step of four
+    tokens: a quarter of its nll is the mean a note, rests included.
+
+    Args:
+        pieces: of each piece the nll of its tokens in their order in nats, (num_tokens,), without BOS, which
+            is no target; and by how many frames each of these tokens moves time on, (num_tokens,): 1 for the
+            last of a frame and 0 for the others, as the tokenizer's `num_steps` says. A piece without frames
+            counts for nothing.
+
+    Returns:
+        `nats_per_frame`: the mean over all frames of all pieces.
+        `nats_per_frame_after_first`: the same with the first frame of each piece left out, as in the code of
+            Bai, Kolter and Koltun (arXiv 1803.01271), whose models predict each frame from those before.
+        `nats_per_frame_by_piece`: the mean of the pieces' own means over all of their frames.
+        Each NaN if there is no such frame.
+    """
+    frames = [nll for nll in (_nll_of_frames(*piece) for piece in pieces) if len(nll)]
+    if not frames:
+        return dict.fromkeys(FRAME_AVERAGES, float("nan"))
+    after_first = np.concatenate([nll[1:] for nll in frames])
+    averages = (
+        float(np.concatenate(frames).mean()),
+        float(after_first.mean()) if len(after_first) else float("nan"),
+        float(np.mean([nll.mean() for nll in frames])),
+    )
+    return dict(zip(FRAME_AVERAGES, averages, strict=True))
+
+
+def _nll_of_frames(nll: NDArray[np.float64], num_steps: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The summed nll of each frame, (num_frames,)."""
+    ends = np.flatnonzero(num_steps)
+    sums = np.cumsum(nll, dtype=np.float64)[ends]
+    return np.diff(sums, prepend=0.0)
 
 
 class NllMeter:

@@ -36,6 +36,8 @@ class Piece:
         tempos: (tick, quarter notes per minute) pairs in time order, the first at tick 0.
         metres: (tick, numerator, denominator) triples in time order.
         name: where the piece came from, for messages and reports.
+        span: the ticks at which the music begins and ends where silence before the first note and after the
+            last belongs to it; None is from the first onset to the last end.
     """
 
     onset: NDArray[np.int64]
@@ -48,6 +50,7 @@ class Piece:
     tempos: tuple[tuple[int, float], ...] = ((0, DEFAULT_TEMPO),)
     metres: tuple[tuple[int, int, int], ...] = ()
     name: str = ""
+    span: tuple[int, int] | None = None
 
     @classmethod
     def from_notes(
@@ -63,6 +66,7 @@ class Piece:
         tempos: Sequence[tuple[int, float]] = ((0, DEFAULT_TEMPO),),
         metres: Sequence[tuple[int, int, int]] = (),
         name: str = "",
+        span: tuple[int, int] | None = None,
     ) -> Piece:
         """Build a piece from notes in any order; scalars are repeated for every note.
 
@@ -88,6 +92,56 @@ class Piece:
             tempos=tuple((int(tick), float(bpm)) for tick, bpm in tempos),
             metres=tuple((int(t), int(n), int(m)) for t, n, m in metres),
             name=name,
+            span=span,
+        )
+
+    @classmethod
+    def from_frames(
+        cls,
+        frame: ArrayLike,
+        pitch: ArrayLike,
+        *,
+        num_frames: int,
+        frames_per_beat: int,
+        program: ArrayLike = 0,
+        tempo: float = DEFAULT_TEMPO,
+        name: str = "",
+    ) -> Piece:
+        """Build a piece from the pitches that sound in each frame, a step of a grid, in any order.
+
+        A pitch that goes on through several frames is one note: frames do not tell when it is struck again.
+
+        Args:
+            frame: (num_sounding,) the frame of each, 0 to `num_frames` - 1.
+            pitch: (num_sounding,) MIDI pitch, 0 to 127.
+            num_frames: silent ones included, which the `span` of the piece keeps.
+            frames_per_beat: 1 to 480.
+            program: (num_sounding,) General MIDI program, 0 to 127.
+            tempo: quarter notes a minute.
+            name: see `Piece`.
+
+        Raises:
+            ValueError: if a pitch or program is outside its MIDI range.
+        """
+        frames, shape = np.asarray(frame, dtype=np.int64), np.shape(frame)
+        pitches = _column("pitch", pitch, shape, 0, 127)
+        keys = _column("program", program, shape, 0, 127) << 7 | pitches
+        order = np.unique(
+            keys * (num_frames + 1) + frames
+        )  # a gap between keys, so that no note runs into two
+        starts = np.flatnonzero(np.diff(order, prepend=-2) != 1)
+        first, last = order[starts], order[np.append(starts[1:], len(order))[: len(starts)] - 1]
+        ticks = 480 // frames_per_beat
+        key = first // (num_frames + 1)
+        return cls.from_notes(
+            first % (num_frames + 1) * ticks,
+            (last - first + 1) * ticks,
+            key & 127,
+            program=key >> 7,
+            ticks_per_beat=frames_per_beat * ticks,
+            tempos=((0, tempo),),
+            name=name,
+            span=(0, num_frames * ticks),
         )
 
     @property

@@ -26,7 +26,14 @@ from noternn.lstm import NoteLSTM
 from noternn.module import NoteRNN
 from noternn.optim import Schedule, build_optimizer
 from noternn.sweep import _shared_keys
-from noternn.tokenizer import ChordTokenizer, EventTokenizer, MidiTokTokenizer, build_tokenizer
+from noternn.tokenizer import (
+    ChordTokenizer,
+    EventTokenizer,
+    FramesTokenizer,
+    MidiTokTokenizer,
+    VoicesTokenizer,
+    build_tokenizer,
+)
 
 REPOSITORY = Path(__file__).parents[1]
 OPTIONS = [(path.parent.name, path.stem) for path in sorted(CONF_DIR.glob("*/*.yaml"))]
@@ -121,9 +128,11 @@ def parameters_of(class_: type) -> dict[str, Any]:
     [
         (config.EventTokenizer, EventTokenizer),
         (config.ChordTokenizer, ChordTokenizer),
+        (config.FramesTokenizer, FramesTokenizer),
+        (config.VoicesTokenizer, VoicesTokenizer),
         (config.MidiTokTokenizer, MidiTokTokenizer),
     ],
-    ids=["event", "chord", "miditok"],
+    ids=["event", "chord", "frames", "voices", "miditok"],
 )
 def test_settings_of_a_tokenizer_are_the_arguments_of_its_class(section: type, class_: type) -> None:
     settings = {field.name: field.default for field in dataclasses.fields(section)}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from noternn.metrics import NllMeter, SplitSize, rates, sample_statistics
+from noternn.metrics import NllMeter, SplitSize, frame_averages, rates, sample_statistics
 from noternn.piece import Piece
 
 FAST = settings(max_examples=50, deadline=None, derandomize=True, database=None)
@@ -65,6 +66,26 @@ def test_batch_without_tokens_changes_no_mean() -> None:
     meter.update(6.0, 3)
     meter.update(0.0, 0)
     assert meter.mean() == 2.0
+
+
+def test_frames_are_averaged_in_three_ways() -> None:
+    # frames of 1 + 2 = 3, 0.5 and 2.5 nats; then one of 4; EOS (9 and 7 nats) ends no frame
+    first = np.array([1.0, 2.0, 0.5, 2.0, 0.5, 9.0]), np.array([0, 1, 1, 0, 1, 0])
+    second = np.array([4.0, 7.0]), np.array([1, 0])
+    assert frame_averages([first, second]) == {
+        "nats_per_frame": pytest.approx((3 + 0.5 + 2.5 + 4) / 4),
+        "nats_per_frame_after_first": pytest.approx((0.5 + 2.5) / 2),
+        "nats_per_frame_by_piece": pytest.approx((2 + 4) / 2),
+    }
+
+
+def test_averages_without_frames_are_nan() -> None:
+    no_frames = np.array([3.0]), np.array([0])
+    assert all(math.isnan(value) for value in frame_averages([no_frames]).values())
+    assert all(math.isnan(value) for value in frame_averages([]).values())
+    one = frame_averages([no_frames, (np.array([2.0]), np.array([1]))])
+    assert one["nats_per_frame"] == one["nats_per_frame_by_piece"] == 2.0
+    assert math.isnan(one["nats_per_frame_after_first"])
 
 
 def test_one_repeated_note_shows_as_repetition() -> None:

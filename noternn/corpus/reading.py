@@ -157,17 +157,16 @@ def read_one(source: Source, tokenizer: Tokenizer, options: ReadingOptions) -> T
 
 def _tokenized(name: str, piece: Piece, tokenizer: Tokenizer) -> TokenizedPiece:
     written = tokenizer.tokenize_indexed(piece)
-    used, indices = np.unique(written[1], return_inverse=True)
-    tokens = [written[0][i] for i in used.tolist()]
-    counts = np.array([tokenizer.note_count(token) for token in tokens], dtype=np.int64)
-    num_notes = int(counts[indices].sum())
+    used, inverse = np.unique(written[1], return_inverse=True)
+    tokens, indices = [written[0][i] for i in used.tolist()], inverse.astype(np.uint32)
+    num_notes = tokenizer.num_notes(tokens, indices)
     if num_notes == 0:
         raise PieceError("holds no notes that this tokenizer can write (only drums?)")
     return TokenizedPiece(
         name=name,
         music_hash=piece.music_hash(),
         tokens=tokens,
-        indices=indices.astype(np.uint32),
+        indices=indices,
         num_notes=num_notes,
         facts=piece_facts(piece),
         round_trip=round_trip(tokenizer, piece, written),

@@ -38,6 +38,12 @@ def folder_splits(names: Sequence[str]) -> dict[str, str] | None:
     return named if is_whole else None
 
 
+def part_splits(names: Sequence[str]) -> dict[str, str] | None:
+    """As `folder_splits`, of the pieces of a file that is a split, such as `file.json#train/0`."""
+    splits = folder_splits([name.rpartition("#")[2] for name in names])
+    return splits and dict(zip(names, splits.values(), strict=True))
+
+
 def table_splits(path: Path, names: Sequence[str]) -> dict[str, str]:
     """The split of every file that a CSV table names, as MAESTRO's does.
 

@@ -14,6 +14,7 @@ from typing import Literal
 
 from noternn.corpus.freedoom import freedoom_wads, music_lumps
 from noternn.errors import UserError
+from noternn.frames import piece_spans, read_frames
 from noternn.limits import DEFAULT_LIMITS, Limits
 from noternn.midi import MIDI_SUFFIXES, read_midi, read_midi_bytes
 from noternn.piece import Piece, PieceError
@@ -36,13 +37,15 @@ class Source:
         kind: which reader opens it.
         span: (offset, size) in bytes of the part; None is the whole file.
         prefix: bytes that are read before the part: what an ABC file says once for all its tunes.
+        frames_per_beat: of a piece that is written as frames.
     """
 
     path: Path
     name: str
-    kind: Literal["midi", "score"] = "midi"
+    kind: Literal["midi", "score", "frames", "voices"] = "midi"
     span: tuple[int, int] | None = None
     prefix: bytes = b""
+    frames_per_beat: int = 0
 
     def read(self, limits: Limits = DEFAULT_LIMITS, pedal: bool = False) -> Piece:
         """The piece in the file.
@@ -58,6 +61,11 @@ class Source:
             if self.span is None:
                 return read_midi(self.path, self.name, limits=limits, pedal=pedal)
             return read_midi_bytes(self._part(), self.name, limits=limits, pedal=pedal)
+        if self.kind in ("frames", "voices"):
+            voices = self.kind == "voices"
+            return read_frames(
+                self._part(), self.frames_per_beat, voices=voices, name=self.name, limits=limits
+            )
         from noternn.score import read_score, read_score_bytes  # music21 takes two seconds to import
 
         if self.span is None:
@@ -143,6 +151,34 @@ def file_sources(path: Path, name: str) -> list[Source]:
     if len(spans) < 2:
         return [Source(path, name, "score")]
     return [Source(path, f"{name}#{i}", "score", span, prefix) for i, span in enumerate(spans, start=1)]
+
+
+def frame_sources(
+    path: Path, frames_per_beat: int, *, voices: bool, limits: Limits = DEFAULT_LIMITS
+) -> list[Source]:
+    """The pieces of a JSON file of frames (see `noternn.frames`), named `file.json#train/0` and on.
+
+    Args:
+        path: the file.
+        frames_per_beat, voices: see `noternn.frames.read_frames`.
+        limits: of them, `max_megabytes` of the whole file.
+
+    Raises:
+        UserError: if it cannot be read, or is no such file.
+    """
+    try:
+        if path.stat().st_size > limits.max_bytes:
+            raise UserError(f"is larger than dataset.limits.max_megabytes={limits.max_megabytes:g}")
+        spans = piece_spans(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    kind: Literal["frames", "voices"] = "voices" if voices else "frames"
+    return [
+        Source(path, f"{printable(path.name)}#{name}", kind, span, frames_per_beat=frames_per_beat)
+        for name, span in spans.items()
+    ]
 
 
 def read_file(path: Path) -> Piece:

@@ -157,9 +157,9 @@ def encode_corpus(
         corpus: all pieces.
         seed: decides, with each piece's content, the split.
         validation_fraction, test_fraction: expected share of the groups.
-        tokenizer: of the corpus, before anything is merged. Of its tokens those become UNK that come fewer
-            than `min_count` times in the training split and, where it is transposed, no more than
-            `min_count - 1` times in the mean of its transpositions.
+        tokenizer: of the corpus, before anything is merged. Of its tokens, but for its `alphabet`, those
+            become UNK that come fewer than `min_count` times in the training split and, where it is
+            transposed, no more than `min_count - 1` times in the mean of its transpositions.
         ready_made: the split of each piece by its name, taken as it is; None decides by content.
         train_fraction: share of the training groups that is kept. What a smaller share keeps, a larger one
             keeps too; validation and test stay.
@@ -218,6 +218,7 @@ def _summary(
 ) -> Entry:
     """All of an `EncodedCorpus` for which every token or name is looked at."""
     vocabulary = _training_vocabulary(corpus, members["train"], tokenizer, transpose)
+    vocabulary = Vocabulary([*vocabulary.tokens, *tokenizer.alphabet])
     merges = bpe.learn(corpus, members["train"], vocabulary) if bpe else Merges(())
     vocabulary = Vocabulary([*vocabulary.tokens, *merges.tokens])
     written = bpe.merge(corpus, merges) if bpe else corpus

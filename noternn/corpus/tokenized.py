@@ -209,7 +209,7 @@ def _plan(sources: Sequence[Source], key: dict[str, Any]) -> dict[str, list[Sour
     shards: list[list[tuple[str, str, str, Source]]] = [[] for _ in range(num_shards)]
     for source in sources:
         content = source.content_hash()
-        row = (source.name, source.kind, content, source)
+        row = (source.name, f"{source.kind}{source.frames_per_beat or ''}", content, source)
         shards[int(_hash(content)[:8], 16) % num_shards].append(row)
     planned = {}
     for rows in shards:

@@ -23,7 +23,9 @@ from noternn.tokenizer.base import (
 from noternn.tokenizer.bpe import BpeTokenizer, Merges, learn_merges
 from noternn.tokenizer.chord import ChordTokenizer
 from noternn.tokenizer.event import EventTokenizer
+from noternn.tokenizer.frames import FramesTokenizer
 from noternn.tokenizer.miditok_tokenizer import MidiTokTokenizer
+from noternn.tokenizer.voices import VoicesTokenizer
 
 __all__ = [
     "BOS",
@@ -39,12 +41,14 @@ __all__ = [
     "ChordTokenizer",
     "Codec",
     "EventTokenizer",
+    "FramesTokenizer",
     "Merges",
     "MidiTokTokenizer",
     "RoundTrip",
     "State",
     "Tokenizer",
     "Vocabulary",
+    "VoicesTokenizer",
     "build_tokenizer",
     "learn_merges",
     "round_trip",
@@ -58,7 +62,7 @@ def build_tokenizer(
     merges: Sequence[Sequence[str]] = (),
     **options: Any,
 ) -> Tokenizer:
-    """The tokenizer called `name` ("event", "chord" or "miditok").
+    """The tokenizer called `name` ("event", "chord", "frames", "voices" or "miditok").
 
     Args:
         name: which.
@@ -69,7 +73,9 @@ def build_tokenizer(
     tokenizers: dict[str, Callable[..., Tokenizer]] = {
         "event": EventTokenizer,
         "chord": ChordTokenizer,
+        "frames": FramesTokenizer,
         "miditok": MidiTokTokenizer,
+        "voices": VoicesTokenizer,
     }
     tokenizer = tokenizers[name](**options)
     return BpeTokenizer(tokenizer, Merges.from_plain(merges)) if merges else tokenizer

@@ -56,6 +56,10 @@ class Tokenizer(ABC):
     min_count: int = 1
     #: whether percussion is written; if not, it is lost
     writes_drums: bool = False
+    #: tokens that are in every vocabulary, seen in training or not, so that none of them is ever unknown
+    alphabet: tuple[str, ...] = ()
+    #: whether the last token alone decides which may come next, so that `Codec.followers` can tell
+    is_markov: bool = False
 
     def written(self, piece: Piece) -> Piece:
         """The part of `piece` that is written at all: without its drums unless `writes_drums`."""
@@ -75,9 +79,12 @@ class Tokenizer(ABC):
     def begins_onset(self, state: State, token: str) -> bool:
         """Whether `token`, as `tokenize` writes it, is the first that tells of an onset."""
 
+    def onsets(self, piece: Piece) -> NDArray[np.int64]:
+        """The onsets that the tokens of `piece` tell of in its grid steps, (num_onsets,), ascending."""
+        return np.unique(grid_times(self.written(piece), self.steps_per_beat)[0])
+
     def tokens_by_onset(self, piece: Piece) -> list[tuple[int, list[str]]]:
         """The tokens of `piece` in groups: (onset in grid steps of the piece, the tokens that tell of it)."""
-        onsets = np.unique(grid_times(self.written(piece), self.steps_per_beat)[0])
         groups: list[list[str]] = []
         state = self.start
         for token in self.tokenize(piece):
@@ -85,14 +92,14 @@ class Tokenizer(ABC):
                 groups.append([])
             groups[-1].append(token)
             state = self.advance(state, token)
-        return list(zip(onsets.tolist(), groups, strict=True))
+        return list(zip(self.onsets(piece).tolist(), groups, strict=True))
 
     @abstractmethod
     def detokenize(self, tokens: Sequence[str], tempo: float = DEFAULT_TEMPO) -> Piece:
         """The piece that `tokens` describe; special and misplaced tokens are passed over.
 
-        Every token adds as many notes as `note_count` says. UNK adds none, but what it leaves
-        open (the duration of an unknown chord) is not given to another note.
+        Every token adds as many notes as `note_count` says, or fewer where notes go on. UNK adds none, but
+        what it leaves open (the duration of an unknown chord) is not given to another note.
         """
 
     def detokenize_indexed(self, tokens: Sequence[str], indices: NDArray[np.uint32]) -> Piece:
@@ -101,7 +108,12 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def note_count(self, token: str) -> int:
-        """How many notes `token` adds to the piece."""
+        """How many notes `token` adds to the piece; those that it holds on count too."""
+
+    def num_notes(self, tokens: Sequence[str], indices: NDArray[np.uint32]) -> int:
+        """How many notes the tokens at `indices`, as `tokenize_indexed` writes them, describe."""
+        counts = np.array([self.note_count(token) for token in tokens], dtype=np.int64)
+        return int(counts[indices].sum())
 
     @abstractmethod
     def num_steps(self, token: str) -> int:
@@ -146,7 +158,7 @@ class RoundTrip:
     Args:
         num_notes: notes before, drums and duplicates included.
         kept_fraction: share of them that come back with the same pitch on the same grid step, counted
-            from the first written note; 1 for a piece without notes.
+            from where the tokens begin; 1 for a piece without notes.
         onset_error_beats: mean absolute error of the onsets of the notes kept, in beats; 0 if none is.
         duration_error_beats: the same of their durations.
     """
@@ -168,8 +180,7 @@ def round_trip(
         written: its `tokenizer.tokenize_indexed(piece)`, if that is known already.
     """
     back = tokenizer.detokenize_indexed(*(written or tokenizer.tokenize_indexed(piece)))
-    written_onset, _ = grid_times(tokenizer.written(piece), tokenizer.steps_per_beat)
-    origin = int(written_onset.min()) if written_onset.size else 0
+    origin = int(next(iter(tokenizer.onsets(piece)), 0))
     pairs = _same_notes(piece, back, origin, tokenizer.steps_per_beat)  # (num_kept, 2)
     if not len(pairs):
         return RoundTrip(piece.num_notes, 0.0 if piece.num_notes else 1.0, 0.0, 0.0)
@@ -257,6 +268,29 @@ class Codec:
             mask[EOS_ID] = self.tokenizer.follows(state, EOS) or not mask.any()
             self._masks[state] = mask
         return self._masks[state]
+
+    def followers(self) -> NDArray[np.bool_]:
+        """Which ids may come next by the grammar, (vocab_size, vocab_size): row the last, column the next.
+
+        The row of BOS is the start of a piece. After EOS and PAD comes padding. After UNK, which may stand
+        for anything, comes anything but padding and BOS. UNK may come wherever a token may, but never if the
+        vocabulary lacks none. So no target is ruled out, neither what the tokenizer writes nor padding.
+
+        Raises:
+            ValueError: if more than the last token decides what may come (`Tokenizer.is_markov`).
+        """
+        if not self.tokenizer.is_markov:
+            raise ValueError(f"{type(self.tokenizer).__name__}: the last token does not decide the next ones")
+        follows, advance = self.tokenizer.follows, self.tokenizer.advance
+        tokens = self.vocabulary.tokens
+        states = [advance(self.tokenizer.start, token) for token in tokens]
+        allowed = np.array([[follows(state, token) for token in tokens] for state in states])
+        allowed[:, UNK_ID] = not all(token in self.vocabulary for token in self.tokenizer.alphabet)
+        allowed[UNK_ID] = True
+        allowed[UNK_ID, [PAD_ID, BOS_ID]] = False
+        allowed[[PAD_ID, EOS_ID]] = False
+        allowed[[PAD_ID, EOS_ID], PAD_ID] = True
+        return allowed
 
     def _successors(self, state: State) -> list[tuple[int, State]]:
         """The ordinary ids that the grammar allows after `state`, each with the state it leads to."""

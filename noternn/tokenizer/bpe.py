@@ -10,6 +10,9 @@ from importlib.util import find_spec
 from itertools import pairwise
 from typing import final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from noternn.errors import UserError
 from noternn.piece import DEFAULT_TEMPO, Piece
 from noternn.tokenizer.base import SPECIAL_TOKENS, State, Tokenizer
@@ -157,6 +160,10 @@ class BpeTokenizer(Tokenizer):
         """The piece that the parts of `tokens` describe."""
         return self.base.detokenize([part for token in tokens for part in _parts(token)], tempo)
 
+    def onsets(self, piece: Piece) -> NDArray[np.int64]:
+        """Those of the other tokenizer."""
+        return self.base.onsets(piece)
+
     def begins_onset(self, state: State, token: str) -> bool:
         """Whether its first part does."""
         return self.base.begins_onset(state, _parts(token)[0])
@@ -173,6 +180,11 @@ class BpeTokenizer(Tokenizer):
         """Its parts, moved: the transposed music may be merged in other ways."""
         parts = [self.base.transposed(part, semitones) for part in _parts(token)]
         return None if None in parts else JOINT.join(part for part in parts if part)
+
+    def num_notes(self, tokens: Sequence[str], indices: NDArray[np.uint32]) -> int:
+        """The notes that the parts describe together."""
+        parts = [part for i in indices.tolist() for part in _parts(tokens[i])]
+        return self.base.num_notes(parts, np.arange(len(parts), dtype=np.uint32))
 
     @property
     def start(self) -> State:

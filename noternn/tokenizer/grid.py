@@ -11,6 +11,7 @@ from noternn.piece import Piece
 
 DRUM = 128  # stands after the programs 0 to 127: drums come last in an onset
 FINEST_GRID = 480  # steps in a beat; a finer grid is finer than the files are
+FINEST_FRAMES = 24  # steps in a beat where every step is written, also those in which nothing begins
 Symbol = tuple[str, int]  # kind and value of a token: "Shift_12" is ("Shift", 12)
 
 
@@ -25,6 +26,31 @@ def grid_times(piece: Piece, steps_per_beat: int) -> tuple[NDArray[np.int64], ND
     steps = (ticks * (2 * steps_per_beat) + piece.ticks_per_beat) // (2 * piece.ticks_per_beat)
     onset, end = steps.reshape(2, -1)
     return onset, np.maximum(end - onset, 1)
+
+
+def frame_bounds(piece: Piece, steps_per_beat: int) -> tuple[int, int]:
+    """The grid steps at which a piece begins and ends: its `span`, or the first onset and the last end."""
+    onset, duration = grid_times(piece, steps_per_beat)
+    bounds = [] if piece.span is None else [_nearest(tick, piece, steps_per_beat) for tick in piece.span]
+    if len(onset):
+        bounds += [int(onset.min()), int((onset + duration).max())]
+    return min(bounds, default=0), max(bounds, default=0)
+
+
+def sounding_steps(piece: Piece, steps_per_beat: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The steps in which each note sounds, counted from where the piece begins, and the note's index.
+
+    Returns:
+        Each (num_sounding,), where a note stands as often as it lasts steps.
+    """
+    onset, duration = grid_times(piece, steps_per_beat)
+    note = np.repeat(np.arange(len(onset)), duration)
+    within = np.arange(len(note)) - np.repeat(np.cumsum(duration) - duration, duration)
+    return onset[note] + within - frame_bounds(piece, steps_per_beat)[0], note
+
+
+def _nearest(tick: int, piece: Piece, steps_per_beat: int) -> int:
+    return (2 * tick * steps_per_beat + piece.ticks_per_beat) // (2 * piece.ticks_per_beat)
 
 
 def distinct_notes(piece: Piece, steps_per_beat: int, program: bool) -> tuple[NDArray[np.int64], ...]:
