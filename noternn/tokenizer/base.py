@@ -103,6 +103,10 @@ class Tokenizer(ABC):
     def note_count(self, token: str) -> int:
         """How many notes `token` adds to the piece."""
 
+    def transposed(self, token: str, semitones: int) -> str | None:
+        """`token` so many semitones higher; None if a pitch would leave 0 to 127, or if it is not known."""
+        return None if semitones else token
+
     @property
     @abstractmethod
     def start(self) -> State:

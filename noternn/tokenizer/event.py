@@ -189,6 +189,13 @@ class EventTokenizer(Tokenizer):
         """1 for a Pitch token."""
         return int(token in self._symbols and self._symbols[token][0] == "Pitch")
 
+    def transposed(self, token: str, semitones: int) -> str | None:
+        """`token` so many semitones higher; None if its pitch would leave 0 to 127."""
+        kind, value = self._symbols.get(token, ("", 0))
+        if kind != "Pitch":
+            return token
+        return f"Pitch_{value + semitones}" if 0 <= value + semitones <= 127 else None
+
     @property
     def start(self) -> State:
         """Before the first token: a note must come, for a piece has at least one."""
