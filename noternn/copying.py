@@ -32,7 +32,9 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 FILE_NAME = "copy.json"  # beside a run's best.ckpt
-RANKS = 2  # the followers that are suggested of each search: of the longest match, and of the next that differs
+RANKS = (
+    2  # the followers that are suggested of each search: of the longest match, and of the next that differs
+)
 NUM_SUGGESTIONS = 2 * RANKS  # as they are, then at another pitch
 LONGEST = 6  # log2 of the match length from which on longer ones count no more
 NUM_FEATURES = LONGEST + 3
@@ -228,8 +230,12 @@ class Examples:
     def __init__(self, target: Ints, suggested: Ints, lengths: Ints, log_probs: Floats) -> None:
         is_there = suggested >= 0
         same = suggested[:, :, None] == suggested[:, None, :]
-        is_first = is_there & ~np.tril(same, -1).any(axis=2)  # of suggestions of one id the first stands for all
-        self.supports = same & is_first[:, :, None]  # (num_tokens, suggestion, suggestion that agrees with it)
+        is_first = is_there & ~np.tril(same, -1).any(
+            axis=2
+        )  # of suggestions of one id the first stands for all
+        self.supports = (
+            same & is_first[:, :, None]
+        )  # (num_tokens, suggestion, suggestion that agrees with it)
         self.features = features(lengths, log_probs[:, 1:])  # (num_tokens, suggestion, feature)
         self.is_hit = is_first & (suggested == target[:, None])
         self.probs = np.where(is_first, np.exp(log_probs[:, 1:]), 0.0)
@@ -248,7 +254,8 @@ class Examples:
     def design(self, part: slice) -> Floats:
         """By what the boosts of some tokens grow with each weight, (tokens, suggestion, weight)."""
         table = self.supports[part, :, :, None] * self.features[part, None]
-        return table.reshape(*table.shape[:2], NUM_SUGGESTIONS * NUM_FEATURES)
+        design: Floats = table.reshape(*table.shape[:2], NUM_SUGGESTIONS * NUM_FEATURES)
+        return design
 
 
 def fit(examples: Examples, max_steps: int = 50) -> Floats:
@@ -275,8 +282,8 @@ def fit(examples: Examples, max_steps: int = 50) -> Floats:
 
 def _newton_step(examples: Examples, weights: Floats) -> Floats:
     probs = examples.predict(weights)[1]
-    gradient = -RIDGE * weights.ravel()
-    curvature = RIDGE * np.eye(weights.size)
+    gradient: Floats = -RIDGE * weights.ravel()
+    curvature: Floats = np.diag(np.full(weights.size, RIDGE))
     for start in range(0, len(probs), CHUNK):
         part = slice(start, start + CHUNK)
         design, share = examples.design(part), probs[part]
@@ -351,6 +358,7 @@ def load_weights(path: Path) -> Floats:
         ) from None
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise UserError(
-            f"{path}: not the weights of a copy model ({shape[0]} x {shape[1]} numbers); fit them anew with evaluate --copy"
+            f"{path}: not the weights of a copy model, {shape[0]} rows of {shape[1]} numbers of at most "
+            f"{MAX_WEIGHT:g}; fit them anew: python -m noternn evaluate {path.parent} --copy"
         ) from error
     return weights
