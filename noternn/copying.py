@@ -245,11 +245,11 @@ class Examples:
         """Log-probabilities of the targets, (num_tokens,), and probabilities of what is suggested."""
         each = np.einsum("tsf,sf->ts", self.features, weights)
         boost = np.einsum("tks,ts->tk", self.supports, each)  # an id's is the sum over all that suggest it
-        with np.errstate(over="ignore"):  # a step too far, which is not taken
+        with np.errstate(over="ignore", invalid="ignore"):  # of a step too far, which is not taken
             boosted = self.probs * np.exp(boost)
             total = np.maximum(1 - self.probs.sum(axis=1), 1e-12) + boosted.sum(axis=1)
             log_probs = self.target_log_probs + (boost * self.is_hit).sum(axis=1) - np.log(total)
-        return log_probs, boosted / total[:, None]
+            return log_probs, boosted / total[:, None]
 
     def design(self, part: slice) -> Floats:
         """By what the boosts of some tokens grow with each weight, (tokens, suggestion, weight)."""
@@ -291,8 +291,7 @@ def _newton_step(examples: Examples, weights: Floats) -> Floats:
         mean = np.einsum("ts,tsw->tw", share, design)
         rows = (np.sqrt(share)[..., None] * design).reshape(-1, weights.size)
         curvature += rows.T @ rows - mean.T @ mean
-    step: Floats = np.linalg.solve(curvature, gradient).reshape(weights.shape)
-    return step
+    return np.asarray(np.linalg.solve(curvature, gradient), dtype=np.float64).reshape(weights.shape)
 
 
 class CopyStepper:
