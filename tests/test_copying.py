@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -182,9 +183,9 @@ class TableStepper:
 @FAST
 @given(ids)
 def test_stepping_gives_the_probabilities_of_an_evaluation(piece: list[int]) -> None:
-    stepper, inner = CopyStepper(TableStepper(), INTERVALS, WEIGHTS), TableStepper()
-    stepped = [stepper.step([id_])[0, after] for id_, after in zip(piece, piece[1:], strict=False)]
-    log_probs = inner.step(piece[:1])[0:0] if len(piece) < 2 else inner.table[piece[:-1]]
+    stepper = CopyStepper(TableStepper(), INTERVALS, WEIGHTS)
+    stepped = [stepper.step([id_])[0, after] for id_, after in pairwise(piece)]
+    log_probs = TableStepper().table[piece[:-1]]
     expected, _ = examples_of(piece, np.array(piece[1:]), log_probs).predict(WEIGHTS)
     np.testing.assert_allclose(stepped, expected, atol=1e-9)
 
