@@ -39,7 +39,9 @@ NUM_SUGGESTIONS = 2 * RANKS  # as they are, then at another pitch
 LONGEST = 6  # log2 of the match length from which on longer ones count no more
 NUM_FEATURES = LONGEST + 3
 MAX_LOGIT = 12.0
-MAX_CHAIN = 256  # suffixes whose latest follower is kept up to date; only endless repetition has more
+# Suffixes with followers of their own that are looked at. Music has up to about 20; only where one symbol
+# comes hundreds of times in a row are there more, which would take quadratic time.
+MAX_CHAIN = 256
 MAX_WEIGHT = 1e3
 CHUNK = 4096  # tokens at a time, so that the fit takes little memory
 RIDGE = 1.0  # of the fit: a prior of variance 1 on each weight, which few tokens do not overrule
@@ -104,7 +106,9 @@ class Suffixes:
         """
         found: dict[int, int] = {}
         state = self._link[self._last]
-        while state > 0 and len(found) < count:  # 0 is the empty suffix
+        for _ in range(MAX_CHAIN):
+            if state <= 0 or len(found) >= count:  # 0 is the empty suffix
+                break
             for symbol in reversed(self._next[state]):
                 found.setdefault(symbol, self._length[state])
             state = self._link[state]

@@ -12,7 +12,6 @@ import logging
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -342,7 +341,6 @@ def evaluate(runs: Sequence[LoadedRun], options: Options) -> list[Column]:
     to right: their ensemble, dynamic evaluation, keys, the copy model.
     """
     networks = [run.composer.network for run in runs]
-    validation = partial(Material.of, runs[0], "validation")
     material = Material.of(runs[0], options.split, options.copy)
     columns: list[Column] = []
 
@@ -360,7 +358,8 @@ def evaluate(runs: Sequence[LoadedRun], options: Options) -> list[Column]:
         answers = add("ensemble", predict)
     if options.dynamic:
         window = runs[0].config["datamodule"]["window_length"]
-        chosen = [fit_rate(network, validation(copy=False).pieces, window) for network in networks]
+        validation = Material.of(runs[0], "validation", copy=False)
+        chosen = [fit_rate(network, validation.pieces, window) for network in networks]
         predict = ensemble([dynamic(*both, window) for both in zip(networks, chosen, strict=True)])
         answers = add("+ dynamic", predict, rates=chosen, window_length=window)
     if options.keys > 1:
@@ -370,15 +369,22 @@ def evaluate(runs: Sequence[LoadedRun], options: Options) -> list[Column]:
         answers = add(f"+ {options.keys} keys", predict, keys=keys_around(options.keys), pieces_within=within)
     if options.copy:
         log.info("+ copy ...")
-        is_same = options.split == "validation"
-        fitted = material if is_same else validation(copy=True)
-        fitted_answers = answers if is_same else fitted.ask(predict)
-        weights = fit(fitted.examples(fitted_answers, slice(None)))
-        nlls = (
-            cross_fitted(material, answers) if is_same else _copied(material, answers, slice(None), weights)
-        )
-        columns.append(Column("+ copy", material.units(nlls), {"weights": weights.tolist()}))
+        columns.append(_copy_column(runs[0], options.split, predict, material, answers))
     return columns
+
+
+def _copy_column(
+    run: LoadedRun, split: str, predict: Predictor, material: Material, answers: Sequence[Floats]
+) -> Column:
+    """The copy model mixed into what a predictor answered about a split."""
+    every = slice(None)
+    if split == "validation":
+        weights, nlls = fit(material.examples(answers, every)), cross_fitted(material, answers)
+    else:
+        validation = Material.of(run, "validation", copy=True)
+        weights = fit(validation.examples(validation.ask(predict), every))
+        nlls = _copied(material, answers, every, weights)
+    return Column("+ copy", material.units(nlls), {"weights": weights.tolist()})
 
 
 def fit_rate(network: NoteLSTM, pieces: Sequence[Ints], window_length: int) -> float:
