@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def generate(options: argparse.Namespace) -> None:
     """Compose MIDI files with a checkpoint."""
+    from noternn.copying import FILE_NAME, load_weights
     from noternn.generation import checkpoint_path, encode_primer, load_composer
     from noternn.metrics import sample_statistics
     from noternn.midi import write_midi
@@ -44,7 +46,10 @@ def generate(options: argparse.Namespace) -> None:
 
     if options.output.suffix.lower() not in (".mid", ".midi"):
         raise UserError(f"-o {options.output}: it must end in .mid or .midi")
-    composer = load_composer(checkpoint_path(options.checkpoint))
+    checkpoint = checkpoint_path(options.checkpoint)
+    composer = load_composer(checkpoint)
+    if options.copy:
+        composer = replace(composer, copy_weights=load_weights(checkpoint.with_name(FILE_NAME)))
     primer: list[int] = []
     if options.primer:
         primer, line = encode_primer(options.primer, composer.codec)
@@ -68,6 +73,24 @@ def _output_paths(path: Path, num_samples: int) -> list[Path]:
     if num_samples == 1:
         return [path]
     return [path.with_stem(f"{path.stem}_{number:03d}") for number in range(1, num_samples + 1)]
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    """Print what the best weights of some runs come to on held-out pieces, one way and another."""
+    _check_output("--json", options.json, ".json")
+    from noternn import evaluation
+    from noternn.files import write_text
+
+    ways = evaluation.Options(options.split, options.copy, options.keys, options.dynamic)
+    runs = evaluation.load_runs(options.runs)
+    columns = evaluation.evaluate(runs, ways)
+    print(evaluation.as_text(runs, ways, columns))
+    if options.json:
+        text = json.dumps(evaluation.as_plain(runs, ways, columns), indent=1)
+        _write("--json", options.json, lambda path: write_text(path, text))
+    saved = evaluation.save_copy_weights(runs[0], columns)
+    if saved:
+        print(f"written: {saved}, for generate --copy", file=sys.stderr)
 
 
 def tokens(options: argparse.Namespace) -> None:
@@ -249,7 +272,26 @@ def build_parser() -> argparse.ArgumentParser:
         help="write OUT_001.mid and on, made together with the seeds from --seed on (1)",
     )
     g.add_argument("--primer", type=Path, metavar="IN.mid", help="a MIDI file to continue")
+    g.add_argument(
+        "--copy",
+        action="store_true",
+        help="mix in the copy model, whose weights evaluate --copy has left beside the checkpoint",
+    )
     g.set_defaults(run=generate)
+    e = commands.add_parser("evaluate", help="measure trained networks on held-out pieces, in several ways")
+    e.add_argument(
+        "runs", type=Path, nargs="+", metavar="RUN", help="folders of runs; several are an ensemble"
+    )
+    e.add_argument(
+        "--split", choices=("validation", "test"), default="validation", help="which pieces (validation)"
+    )
+    e.add_argument("--dynamic", action="store_true", help="adapt the weights within each piece")
+    e.add_argument(
+        "--keys", type=_positive_int, default=1, metavar="N", help="average over N transpositions (1)"
+    )
+    e.add_argument("--copy", action="store_true", help="mix in the copy model, and keep its weights")
+    e.add_argument("--json", type=Path, metavar="OUT.json", help="write the same as JSON")
+    e.set_defaults(run=evaluate)
     t = commands.add_parser("tokens", help="print a MIDI file as tokens, against bars and beats")
     t.add_argument("file", type=Path, metavar="FILE.mid", help="the file to read")
     t.add_argument(

@@ -587,6 +587,18 @@ def to_plain(config: Config) -> dict[str, Any]:
     return plain
 
 
+def dataset_of(plain: dict[str, Any]) -> Dataset:
+    """The section `dataset` of what `to_plain` gave.
+
+    Raises:
+        UserError: if a value is outside its range.
+        TypeError: if it is no such section.
+    """
+    kinds = (FolderDataset, InstalledDataset, UnionDataset)
+    kind = next((k for k in kinds if set(plain) <= {f.name for f in dataclasses.fields(k)}), Dataset)
+    return kind(**{**plain, "limits": Limits(**plain["limits"])})
+
+
 def choices(given: str, allowed: Sequence[str]) -> str:
     """What is allowed, for a message, with the nearest to what was given."""
     close = difflib.get_close_matches(given, allowed, n=1)

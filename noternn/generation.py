@@ -10,14 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 import noternn
+from noternn.copying import CopyStepper, Intervals
 from noternn.corpus.sources import read_file
 from noternn.errors import PieceError, UserError
 from noternn.lstm import NoteLSTM, build_network
 from noternn.piece import Piece
 from noternn.sampling import SamplingOptions, sample_batch
+from noternn.stepper import Stepper, build_stepper
 from noternn.tokenizer import UNK_ID, BpeTokenizer, Codec, Vocabulary, build_tokenizer
 
 CHECKPOINT_KEY = "noternn"
@@ -31,11 +35,13 @@ class Composer:
         network: the weights.
         codec: tokenizer and vocabulary.
         tempo: beats per minute of what it composes.
+        copy_weights: of the copy model, which is mixed in; None for the network alone.
     """
 
     network: NoteLSTM
     codec: Codec
     tempo: float
+    copy_weights: NDArray[np.float64] | None = None
 
     def compose(self, primer: list[int], options: SamplingOptions) -> Piece:
         """The primer, given as ids without BOS and EOS, and its continuation."""
@@ -43,8 +49,15 @@ class Composer:
 
     def compose_many(self, primer: list[int], options: SamplingOptions, num_samples: int) -> list[Piece]:
         """What `compose` gives with the seed of `options` and those that follow it, made together."""
-        samples = sample_batch(self.network, self.codec, primer, options, num_samples)
+        build = build_stepper if self.copy_weights is None else self._copy_stepper
+        samples = sample_batch(self.network, self.codec, primer, options, num_samples, build)
         return [self.codec.decode(ids, self.tempo) for ids in samples]
+
+    def _copy_stepper(self, network: NoteLSTM, num_streams: int) -> Stepper:
+        assert self.copy_weights is not None
+        # A single stream's draft may be off by its tolerance, which the copy model would magnify.
+        stepper = build_stepper(network, max(2, num_streams))
+        return CopyStepper(stepper, Intervals(self.codec), self.copy_weights)
 
 
 def checkpoint_content(
@@ -99,9 +112,17 @@ def load_composer(path: Path) -> Composer:
     """The composer in a checkpoint file.
 
     Raises:
-        UserError: see `load_checkpoint`; or if another version wrote it that this one cannot read.
+        UserError: see `load_checkpoint` and `composer_of`.
     """
-    checkpoint = load_checkpoint(path)
+    return composer_of(load_checkpoint(path), path)
+
+
+def composer_of(checkpoint: dict[str, Any], path: Path) -> Composer:
+    """The composer in what `load_checkpoint` gave for a path.
+
+    Raises:
+        UserError: if another version wrote it that this one cannot read.
+    """
     try:
         return _composer(checkpoint)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from noternn.lstm import NoteLSTM
-from noternn.stepper import MAX_STREAMS, DraftStepper, build_stepper
+from noternn.stepper import MAX_STREAMS, DraftStepper, Stepper, build_stepper
 from noternn.tokenizer import BOS_ID, EOS_ID, Codec, State
+
+BuildStepper = Callable[[NoteLSTM, int], Stepper]  # for so many streams
 
 MAX_TOKENS_PER_NOTE = 64  # a sample that writes only shifts and rests ends here
 
@@ -105,9 +107,22 @@ def sample_ids(network: NoteLSTM, codec: Codec, primer: Sequence[int], options: 
 
 
 def sample_batch(
-    network: NoteLSTM, codec: Codec, primer: Sequence[int], options: SamplingOptions, num_samples: int
+    network: NoteLSTM,
+    codec: Codec,
+    primer: Sequence[int],
+    options: SamplingOptions,
+    num_samples: int,
+    build: BuildStepper = build_stepper,
 ) -> list[list[int]]:
     """Several continuations of a primer, which advance together: much faster than one after the other.
+
+    Args:
+        network: see `sample_ids`, as all that follow up to `num_samples`.
+        codec: its grammar.
+        primer: what to continue.
+        options: how to choose.
+        num_samples: how many.
+        build: makes what gives the log-probabilities.
 
     Returns:
         For each k below `num_samples` what `sample_ids` gives with the seed `options.seed + k`.
@@ -120,7 +135,13 @@ def sample_batch(
         added = [
             stream.added
             for start in range(0, num_samples, MAX_STREAMS)
-            for stream in _continue(network, grammar, primer, options, seeds[start : start + MAX_STREAMS])
+            for stream in _continue(
+                build(network, len(seeds[start : start + MAX_STREAMS])),
+                grammar,
+                primer,
+                options,
+                seeds[start : start + MAX_STREAMS],
+            )
         ]
     finally:
         network.train(was_training)
@@ -178,13 +199,13 @@ class _Stream:
 
 
 def _continue(
-    network: NoteLSTM,
+    stepper: Stepper,
     grammar: _Grammar,
     primer: Sequence[int],
     options: SamplingOptions,
     seeds: Sequence[int],
 ) -> list[_Stream]:
-    stepper, state = build_stepper(network, len(seeds)), grammar.start
+    state = grammar.start
     log_probs = stepper.step([BOS_ID])
     for id_ in primer:
         state = grammar.advance(state, id_)

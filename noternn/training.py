@@ -29,7 +29,7 @@ from noternn.callbacks import (
     Progress,
     SampleEveryCheckpoint,
 )
-from noternn.config import Config
+from noternn.config import Config, Dataset
 from noternn.corpus import SPLITS, EncodedCorpus, ReadingOptions, Source
 from noternn.datamodule import MidiDataModule
 from noternn.datasets import ready_made_split
@@ -115,7 +115,7 @@ def _train(
         for half_written in run_dir.rglob(".*.tmp"):  # by a process that was killed
             half_written.unlink()
     slurm.note_run(run_dir)
-    data = _load_data(config, plain, sources)
+    data = load_data(config.dataset, plain, sources)
     if resumed and data.corpus.fingerprint != resumed["noternn"]["corpus_fingerprint"]:
         raise UserError(
             f"resume={config.resume}: it was trained with other files, or split otherwise; start a new run"
@@ -245,32 +245,39 @@ def _quiet_libraries() -> None:
         warnings.filterwarnings("ignore", message, category)
 
 
-def _load_data(config: Config, plain: dict[str, Any], sources: Sequence[Source]) -> MidiDataModule:
-    ready_made = ready_made_split(config.dataset, sources)
+def load_data(dataset: Dataset, plain: dict[str, Any], sources: Sequence[Source]) -> MidiDataModule:
+    """The corpus of a run, read or from the cache, split and encoded; messages say what is in it.
+
+    Args:
+        dataset: its section of the configuration.
+        plain: the whole configuration as plain data.
+        sources: the files of the dataset.
+    """
+    ready_made = ready_made_split(dataset, sources)
     data = MidiDataModule(
         [source for source in sources if ready_made is None or source.name in ready_made],
         plain["tokenizer"],
         **plain["datamodule"],
         **plain["augmentation"],
-        seed=config.seed,
-        validation_fraction=config.dataset.validation_fraction,
-        test_fraction=config.dataset.test_fraction,
-        train_fraction=config.dataset.train_fraction,
-        options=ReadingOptions(config.dataset.tracks, config.dataset.pedal, config.dataset.limits),
+        seed=plain["seed"],
+        validation_fraction=dataset.validation_fraction,
+        test_fraction=dataset.test_fraction,
+        train_fraction=dataset.train_fraction,
+        options=ReadingOptions(dataset.tracks, dataset.pedal, dataset.limits),
         ready_made=ready_made,
     )
     data.prepare_data()
     data.setup()
-    _describe_data(config, data)
+    _describe_data(dataset.name, data)
     return data
 
 
-def _describe_data(config: Config, data: MidiDataModule) -> None:
+def _describe_data(name: str, data: MidiDataModule) -> None:
     """Say what was read, dropped, split and lost."""
     tokenized, corpus = data.tokenized, data.corpus
     log.info(
         "dataset %s: %d pieces read, %d skipped",
-        config.dataset.name,
+        name,
         tokenized.num_pieces,
         len(tokenized.skipped),
     )
@@ -278,11 +285,11 @@ def _describe_data(config: Config, data: MidiDataModule) -> None:
         log.warning("  skipped %s: %s", skipped.name, skipped.reason)
     if len(tokenized.skipped) > MAX_SKIPPED_LINES:
         log.warning("  ... and %d more: see split.json", len(tokenized.skipped) - MAX_SKIPPED_LINES)
-    for name in SPLITS:
-        size = corpus.sizes[name]
+    for split in SPLITS:
+        size = corpus.sizes[split]
         log.info(
             "  %-10s %4d pieces, %8s notes, %8s tokens, %5.1f min, unknown tokens %.2f %%",
-            name, size.num_pieces, f"{size.num_notes:,}", f"{size.num_tokens:,}",
+            split, size.num_pieces, f"{size.num_notes:,}", f"{size.num_tokens:,}",
             size.seconds / 60, 100 * size.unknown_fraction,
         )  # fmt: skip
     if corpus.unused:
@@ -296,7 +303,7 @@ def _describe_data(config: Config, data: MidiDataModule) -> None:
     log.info(
         "tokenizer %s: vocabulary %d; of the notes %.2f %% are kept, "
         "their onsets within %.4f beats and durations within %.4f on average",
-        config.tokenizer.name, len(corpus.vocabulary), 100 * kept.sum(),
+        data.tokenizer["name"], len(corpus.vocabulary), 100 * kept.sum(),
         np.average(trip[:, 2], weights=kept), np.average(trip[:, 3], weights=kept),
     )  # fmt: skip
 
