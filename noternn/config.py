@@ -594,7 +594,7 @@ def dataset_of(plain: dict[str, Any]) -> Dataset:
         UserError: if a value is outside its range.
         TypeError: if it is no such section.
     """
-    kinds = (FolderDataset, InstalledDataset, UnionDataset)
+    kinds = (FolderDataset, InstalledDataset, UnionDataset, FramesDataset)
     kind = next((k for k in kinds if set(plain) <= {f.name for f in dataclasses.fields(k)}), Dataset)
     return kind(**{**plain, "limits": Limits(**plain["limits"])})
 

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from noternn import config
 from noternn.command_line import check, resumed
-from noternn.config import CONF_DIR, Config, parse, to_plain
+from noternn.config import CONF_DIR, Config, dataset_of, parse, to_plain
 from noternn.datamodule import MidiDataModule
 from noternn.errors import UserError
 from noternn.lstm import NoteLSTM
@@ -564,3 +564,9 @@ def test_record_of_a_run_that_is_none_is_refused(record: str, tmp_path: Path) ->
     (tmp_path / ".hydra" / "overrides.yaml").write_text(record)
     assert f"resume={tmp_path}: its record of settings cannot be read" in error_of(f"resume={tmp_path}")
     assert not Path("ran").exists()
+
+
+@pytest.mark.parametrize("option", [option for group, option in OPTIONS if group == "dataset"])
+def test_every_dataset_comes_back_from_its_plain_section(option: str) -> None:
+    parsed = parse(composed(*arguments_for("dataset", option))).dataset
+    assert dataset_of(dataclasses.asdict(parsed)) == parsed
