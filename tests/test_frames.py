@@ -240,8 +240,8 @@ def encoded(path: Path, split: str) -> EncodedCorpus:
     sources = sources_of(dataset)
     corpus = tokenize_corpus(sources, {"name": "frames", "steps_per_beat": 2}, None, num_processes=0)
     return encode_corpus(
-        corpus, seed=0, validation_fraction=0.3, test_fraction=0.2, min_count=1,
-        ready_made=ready_made_split(dataset, sources), alphabet=FramesTokenizer.alphabet,
+        corpus, seed=0, validation_fraction=0.3, test_fraction=0.2, tokenizer=FramesTokenizer(),
+        ready_made=ready_made_split(dataset, sources),
     )  # fmt: skip
 
 
