@@ -277,6 +277,7 @@ class Model:
     tied: bool = False
     position_beats: list[int] = field(default_factory=list)
     num_slots: int = 0
+    num_pitches: int = 0
 
     def __post_init__(self) -> None:
         for key in ("embedding_dim", "hidden_size", "num_layers", "num_input_tokens"):
@@ -292,7 +293,8 @@ class Model:
         _require(can_be_tied or not self.tied, "model.tied", self.tied, allowed)
         are_positive = all(beats >= 1 for beats in self.position_beats)
         _require(are_positive, "model.position_beats", self.position_beats, "beats, each at least 1")
-        _require(self.num_slots >= 0, "model.num_slots", self.num_slots, "at least 0")
+        for key in ("num_slots", "num_pitches"):
+            _require(getattr(self, key) >= 0, f"model.{key}", getattr(self, key), "at least 0")
 
 
 @dataclass

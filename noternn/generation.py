@@ -160,7 +160,13 @@ def network_for(codec: Codec, options: Mapping[str, Any]) -> NoteLSTM:
         options: as `build_network` takes them.
     """
     followers = torch.from_numpy(codec.followers()) if codec.tokenizer.is_markov else None
-    return build_network(options, codec.token_steps().tolist(), codec.tokenizer.steps_per_beat, followers)
+    return build_network(
+        options,
+        codec.token_steps().tolist(),
+        codec.token_pitches().tolist(),
+        codec.tokenizer.steps_per_beat,
+        followers,
+    )
 
 
 def _weights(state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

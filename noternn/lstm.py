@@ -9,9 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout, embedding, embedding_bag
 
-#: hidden and cell, each (num_layers, batch, hidden_size); the last ids, (num_input_tokens - 1, batch); and,
-#: (2, batch), the grid steps since the piece began and how many ids came since time last moved
-State = tuple[Tensor, Tensor, Tensor, Tensor]
+from noternn.intervals import Intervals
+
+#: hidden and cell, each (num_layers, batch, hidden_size); the last ids, (num_input_tokens - 1, batch); the
+#: grid steps since the piece began and how many ids came since time last moved, (2, batch); and the last
+#: pitches, (num_pitches, batch), see `Intervals`
+State = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
 class Place(NamedTuple):
@@ -54,6 +57,8 @@ class NoteLSTM(nn.Module):
         tied: the last fully connected layer has the embedding's weights; with one such layer embedding_dim
             must be hidden_size.
         place: what is told of the place in the piece.
+        num_pitches: how many of the last pitches are read and predicted from as intervals, see `Intervals`.
+        token_pitches: (vocab_size,) the pitch that each id says, -1 for none; needed for `num_pitches`.
         followers: (vocab_size, vocab_size) whether an id may follow another; None if any may.
     """
 
@@ -78,6 +83,8 @@ class NoteLSTM(nn.Module):
         num_input_tokens: int = 1,
         tied: bool = False,
         place: Place | None = None,
+        num_pitches: int = 0,
+        token_pitches: Sequence[int] = (),
         followers: Tensor | None = None,
     ) -> None:
         super().__init__()
@@ -105,6 +112,7 @@ class NoteLSTM(nn.Module):
         self.register_buffer("token_steps", torch.tensor(list(place.token_steps)))
         sizes = [*self.periods, *([self.num_slots] if self.num_slots else [])]
         self.places = nn.ParameterList(0.1 * torch.randn(size, width) for size in sizes)
+        self.intervals = Intervals(token_pitches, num_pitches, width, hidden_size) if num_pitches else None
         self.layers = nn.ModuleList(
             nn.LSTM(hidden_size if layer else width, hidden_size, batch_first=True)
             for layer in range(num_layers)
@@ -135,11 +143,15 @@ class NoteLSTM(nn.Module):
         Returns:
             logits (batch, time, vocab_size) and the state after the last id.
         """
-        hidden, cell, recent, place = self.initial_state(len(ids)) if state is None else state
+        hidden, cell, recent, place, pitches = self.initial_state(len(ids)) if state is None else state
         known = torch.cat([recent.T, ids], 1)  # (batch, num_input_tokens - 1 + time)
         values = self._embed(known)  # (batch, time, width)
         told, place = self._place(ids, place)
-        values = self._drop(values + told if self.places else values, self.input_dropout)
+        values = values + told if self.places else values
+        if self.intervals is not None:
+            last_pitches, pitches = self.intervals.recall(ids, pitches)
+            values = values + self.intervals.read(last_pitches)
+        values = self._drop(values, self.input_dropout)
         last: list[tuple[Tensor, Tensor]] = []
         for number, layer in enumerate(self.layers):
             before = hidden[number : number + 1].contiguous(), cell[number : number + 1].contiguous()
@@ -147,12 +159,15 @@ class NoteLSTM(nn.Module):
             output, after = self._recur(layer, read, before)  # (batch, time, hidden_size)
             values = values + output if self.residual else output
             last.append(after)
-        logits = self.head(self._drop(values, self.output_dropout))
+        values = self._drop(values, self.output_dropout)
+        logits = self.head(values)
+        if self.intervals is not None:
+            logits = logits + self.intervals.spread(self.intervals.scores(values), last_pitches)
         if self.followers is not None:
             logits = logits.masked_fill(~self.followers[ids], -torch.inf)
         hiddens, cells = zip(*last, strict=True)
         recent = known[:, ids.shape[1] :].T
-        return logits, (torch.cat(hiddens), torch.cat(cells), recent, place)
+        return logits, (torch.cat(hiddens), torch.cat(cells), recent, place, pitches)
 
     def input_tables(self, weight: Tensor) -> Tensor:
         """What each id adds to the first layer's input, by how long ago it came.
@@ -222,13 +237,17 @@ class NoteLSTM(nn.Module):
         """The all-zero state before the first id of `batch_size` pieces: before it all ids are PAD."""
         weight = self.embedding.weight
         shape = (len(self.layers), batch_size, self.hidden_size)
-        recent = self.token_steps.new_zeros(self.num_input_tokens - 1, batch_size)
-        return weight.new_zeros(shape), weight.new_zeros(shape), recent, recent.new_zeros(2, batch_size)
+        count = self.intervals.num_pitches if self.intervals is not None else 0
+        recent, place, pitches = (
+            self.token_steps.new_zeros(number, batch_size) for number in (self.num_input_tokens - 1, 2, count)
+        )
+        return weight.new_zeros(shape), weight.new_zeros(shape), recent, place, pitches
 
 
 def build_network(
     options: Mapping[str, Any],
     token_steps: Sequence[int],
+    token_pitches: Sequence[int],
     steps_per_beat: int,
     followers: Tensor | None = None,
 ) -> NoteLSTM:
@@ -237,13 +256,16 @@ def build_network(
     Args:
         options: arguments of `NoteLSTM`, and of its `Place` `num_slots` and `position_beats`, the periods.
         token_steps: see `Place`.
+        token_pitches: see `NoteLSTM`.
         steps_per_beat: of the tokenizer's grid.
         followers: see `NoteLSTM`.
     """
     options = dict(options)
     periods = [steps_per_beat * beats for beats in options.pop("position_beats", ())]
     place = Place(token_steps, periods, options.pop("num_slots", 0))
-    return NoteLSTM(len(token_steps), **options, place=place, followers=followers)
+    return NoteLSTM(
+        len(token_steps), **options, place=place, token_pitches=token_pitches, followers=followers
+    )
 
 
 def num_parameters(network: nn.Module) -> int:
@@ -264,8 +286,8 @@ def select_lanes(state: State, lane: Tensor, is_start: Tensor) -> State:
         keep = (~is_start).to(part.dtype).view(1, -1, *(1,) * (part.dim() - 2))
         return part[:, lane] * keep
 
-    hidden, cell, recent, place = map(select, state)
-    return hidden, cell, recent, place
+    hidden, cell, recent, place, pitches = map(select, state)
+    return hidden, cell, recent, place, pitches
 
 
 def store_lanes(state: State, lane: Tensor, new: State) -> None:

@@ -88,8 +88,8 @@ class NoteRNN(pl.LightningModule):
 
     def on_train_start(self) -> None:
         if self._state is not None:  # loaded before the network was on its device
-            hidden, cell, recent, place = (part.to(self.device) for part in self._state)
-            self._state = hidden, cell, recent, place
+            hidden, cell, recent, place, pitches = (part.to(self.device) for part in self._state)
+            self._state = hidden, cell, recent, place, pitches
 
     def on_train_epoch_start(self) -> None:
         self._train_meter = NllMeter()

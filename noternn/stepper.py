@@ -56,13 +56,10 @@ class ModuleStepper:
     def repeat(self, num_streams: int) -> None:
         """See `Stepper`."""
         assert self.state is not None
-        hidden, cell, *ints = self.state
-        self.state = (
-            hidden[:, :1].repeat(1, num_streams, 1),
-            cell[:, :1].repeat(1, num_streams, 1),
-            ints[0][:, :1].repeat(1, num_streams),
-            ints[1][:, :1].repeat(1, num_streams),
+        hidden, cell, recent, place, pitches = (
+            part[:, :1].expand(-1, num_streams, *part.shape[2:]).contiguous() for part in self.state
         )
+        self.state = hidden, cell, recent, place, pitches
 
 
 class PreparedStepper:
@@ -89,12 +86,17 @@ class PreparedStepper:
         self.tables = self._tables(network.input_tables(network.embedding.weight), w_ih)
         self.tables[-1] += torch.nn.functional.pad(bias, (0, self.tables.shape[-1] - len(bias)))
         self.places = [self._tables(table, w_ih) for table in network.places]
+        self.intervals = network.intervals
+        if self.intervals is not None:
+            self.read_intervals = self._tables(self.intervals.table.flatten(0, 1), w_ih)
         linear = [module for module in network.head.modules() if isinstance(module, nn.Linear)]
         pairs = [(w_hh, torch.zeros(4 * self.size))]
         pairs += [(torch.cat([w_ih, w_hh], 1), b_ih + b_hh) for w_ih, w_hh, b_ih, b_hh in layers[1:]]
-        products = build(pairs + [(module.weight, module.bias) for module in linear])
+        linear += [self.intervals.scores] if self.intervals is not None else []
+        products = list(build(pairs + [(module.weight, module.bias) for module in linear]))
+        self.scores = products.pop() if self.intervals is not None else None
         self.recurrent, self.head = products[: len(layers)], products[len(layers) :]
-        hidden, cell, self.recent, self.place = network.initial_state(1)
+        hidden, cell, self.recent, self.place, self.pitches = network.initial_state(1)
         self.hidden, self.cell = list(hidden), list(cell)
 
     def _tables(self, tables: Tensor, w_ih: Tensor) -> Tensor:
@@ -112,6 +114,10 @@ class PreparedStepper:
         columns, self.place = self.network.places_after(ids[:, None], self.place)
         for table, place in zip(self.places, columns, strict=True):
             row = row + table[place[:, 0]]
+        if self.intervals is not None:
+            pitches, self.pitches = self.intervals.recall(ids[:, None], self.pitches)
+            for column in self.intervals.rows(pitches[:, 0]).T:
+                row = row + self.read_intervals[column]
         return row[:, : 4 * self.size], row[:, 4 * self.size :]
 
     @torch.no_grad()
@@ -126,12 +132,19 @@ class PreparedStepper:
                 gates = product(self.hidden[0]).add_(looked_up)
             output = self._advance(layer, gates)
             values = values + output if self.network.residual else output
-        for product in self.head[:-1]:
-            values = product(values).relu_()
-        logits = self.head[-1](values)
+        logits = self._logits(values)
         if self.network.followers is not None:
             logits.masked_fill_(~self.network.followers[last], -torch.inf)
         return _log_softmax(logits)
+
+    def _logits(self, values: Tensor) -> Tensor:
+        below = values
+        for product in self.head[:-1]:
+            below = product(below).relu_()
+        logits = self.head[-1](below)
+        if self.intervals is not None and self.scores is not None:
+            logits.add_(self.intervals.spread(self.scores(values), self.pitches.T))
+        return logits
 
     def _advance(self, layer: int, gates: Tensor) -> Tensor:
         """The layer's new hidden state from its gates before their non-linearities, (n, 4 * size)."""
@@ -148,6 +161,7 @@ class PreparedStepper:
         self.cell = [part[:1].repeat(num_streams, 1) for part in self.cell]
         self.recent = self.recent[:, :1].repeat(1, num_streams)
         self.place = self.place[:, :1].repeat(1, num_streams)
+        self.pitches = self.pitches[:, :1].repeat(1, num_streams)
 
 
 class DraftStepper:

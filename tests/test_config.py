@@ -143,7 +143,7 @@ def test_settings_of_a_tokenizer_are_the_arguments_of_its_class(section: type, c
 def test_settings_of_the_model_are_the_arguments_of_its_class() -> None:
     settings = {field.name for field in dataclasses.fields(config.Model)}
     settings = settings - {"position_beats", "num_slots"} | {"place"}  # see `build_network`
-    assert settings == parameters_of(NoteLSTM).keys() - {"vocab_size", "followers"}
+    assert settings == parameters_of(NoteLSTM).keys() - {"vocab_size", "token_pitches", "followers"}
 
 
 def test_settings_of_the_schedule_are_the_arguments_of_its_class() -> None:
@@ -335,6 +335,7 @@ OUT_OF_RANGE = [
     "model.tied=true",
     "model.position_beats=[0]",
     "model.num_slots=-1",
+    "model.num_pitches=-1",
     "module.ema_decay=1",
     "module.label_smoothing=-0.1",
     "schedule.name=linear",

@@ -34,7 +34,7 @@ each_head = pytest.mark.parametrize("num_fc_layers", [1, 2])
 
 @each_head
 def test_there_are_logits_for_every_id_and_a_state_for_every_row(num_fc_layers: int) -> None:
-    logits, (hidden, cell, recent, _) = build(num_fc_layers=num_fc_layers, num_input_tokens=3)(
+    logits, (hidden, cell, recent, *_) = build(num_fc_layers=num_fc_layers, num_input_tokens=3)(
         random_ids(3, 4)
     )
     assert logits.shape == (3, 4, VOCAB_SIZE)
@@ -57,13 +57,16 @@ def test_two_fully_connected_layers_are_not_one_linear_map() -> None:
 
 
 PLACE = Place([id_ % 3 for id_ in range(VOCAB_SIZE)], periods=(4, 6), num_slots=3)
+PITCHES = [60 + id_ if id_ % 2 else -1 for id_ in range(VOCAB_SIZE - 1)] + [127]
 FEATURES: list[dict[str, Any]] = [
     {},
     {"residual": True},
     {"num_input_tokens": 4},
     {"place": PLACE},
-    {"residual": True, "num_input_tokens": 3, "place": PLACE, "num_fc_layers": 2, "tied": True},
-]
+    {"num_pitches": 3, "token_pitches": PITCHES},
+    {"residual": True, "num_input_tokens": 3, "place": PLACE, "num_fc_layers": 2, "tied": True,
+     "num_pitches": 4, "token_pitches": PITCHES},
+]  # fmt: skip
 each_kind = pytest.mark.parametrize("options", FEATURES, ids=lambda options: "-".join(options) or "plain")
 
 
@@ -104,6 +107,11 @@ def slow_logits(network: NoteLSTM, ids: list[int]) -> Tensor:
         time, slot = time + steps, 0 if steps else slot + 1
         columns = [time % period for period in network.periods] + [min(slot, 2)] * bool(network.num_slots)
         values = values + sum(table[row] for table, row in zip(network.places, columns, strict=True))
+        heard = [pitch for past in ids[: now + 1] if (pitch := PITCHES[past]) >= 0][::-1]
+        if network.intervals:
+            for ago, table in enumerate(network.intervals.table):
+                is_heard = ago < len(heard)
+                values = values + table[min(max(heard[ago] - heard[0], -24), 24) + 24 if is_heard else -1]
         for number, layer in enumerate(network.layers):
             hidden, cell = states[number]
             w_ih, w_hh, b_ih, b_hh = layer.parameters()
@@ -112,7 +120,16 @@ def slow_logits(network: NoteLSTM, ids: list[int]) -> Tensor:
             hidden = o.sigmoid() * cell.tanh()
             states[number] = hidden, cell
             values = values + hidden if network.residual else hidden
-        logits.append(network.head(values))
+        scored = network.head(values)
+        if network.intervals:
+            scores = network.intervals.scores(values).view(network.intervals.num_pitches, -1)
+            added = []
+            for pitch in PITCHES:
+                near = [(ago, pitch - past) for ago, past in enumerate(heard[: len(scores)])]
+                near = [(ago, interval) for ago, interval in near if pitch >= 0 and abs(interval) <= 24]
+                added.append(sum((scores[ago, interval + 24] for ago, interval in near), torch.zeros(())))
+            scored = scored + torch.stack([a.double() for a in added])
+        logits.append(scored)
     return torch.stack(logits)
 
 
@@ -132,8 +149,8 @@ def test_select_lanes_takes_the_named_lanes_and_zeroes_starting_pieces() -> None
     hidden = torch.arange(1.0, 9.0).reshape(1, 4, 2)  # (layers, lanes, hidden_size)
     lane, is_start = torch.tensor([3, 0, 2]), torch.tensor([False, True, False])
     recent = torch.tensor([[4, 5, 6, 7]])
-    state = (hidden, -hidden, recent, recent.repeat(2, 1))
-    selected_hidden, selected_cell, selected_recent, selected_place = select_lanes(state, lane, is_start)
+    state = (hidden, -hidden, recent, recent.repeat(2, 1), recent[:0])
+    selected_hidden, selected_cell, selected_recent, selected_place, _ = select_lanes(state, lane, is_start)
     assert selected_recent.tolist() == [[7, 0, 6]]
     assert selected_place.tolist() == [[7, 0, 6], [7, 0, 6]]
     assert selected_hidden.tolist() == [[[7, 8], [0, 0], [5, 6]]]
@@ -142,13 +159,14 @@ def test_select_lanes_takes_the_named_lanes_and_zeroes_starting_pieces() -> None
 
 def test_store_lanes_writes_the_named_lanes_only() -> None:
     state = build(num_layers=1, num_input_tokens=2).initial_state(3)
-    fives = [torch.full_like(part[:, :2], 5) for part in state]
-    store_lanes(state, torch.tensor([2, 0]), (fives[0], fives[1], fives[2], fives[3]))
+    hidden, cell, recent, place, pitches = (torch.full_like(part[:, :2], 5) for part in state)
+    store_lanes(state, torch.tensor([2, 0]), (hidden, cell, recent, place, pitches))
     assert [part.flatten(2).sum(-1).tolist() if part.dim() > 2 else part.tolist() for part in state] == [
         [[5 * HIDDEN_SIZE, 0, 5 * HIDDEN_SIZE]],
         [[5 * HIDDEN_SIZE, 0, 5 * HIDDEN_SIZE]],
         [[5, 0, 5]],
         [[5, 0, 5], [5, 0, 5]],
+        [],
     ]
 
 
@@ -224,7 +242,8 @@ def test_several_layers_are_those_of_nn_lstm() -> None:
 
 def test_the_configuration_tells_the_places_in_beats() -> None:
     options = {"embedding_dim": 5, "hidden_size": 6, "num_layers": 1, "dropout": 0.0, "num_fc_layers": 1}
-    network = build_network(options | {"position_beats": [1, 4], "num_slots": 7}, [0] * VOCAB_SIZE, 12)
+    options |= {"position_beats": [1, 4], "num_slots": 7}
+    network = build_network(options, [0] * VOCAB_SIZE, [-1] * VOCAB_SIZE, 12)
     assert [table.shape for table in network.places] == [(12, 5), (48, 5), (7, 5)]
 
 

@@ -36,6 +36,7 @@ networks = st.builds(
     st.integers(1, 9),  # num_input_tokens
     st.booleans(),  # residual
     st.booleans(),  # has_places
+    st.integers(0, 5),  # num_pitches
 )
 
 
@@ -49,6 +50,7 @@ def random_network(
     num_input_tokens: int = 1,
     residual: bool = False,
     has_places: bool = False,
+    num_pitches: int = 0,
 ) -> NoteLSTM:
     torch.manual_seed(seed)
     steps = [id_ % 4 for id_ in range(vocab_size)]
@@ -62,6 +64,8 @@ def random_network(
         num_input_tokens=num_input_tokens,
         residual=residual,
         place=Place(steps, (3, 8), 4) if has_places else None,
+        num_pitches=num_pitches,
+        token_pitches=[id_ % 40 if id_ % 3 else -1 for id_ in range(vocab_size)],
     )
     return network.eval()
 

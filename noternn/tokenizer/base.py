@@ -119,6 +119,10 @@ class Tokenizer(ABC):
     def num_steps(self, token: str) -> int:
         """By how many grid steps `token` moves time on; 0 where times are told otherwise."""
 
+    def pitch(self, token: str) -> int | None:  # noqa: ARG002
+        """The pitch that `token` says; None if it says none, or several."""
+        return None
+
     @abstractmethod
     def transposed(self, token: str, semitones: int) -> str | None:
         """What `tokenize` writes in the place of `token` if the pitched notes are so much higher.
@@ -242,6 +246,11 @@ class Codec:
     def token_steps(self) -> NDArray[np.int64]:
         """By how many grid steps each id moves time on, shape (vocab_size,)."""
         return np.array([self.tokenizer.num_steps(token) for token in self.vocabulary.tokens], dtype=np.int64)
+
+    def token_pitches(self) -> NDArray[np.int64]:
+        """The pitch that each id says, shape (vocab_size,); -1 for one that says none or several."""
+        pitches = [self.tokenizer.pitch(token) for token in self.vocabulary.tokens]
+        return np.array([-1 if pitch is None else pitch for pitch in pitches], dtype=np.int64)
 
     def variation(self, semitones: int, bins: int = 0) -> NDArray[np.int64]:
         """The id of each token transposed and made louder, (vocab_size,); UNK if the vocabulary lacks it."""

@@ -165,6 +165,11 @@ class ChordTokenizer(Tokenizer):
         kind, steps = self._read(token)
         return steps if kind != "Chord" or self.durations else self._chord_steps
 
+    def pitch(self, token: str) -> int | None:
+        """That of a chord of one note."""
+        pitches = self._pitches(token)
+        return pitches[0] if len(pitches) == 1 else None
+
     def transposed(self, token: str, semitones: int) -> str | None:
         """A chord with all of its pitches (or pitch classes) moved; times stay."""
         pitches = [pitch + semitones for pitch in self._pitches(token)]

@@ -199,6 +199,10 @@ class EventTokenizer(Tokenizer):
         kind, value = self._symbols.get(token, ("", 0))
         return value if kind == "Shift" else 0
 
+    def pitch(self, token: str) -> int | None:
+        """The value of a Pitch."""
+        return self._symbols[token][1] if token.startswith("Pitch_") else None
+
     def transposed(self, token: str, semitones: int) -> str | None:
         """A Pitch moved; all else stays."""
         if not token.startswith("Pitch_"):

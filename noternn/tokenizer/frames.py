@@ -96,6 +96,10 @@ class FramesTokenizer(Tokenizer):
         """By how many grid steps `token` moves time on: 1 for `End`."""
         return int(token == END)
 
+    def pitch(self, token: str) -> int | None:
+        """The value of a Pitch."""
+        return self._pitches.get(token)
+
     def transposed(self, token: str, semitones: int) -> str | None:
         """The token of the same music so many semitones higher; None if that is no MIDI pitch."""
         if token not in self._pitches:

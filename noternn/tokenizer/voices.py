@@ -116,6 +116,11 @@ class VoicesTokenizer(Tokenizer):
         """By how many grid steps `token` moves time on: 1 for the last voice."""
         return int(self._symbols.get(token, (0, REST))[0] == len(VOICES) - 1)
 
+    def pitch(self, token: str) -> int | None:
+        """The pitch of a voice that does not rest."""
+        pitch = self._symbols.get(token, (0, REST))[1]
+        return None if pitch == REST else pitch
+
     def transposed(self, token: str, semitones: int) -> str | None:
         """The token of the same music so many semitones higher; None if that is no MIDI pitch."""
         voice, pitch = self._symbols.get(token, (0, REST))

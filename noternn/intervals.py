@@ -1,0 +1,95 @@
+"""`Intervals`: the last pitches as intervals, in what a network reads and in what it predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import embedding_bag, pad
+
+MAX_INTERVAL = 24  # semitones; further apart is as far in what is read, and nothing in what is predicted
+
+
+class Intervals(nn.Module):
+    """Reads how the last pitches lie to the latest one, and scores the next pitch by how it lies to each.
+
+    Music keeps its intervals in another key, but its ids all change. What is learned of intervals holds in
+    every key and octave at once, and of voices that go on in steps or come back to a note.
+
+    Args:
+        token_pitches: (vocab_size,) the pitch that each id says, -1 for one that says none.
+        num_pitches: how many of the last pitches, at least 1.
+        input_size: width of what is read.
+        hidden_size: width of what the scores are made of.
+    """
+
+    pitches: Tensor
+    pitch_ids: Tensor
+
+    def __init__(
+        self, token_pitches: Sequence[int], num_pitches: int, input_size: int, hidden_size: int
+    ) -> None:
+        super().__init__()
+        self.num_pitches = num_pitches
+        pitches = torch.tensor(list(token_pitches)) + 1  # 0 for none
+        self.register_buffer("pitches", pitches)
+        self.register_buffer("pitch_ids", pitches.nonzero()[:, 0])
+        rows = 2 * MAX_INTERVAL + 2  # the last of them for no pitch
+        self.table = nn.Parameter(0.1 * torch.randn(num_pitches, rows, input_size))
+        self.scores = nn.Linear(hidden_size, num_pitches * (2 * MAX_INTERVAL + 1))
+
+    def recall(self, ids: Tensor, recent: Tensor) -> tuple[Tensor, Tensor]:
+        """The last pitches after each id, and those to go on from.
+
+        Args:
+            ids: (batch, time).
+            recent: (num_pitches, batch) the last pitches before them plus 1, the latest first; 0 for none.
+
+        Returns:
+            The last pitches plus 1 after each id, (batch, time, num_pitches), and after all, as `recent`.
+        """
+        heard = self.pitches[ids]
+        count = (heard > 0).cumsum(1)
+        # all pitches in their order of time, after them a place for what is none
+        memory = pad(recent.flip(0).T, (0, ids.shape[1] + 1))
+        nowhere = memory.shape[1] - 1
+        memory = memory.scatter(1, torch.where(heard > 0, self.num_pitches + count - 1, nowhere), heard)
+        ago = torch.arange(self.num_pitches, device=ids.device)
+        place = (self.num_pitches - 1 + count)[..., None] - ago  # (batch, time, num_pitches)
+        pitches = memory.gather(1, place.flatten(1)).view(place.shape)
+        return pitches, pitches[:, -1].T
+
+    def rows(self, pitches: Tensor) -> Tensor:
+        """The row of the table, its first two dimensions as one, for each of the last pitches.
+
+        Args:
+            pitches: (..., num_pitches) as `recall` gives them.
+        """
+        interval = (pitches - pitches[..., :1]).clamp(-MAX_INTERVAL, MAX_INTERVAL) + MAX_INTERVAL
+        row = torch.where(pitches > 0, interval, self.table.shape[1] - 1)
+        return row + torch.arange(self.num_pitches, device=row.device) * self.table.shape[1]
+
+    def read(self, pitches: Tensor) -> Tensor:
+        """What the last pitches say, (batch, time, input_size)."""
+        rows = self.rows(pitches)
+        return embedding_bag(rows.flatten(0, 1), self.table.flatten(0, 1), mode="sum").view(
+            *rows.shape[:2], -1
+        )
+
+    def spread(self, scores: Tensor, pitches: Tensor) -> Tensor:
+        """What the scores of intervals add to the logits of the ids.
+
+        Args:
+            scores: (..., num_pitches * (2 * MAX_INTERVAL + 1)) what the layer `scores` gives.
+            pitches: (..., num_pitches) as `recall` gives them.
+
+        Returns:
+            (..., vocab_size).
+        """
+        each = pad(scores.view(*pitches.shape, -1), (0, 1))  # a 0 for what is too far, or from no pitch
+        interval = self.pitches[self.pitch_ids] - pitches[..., None]  # (..., num_pitches, num_pitch_ids)
+        is_near = (interval.abs() <= MAX_INTERVAL) & (pitches[..., None] > 0)
+        added = each.gather(-1, torch.where(is_near, interval + MAX_INTERVAL, 2 * MAX_INTERVAL + 1)).sum(-2)
+        logits = added.new_zeros(*added.shape[:-1], len(self.pitches))
+        return logits.index_add(-1, self.pitch_ids, added)
