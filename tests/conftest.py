@@ -77,6 +77,7 @@ TINY = (
     "model.hidden_size=16",
     "model.num_layers=1",
     "trainer.max_epochs=3",
+    "schedule=constant",
     "early_stopping=none",
     "checkpoint.every_n_epochs=2",
     "sampling.primer_notes=4",

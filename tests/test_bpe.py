@@ -232,7 +232,9 @@ def test_a_checkpoint_is_enough_to_compose_in_merged_tokens(
 ) -> None:
     if tokenizer == "miditok":
         pytest.importorskip("miditok", reason="MidiTok, an optional extra, is not installed")
-    summary = train_tiny(tmp_path / "run", f"tokenizer={tokenizer}", "tokenizer.bpe_vocab_size=200")
+    summary = train_tiny(
+        tmp_path / "run", f"tokenizer={tokenizer}", "tokenizer.bpe_vocab_size=200", "augmentation=none"
+    )
     assert summary["sample"]["num_notes"] >= 12
     composer = load_composer(tmp_path / "run" / "best.ckpt")
     assert isinstance(composer.codec.tokenizer, BpeTokenizer)

@@ -31,7 +31,13 @@ from noternn.training import _describe_network, build_module
 
 TRAIN = CONF_DIR.parent / "train.py"
 # So fast that the best epoch is not the last one.
-TOO_FAST = ("optimizer=sgd", "optimizer.lr=20", "trainer.gradient_clip_val=null")
+TOO_FAST = (
+    "optimizer=sgd",
+    "optimizer.lr=20",
+    "trainer.gradient_clip_val=null",
+    "model.residual=false",
+    "module.ema_decay=0",
+)
 OPTIMIZERS = sorted(path.stem for path in (CONF_DIR / "optimizer").glob("*.yaml"))
 
 
