@@ -310,3 +310,22 @@ def test_generate_copy_without_weights_says_how_to_fit_them(
 ) -> None:
     assert main(["generate", str(tiny_run), "-o", str(tmp_path / "a.mid"), "--copy"]) == 1
     assert "python -m noternn evaluate" in capsys.readouterr().err
+
+
+def test_a_corpus_of_frames_is_told_in_nats_a_frame_too(train_tiny: TrainTiny, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    content = {
+        split: [[sorted({*rng.integers(60, 66, 3).tolist()}) for _ in range(9)] for _ in range(6)]
+        for split in ("train", "valid", "test")
+    }
+    path = tmp_path / "frames.json"
+    path.write_text(json.dumps(content))
+    options = ["dataset=jsb_frames", f"dataset.path={path}", "tokenizer=frames", "tokenizer.steps_per_beat=1"]
+    train_tiny(tmp_path / "run", *options)
+    runs = load_runs([tmp_path / "run"])
+    (column,) = evaluate(runs, Options("test"))
+    pieces = list(runs[0].data.corpus.ids["test"])
+    nlls = token_nlls(runs[0].composer.network, pieces)
+    total = sum(nll[:-1].sum() for nll in nlls)  # the end of a piece is not scored
+    assert column.units["nats_per_frame"] == pytest.approx(total / (6 * 9))
+    assert column.units["nats_per_frame_by_piece"] == pytest.approx(total / (6 * 9))
