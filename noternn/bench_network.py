@@ -106,8 +106,14 @@ def bench_train(sizes: Sequence[Size] = SIZES, num_steps: int = 500) -> tuple[st
 
 def _train_rows(size: Size) -> list[Row]:
     theirs = Predecessor(size.num_layers, size.hidden_size)
-    # as wide as one-hot vectors, for the same number of multiplications
-    ours = NoteLSTM(VOCAB_SIZE, VOCAB_SIZE, size.hidden_size, size.num_layers, DROPOUT, 2)
+    # as wide as one-hot vectors, for the same number of multiplications, and no dropout where they have none
+    ours = {
+        name: NoteLSTM(
+            VOCAB_SIZE, VOCAB_SIZE, size.hidden_size, size.num_layers, DROPOUT, 2,
+            input_dropout=0.0, variational=name != "NoteRNN",
+        )
+        for name in ("NoteRNN", "NoteRNN, one dropout mask a window")
+    }  # fmt: skip
     num_tokens = size.batch_size * size.window_length
     matrix = torch.randn(1024, 1024)
     timings = interleaved(
@@ -115,16 +121,21 @@ def _train_rows(size: Size) -> list[Row]:
             f"Note-RNN's loop, {size}": _training_step(
                 theirs, torch.optim.Adam(theirs.parameters(), 0.001), size
             ),
-            f"NoteRNN, {size}": _training_step(ours, build_optimizer(ours.parameters(), **ADAM), size),
+            **{
+                f"{name}, {size}": _training_step(
+                    network, build_optimizer(network.parameters(), **ADAM), size
+                )
+                for name, network in ours.items()
+            },
             "torch": lambda: matrix @ matrix,
             "numpy": lambda: matrix.numpy() @ matrix.numpy(),
         },
         size.repeats,
     )
-    peak = 2 * 1024**3 / min(timing.seconds for timing in timings[2:])  # operations a second
+    peak = 2 * 1024**3 / min(timing.seconds for timing in timings[3:])  # operations a second
     # a multiplication and an addition a weight and token, forward and twice backward
     needed = 6 * sum(p.numel() for p in theirs.parameters() if p.dim() == 2) / peak
-    return _rows(timings[:2], [num_tokens] * 2, needed)
+    return _rows(timings[:3], [num_tokens] * 3, needed)
 
 
 def _training_step(network: nn.Module, optimizer: torch.optim.Optimizer, size: Size) -> Callable[[], float]:

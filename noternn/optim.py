@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -14,8 +15,10 @@ Tensors = list[Tensor] | tuple[Tensor, ...]
 
 
 def build_optimizer(parameters: Iterable[nn.Parameter], name: str, **options: Any) -> torch.optim.Optimizer:
-    """The optimizer class `name` of torch.optim with its keyword arguments."""
+    """The optimizer class `name` of torch.optim with its keyword arguments, fused where it can be."""
     optimizer_class = getattr(torch.optim, name)
+    if "fused" in inspect.signature(optimizer_class).parameters:  # one pass over the weights, not six
+        options["fused"] = True
     optimizer: torch.optim.Optimizer = optimizer_class(parameters, **options)
     return optimizer
 

@@ -40,9 +40,10 @@ def test_a_folder_without_music_is_refused(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_training_is_compared_with_the_predecessor_and_the_machine() -> None:
-    _, (theirs, ours, lightning, logging) = bench_train([Size(2, 8, 3, 5, repeats=1)], num_steps=3)
+    _, (theirs, ours, masked, lightning, logging) = bench_train([Size(2, 8, 3, 5, repeats=1)], num_steps=3)
     assert theirs["times_reference"] == 1
     assert ours["name"] == "NoteRNN, 2 x 8, batch 3, window 5"
+    assert masked["name"] == "NoteRNN, one dropout mask a window, 2 x 8, batch 3, window 5"
     assert ours["share_of_limit"] > 0
     assert ours["tokens_per_second"] > 0
     assert lightning["ms_per_step"] is not None
