@@ -133,7 +133,7 @@ def test_slurm_starts_a_job_again_and_it_goes_on_with_its_run(
     assert process.returncode == 138, err
     assert (tmp_path / "asked").read_text() == "requeue 77\n"
     assert err.splitlines()[-1] == "Slurm starts the job again, and it goes on by itself"
-    (run,) = tmp_path.glob("runs/*_folder_adam")
+    (run,) = tmp_path.glob("runs/*_folder_adamw")
     assert len(rows_of(run)) < 40
     again = start(*options, **slurm, SLURM_RESTART_COUNT="1")
     _, err = again.communicate(timeout=120)

@@ -88,7 +88,7 @@ def finished(
     home = tmp_path_factory.mktemp("home")
     command = [sys.executable, str(TRAIN), "dataset=folder", f"dataset.path={midi_folder_once}", *tiny]
     done = subprocess.run(command, cwd=home, env=offline, capture_output=True, text=True, timeout=300)
-    (folder,) = (home / "runs").glob("*_folder_adam")
+    (folder,) = (home / "runs").glob("*_folder_adamw")
     return Finished(folder, done.returncode, done.stdout, done.stderr)
 
 
