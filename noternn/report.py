@@ -72,6 +72,7 @@ def verdict(rows: Sequence[Row]) -> str:
     rose = f"rose by {rise:.2f} nats a note" if rise >= 0.005 else "stayed where it was"
     return {
         Outcome.STILL_LEARNING: f"{where}: validation was still falling",
+        Outcome.SETTLED: f"{where}: validation has come to rest",
         Outcome.MEMORIZED: f"{where}; from there validation {rose} while training fell: memorizing",
         Outcome.STALLED: f"{where}; from there validation {rose} and training fell no more: learning ended",
     }[outcome(rows)]
@@ -82,11 +83,13 @@ class Outcome(Enum):
 
     Args:
         STILL_LEARNING: there is nothing after it: validation was best at the last epoch.
+        SETTLED: likewise, but `val/nll` fell by less than 1 % over the last quarter of the epochs.
         MEMORIZED: `train_eval/nll` went on falling, and `val/nll` did not: pieces are learned by heart.
         STALLED: neither fell: the steps are too large, or the run diverges.
     """
 
     STILL_LEARNING = "still learning"
+    SETTLED = "settled"
     MEMORIZED = "memorized"
     STALLED = "stalled"
 
@@ -95,7 +98,9 @@ def outcome(rows: Sequence[Row]) -> Outcome:
     """What became of a run, from the rows of its metrics.csv."""
     best, last = best_row(rows), rows[-1]
     if best["epoch"] == last["epoch"]:
-        return Outcome.STILL_LEARNING
+        before = rows[-1 - len(rows) // 4] if len(rows) >= 4 else None
+        has_settled = before is not None and last["val/nll"] > 0.99 * before["val/nll"]
+        return Outcome.SETTLED if has_settled else Outcome.STILL_LEARNING
     fell = last["train_eval/nll"] < best["train_eval/nll"]
     return Outcome.MEMORIZED if fell else Outcome.STALLED
 
@@ -117,6 +122,11 @@ def advice(rows: Sequence[Row], config: Mapping[str, Any], num_validation_pieces
     if become is Outcome.MEMORIZED:
         cures = _cures(config, int(best_row(rows)["epoch"]))
         lines = [f"try, what helped most first: {'; '.join([*cures[:MAX_CURES], 'more music'])}"]
+    elif become is Outcome.SETTLED:
+        settled = (
+            _cures(config, int(rows[-1]["epoch"]))[:-1] if _knows_its_pieces(rows[-1]) else _larger(config)
+        )
+        lines = [f"try {'; '.join([*settled[:MAX_CURES], 'more music'])}"]
     elif become is Outcome.STILL_LEARNING:
         lines = [f"try {'; then '.join(_more_learning(rows[-1], config))}"]
     else:
@@ -134,8 +144,7 @@ def advice(rows: Sequence[Row], config: Mapping[str, Any], num_validation_pieces
 def _cures(config: Mapping[str, Any], best_epoch: int) -> list[str]:
     """Settings against memorizing that the run lacks, ordered by what they gained on Bach's chorales.
 
-    There transposing in training gained most by far, then a shorter schedule, then heavy dropout of units
-    and of recurrent weights, then weight decay, then averaged weights; a smaller network least.
+    See experiments/ablation: intervals gained most by far.
     """
     model, optimizer = config["model"], config["optimizer"]
     cures = []
@@ -157,9 +166,16 @@ def _cures(config: Mapping[str, Any], best_epoch: int) -> list[str]:
 def _more_learning(last: Row, config: Mapping[str, Any]) -> list[str]:
     """More epochs, and more units where the network does not know its training pieces much better."""
     more = [f"more epochs: trainer.max_epochs={2 * int(last['epoch'])}"]
-    if last["gap/nll"] < 0.1 * last["val/nll"]:
-        more.append(f"a larger network: model.hidden_size={2 * config['model']['hidden_size']}")
-    return more
+    return more if _knows_its_pieces(last) else [*more, *_larger(config)]
+
+
+def _larger(config: Mapping[str, Any]) -> list[str]:
+    return [f"a larger network: model.hidden_size={2 * config['model']['hidden_size']}"]
+
+
+def _knows_its_pieces(last: Row) -> bool:
+    """Whether training pieces are much better known than others."""
+    return last["gap/nll"] >= 0.1 * last["val/nll"]
 
 
 def _is_falling(config: Mapping[str, Any]) -> bool:

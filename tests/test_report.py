@@ -26,6 +26,7 @@ OVERFITTED = rows_of([3.0, 2.5, 2.75, 3.0], [2.9, 2.3, 2.0, 1.9])
 
 
 STILL_LEARNING = rows_of([3.0, 2.5, 2.4], [2.9, 2.45, 2.3])
+SETTLED = rows_of([3.0, 2.5, 2.2, 2.1, 2.02, 2.01, 2.005, 2.003], [2.9, 2.3, 2.0, 1.9, 1.8, 1.7, 1.6, 1.6])
 STALLED = rows_of([3.0, 2.5, 2.6], [2.9, 2.3, 2.4])
 CONFIG: dict[str, Any] = {
     "dataset": {"validation_fraction": 0.1},
@@ -51,6 +52,7 @@ def cures(config: dict[str, Any]) -> list[str]:
     ("rows", "words"),
     [
         (STILL_LEARNING, "best at epoch 3 of 3: validation was still falling"),
+        (SETTLED, "best at epoch 8 of 8: validation has come to rest"),
         (STILL_LEARNING[:1], "best at epoch 1 of 1: validation was still falling"),
         (
             OVERFITTED,
@@ -67,7 +69,7 @@ def cures(config: dict[str, Any]) -> list[str]:
             "best at epoch 2 of 3; from there validation stayed where it was while training fell: memorizing",
         ),
     ],
-    ids=["still learning", "one epoch", "memorized", "stalled", "memorized slightly"],
+    ids=["still learning", "settled", "one epoch", "memorized", "stalled", "memorized slightly"],
 )
 def test_the_verdict_says_in_words_what_happened(rows: list[dict[str, float]], words: str) -> None:
     assert verdict(rows) == words
@@ -108,6 +110,17 @@ def test_a_run_that_stalled_is_told_smaller_steps() -> None:
     config = with_settings(trainer={"gradient_clip_val": None})
     lines = advice(STALLED, config, num_validation_pieces=50)
     assert lines == ["try optimizer.lr=0.0005 and schedule=cosine and trainer.gradient_clip_val=1"]
+
+
+def test_a_run_that_settled_is_told_the_cures_it_lacks_and_more_music() -> None:
+    (line,) = advice(SETTLED, CONFIG, num_validation_pieces=50)
+    assert line.startswith("try augmentation=transpose; ")
+    assert line.endswith("; more music")
+
+
+def test_a_run_that_settled_without_a_gap_is_told_a_larger_network() -> None:
+    (line,) = advice(rows_of([3.0, 2.1, 2.01, 2.0], [2.9, 2.1, 2.0, 1.95]), CONFIG, num_validation_pieces=50)
+    assert line == "try a larger network: model.hidden_size=512; more music"
 
 
 @pytest.mark.parametrize(("num_pieces", "is_told"), [(1, True), (9, True), (10, False)])
