@@ -34,7 +34,7 @@ class Intervals(nn.Module):
         self.num_pitches = num_pitches
         ids = [id_ for id_, pitch in enumerate(token_pitches) if pitch >= 0]
         self.register_buffer("pitches", torch.tensor(list(token_pitches)) + 1)  # 0 for none
-        self.register_buffer("pitch_ids", torch.tensor(ids))
+        self.register_buffer("pitch_ids", torch.tensor(ids, dtype=torch.int64))
         rows = 2 * MAX_INTERVAL + 2  # the last of them for no pitch
         self.table = nn.Parameter(0.1 * torch.randn(num_pitches, rows, input_size))
         self.scores = nn.Linear(hidden_size, num_pitches * (2 * MAX_INTERVAL + 1))
