@@ -116,6 +116,7 @@ def test_a_job_that_is_killed_costs_no_other(
 
 @needs_joblib
 @on_linux
+@pytest.mark.slow
 def test_a_process_of_joblib_that_is_killed_costs_no_job(
     corpus_dir: Path, tiny: list[str], offline: dict[str, str], tmp_path: Path
 ) -> None:
