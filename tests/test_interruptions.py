@@ -82,7 +82,9 @@ def assert_never_stopped(train_tiny: TrainTiny, run: Path, whole: Path, *overrid
     assert same_weights(run / "last.ckpt", whole / "last.ckpt")
 
 
-@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
+@pytest.mark.parametrize(
+    ("name", "status"), [pytest.param("SIGINT", 130, marks=pytest.mark.slow), ("SIGTERM", 143)]
+)
 def test_a_stopped_run_says_how_to_go_on_and_then_is_the_run_that_never_stopped(
     name: str, status: int, start: Start, train_tiny: TrainTiny, tmp_path: Path
 ) -> None:
@@ -143,6 +145,7 @@ def test_slurm_starts_a_job_again_and_it_goes_on_with_its_run(
     assert rows_of(run) == rows_of(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_signal_ends_a_sweep_after_saving_the_job_in_flight(
     start: Start, train_tiny: TrainTiny, tmp_path: Path
 ) -> None:
