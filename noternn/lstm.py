@@ -146,8 +146,9 @@ class NoteLSTM(nn.Module):
         hidden, cell, recent, place, pitches = self.initial_state(len(ids)) if state is None else state
         known = torch.cat([recent.T, ids], 1)  # (batch, num_input_tokens - 1 + time)
         values = self._embed(known)  # (batch, time, width)
-        told, place = self._place(ids, place)
-        values = values + told if self.places else values
+        if len(self.places):
+            told, place = self._place(ids, place)
+            values = values + told
         if self.intervals is not None:
             last_pitches, pitches = self.intervals.recall(ids, pitches)
             values = values + self.intervals.read(last_pitches)

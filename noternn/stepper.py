@@ -111,9 +111,10 @@ class PreparedStepper:
         row = self.tables[0, known[0]]
         for table, column in zip(self.tables[1:], known[1:], strict=True):
             row = row + table[column]
-        columns, self.place = self.network.places_after(ids[:, None], self.place)
-        for table, place in zip(self.places, columns, strict=True):
-            row = row + table[place[:, 0]]
+        if self.places:
+            columns, self.place = self.network.places_after(ids[:, None], self.place)
+            for table, place in zip(self.places, columns, strict=True):
+                row = row + table[place[:, 0]]
         if self.intervals is not None:
             pitches, self.pitches = self.intervals.recall(ids[:, None], self.pitches)
             for column in self.intervals.rows(pitches[:, 0]).T:

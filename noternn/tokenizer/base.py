@@ -123,12 +123,16 @@ class Tokenizer(ABC):
         """The pitch that `token` says; None if it says none, or several."""
         return None
 
-    @abstractmethod
     def transposed(self, token: str, semitones: int) -> str | None:
         """What `tokenize` writes in the place of `token` if the pitched notes are so much higher.
 
-        Drums stay. None if a pitch would leave 0 to 127.
+        Drums stay. None if a pitch would leave 0 to 127. Tokenizers that write a pitch otherwise than as
+        `Pitch_p` have their own.
         """
+        pitch = self.pitch(token)
+        if pitch is None:
+            return token
+        return f"Pitch_{pitch + semitones}" if 0 <= pitch + semitones <= 127 else None
 
     def louder(self, token: str, bins: int) -> str:  # noqa: ARG002
         """`token` with a velocity so many bins higher, at most the loudest, at least the softest."""

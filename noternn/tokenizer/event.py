@@ -203,13 +203,6 @@ class EventTokenizer(Tokenizer):
         """The value of a Pitch."""
         return self._symbols[token][1] if token.startswith("Pitch_") else None
 
-    def transposed(self, token: str, semitones: int) -> str | None:
-        """A Pitch moved; all else stays."""
-        if not token.startswith("Pitch_"):
-            return token
-        pitch = self._symbols[token][1] + semitones
-        return f"Pitch_{pitch}" if 0 <= pitch <= 127 else None
-
     def louder(self, token: str, bins: int) -> str:
         """A Velocity so many bins of width 4 higher."""
         if not token.startswith("Velocity_"):

@@ -100,13 +100,6 @@ class FramesTokenizer(Tokenizer):
         """The value of a Pitch."""
         return self._pitches.get(token)
 
-    def transposed(self, token: str, semitones: int) -> str | None:
-        """The token of the same music so many semitones higher; None if that is no MIDI pitch."""
-        if token not in self._pitches:
-            return token
-        pitch = self._pitches[token] + semitones
-        return f"Pitch_{pitch}" if 0 <= pitch <= 127 else None
-
     @property
     def start(self) -> State:
         """Before the first frame: the piece has at least one."""

@@ -160,13 +160,6 @@ class MidiTokTokenizer(Tokenizer):
         """The value of a Pitch."""
         return self._symbols[token][1] if token.startswith("Pitch_") else None
 
-    def transposed(self, token: str, semitones: int) -> str | None:
-        """A Pitch moved; all else stays, PitchDrum too."""
-        kind, pitch = self._symbols.get(token, ("", 0))
-        if kind != "Pitch" or token.startswith("PitchDrum"):
-            return token
-        return f"Pitch_{pitch + semitones}" if 0 <= pitch + semitones <= 127 else None
-
     def louder(self, token: str, bins: int) -> str:
         """A Velocity so many of MidiTok's bins higher."""
         if self._symbols.get(token, ("", 0))[0] != "Velocity":
