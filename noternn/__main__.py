@@ -1,4 +1,4 @@
-"""The commands beside training: `python -m noternn generate`, `tokens`, `corpus` and `bench`."""
+"""The commands beside training: `python -m noternn generate`, `evaluate`, `report` and on."""
 
 from __future__ import annotations
 
@@ -182,6 +182,22 @@ def _write(option: str, path: Path, save: Callable[[Path], None]) -> None:
     print(f"written: {path}", file=sys.stderr)
 
 
+def report(options: argparse.Namespace) -> None:
+    """Print what the runs of some sweeps came to, with spreads over seeds; record them as a study."""
+    from noternn.study import as_markdown, read_study, record
+
+    study = read_study(options.folders, options.baseline)
+    print(as_markdown(study))
+    if options.study:
+        try:
+            written = record(study, options.folders, options.study)
+        except OSError as error:
+            raise UserError(
+                f"--study {options.study}: cannot be written: {error.strerror or error}"
+            ) from error
+        print(f"written: {', '.join(map(str, written))}", file=sys.stderr)
+
+
 def bench(options: argparse.Namespace) -> None:
     """Compare speeds with other libraries, and with what this machine can do at most."""
     from noternn.tables import format_table
@@ -315,6 +331,18 @@ def build_parser() -> argparse.ArgumentParser:
     )
     c.add_argument("--clear-cache", action="store_true", help="remove the token caches, and look at nothing")
     c.set_defaults(run=corpus)
+    r = commands.add_parser("report", help="compare the arms of sweeps, with spreads over seeds")
+    r.add_argument(
+        "folders", type=Path, nargs="+", metavar="FOLDER", help="of sweeps or runs; their runs are one study"
+    )
+    r.add_argument("--baseline", metavar="ARM", help="what others are compared with (the first by name)")
+    r.add_argument(
+        "--study",
+        type=Path,
+        metavar="experiments/NAME",
+        help="write results.csv and figures there, and the table into its README.md",
+    )
+    r.set_defaults(run=report)
     b = commands.add_parser("bench", help="compare speeds with other libraries, side by side")
     b.add_argument(
         "what",
