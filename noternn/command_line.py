@@ -39,6 +39,12 @@ Groups (choose one option each: GROUP=OPTION)
 Values (override any: NAME=VALUE)
 
 {values}"""
+MULTIRUN = "hydra.mode=MULTIRUN"
+# Of Hydra's own settings those that a sweep which goes on takes from its record, and those that it sets anew.
+LAUNCHER = re.compile(r"hydra/launcher=\w+|hydra\.launcher\.n_jobs=-?\d+")
+SET_ANEW = re.compile(r"hydra\.(mode|sweep\.dir|job\.config\.override_dirname\.exclude_keys)=")
+# What may change when a sweep goes on: all else decides what its finished jobs came to.
+MAY_CHANGE = re.compile(r"(hydra|logger|datamodule\.(cache_dir|num_processes))\b")
 YOUR_FILES = "for your own files give dataset=folder dataset.path=FOLDER"
 
 
@@ -68,7 +74,7 @@ def check(arguments: Sequence[str]) -> list[str]:
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         settings = _parse_overrides([*searched, *overrides])
         check_launcher(settings)
-        for job in _jobs(settings, parsed.multirun):
+        for job in _jobs(settings, parsed.multirun or MULTIRUN in overrides):
             _check_job(job)
     return [*flags, *overrides]
 
@@ -149,28 +155,65 @@ def _with_requeued_run(overrides: Sequence[str], multirun: bool) -> list[str]:
 
 
 def resumed(overrides: Sequence[str]) -> list[str]:
-    """The overrides of the run named by `resume=`, then the others, in that run's folder."""
+    """The overrides of the run or sweep named by `resume=`, then the others, in its folder."""
     runs = [o.split("=", 1)[1] for o in overrides if o.startswith("resume=")]
     if not runs or runs[-1] in ("null", ""):
         return list(overrides)
     run = Path(_unquoted(runs[-1]))
+    others = [o for o in overrides if not o.startswith("resume=")]
+    if (run / "multirun.yaml").is_file():
+        return _resumed_sweep(run, others)
     record = run / ".hydra" / "overrides.yaml"
     if not (run / "last.ckpt").is_file() or not record.is_file():
-        raise UserError(f"resume={run}: no run to continue there; give a run's folder, which holds last.ckpt")
-    before = _recorded(run, record)
-    others = [o for o in overrides if not o.startswith("resume=")]
+        raise UserError(
+            f"resume={run}: no run to continue there; give the folder of a run, which holds last.ckpt, or a sweep's"
+        )
+    before = _plain(run, record, _record(run, record))
     folder = _quoted(str(run))  # that of a sweep's job holds a "="
     return [*before, *others, f"resume={folder}", "hydra.mode=RUN", f"hydra.run.dir={folder}"]
 
 
-def _recorded(run: Path, record: Path) -> list[str]:
-    """The overrides that a run was started with; runs are shared, so only plain settings are taken."""
+def _resumed_sweep(sweep: Path, others: Sequence[str]) -> list[str]:
+    """The same for a sweep: with its launcher, and nothing else changed."""
+    changed = next((o for o in others if not MAY_CHANGE.match(o.lstrip("+~"))), None)
+    if changed:
+        raise UserError(f"{changed}: it cannot change in a sweep that goes on; start another")
+    record = sweep / "multirun.yaml"
+    content = _record(sweep, record)
     try:
-        overrides = yaml.safe_load(record.read_text(encoding="utf-8"))
+        task, own = (content["hydra"]["overrides"][part] for part in ("task", "hydra"))
+    except (KeyError, TypeError):
+        task, own = None, None
+    before = _plain(sweep, record, task)
+    if not _is_list_of_text(own):
+        raise _unreadable(sweep, record)
+    for override in own:
+        if not (LAUNCHER.fullmatch(override) or SET_ANEW.match(override)):
+            raise UserError(f"resume={sweep}: its record sets {override}, which no record of a sweep may set")
+    launcher = [o for o in own if LAUNCHER.fullmatch(o)]
+    folder = _quoted(str(sweep))
+    return [*before, *launcher, *others, f"resume={folder}", MULTIRUN, f"hydra.sweep.dir={folder}"]
+
+
+def _record(run: Path, record: Path) -> Any:
+    try:
+        return yaml.safe_load(record.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        overrides = None
-    if not isinstance(overrides, list) or not all(isinstance(o, str) for o in overrides):
-        raise UserError(f"resume={run}: its record of settings cannot be read ({record})")
+        raise _unreadable(run, record) from None
+
+
+def _unreadable(run: Path, record: Path) -> UserError:
+    return UserError(f"resume={run}: its record of settings cannot be read ({record})")
+
+
+def _is_list_of_text(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _plain(run: Path, record: Path, overrides: Any) -> list[str]:
+    """Recorded overrides; runs are shared, so only plain settings are taken."""
+    if not _is_list_of_text(overrides):
+        raise _unreadable(run, record)
     for override in overrides:
         # Hydra calls what a _target_ names, its own settings hold such, and ${} can read the environment.
         if override.lstrip("+~").startswith("hydra") or "_target_" in override or "${" in override:

@@ -12,6 +12,12 @@ from typing import BinaryIO
 from noternn.errors import PieceError
 
 
+def shortest(path: Path) -> str:
+    """A path as short as it can be typed from here."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file to write; when the block ends well it takes the place of `path`, else `path` stays as it was.

@@ -30,7 +30,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from noternn import config as configuration
 from noternn.errors import UserError
-from noternn.files import write_text
+from noternn.files import shortest, write_text
 from noternn.stopping import SIGNALS, Stopped, answering_signals
 from noternn.tables import format_table, write_csv
 
@@ -58,6 +58,10 @@ def run_job(composed: DictConfig) -> float | None:
     run_dir = Path(hydra_config.runtime.output_dir)
     if hydra_config.mode == RunMode.MULTIRUN:
         sweep_dir = Path(hydra_config.sweep.dir)
+        if composed.resume or (sweep_dir / AGAIN_NOTE).exists():
+            if _is_over(run_dir, again=not composed.resume):
+                return _best_loss(run_dir)
+            _go_on(composed, run_dir)
         if _is_side_by_side(hydra_config) and FORKS:
             return _run_apart(composed, run_dir, sweep_dir)
         return _run_of_sweep(composed, run_dir, sweep_dir)
@@ -106,10 +110,6 @@ def _run_apart(composed: DictConfig, run_dir: Path, sweep_dir: Path) -> float | 
     stop_note, parent = sweep_dir / STOP_NOTE, os.getppid()
     if stop_note.exists():
         return None
-    if (sweep_dir / AGAIN_NOTE).exists():
-        if (run_dir / "summary.json").exists():
-            return _best_loss(run_dir)
-        _go_on(composed, run_dir)
     job = multiprocessing.get_context("fork").Process(target=_run_forked, args=(composed, run_dir, sweep_dir))
     job.start()
     is_told = False
@@ -124,11 +124,24 @@ def _run_apart(composed: DictConfig, run_dir: Path, sweep_dir: Path) -> float | 
     return _best_loss(run_dir)
 
 
+def _is_over(run_dir: Path, *, again: bool) -> bool:
+    """Whether a job of a sweep that goes on has nothing to do: it is finished, or failed in this very sweep.
+
+    Args:
+        run_dir: the job's.
+        again: whether the sweep has not ended since; else one that failed is tried again.
+    """
+    try:
+        summary = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return False
+    return again or summary["status"] == "finished"
+
+
 def _go_on(composed: DictConfig, run_dir: Path) -> None:
-    """Begin where a job that was killed left its last checkpoint."""
-    if (run_dir / "last.ckpt").exists():
-        composed.resume = str(run_dir)
-    else:
+    """Begin where a job that was stopped left its last checkpoint."""
+    composed.resume = str(run_dir) if (run_dir / "last.ckpt").exists() else None
+    if not composed.resume:
         (run_dir / "metrics.csv").unlink(missing_ok=True)
 
 
@@ -157,7 +170,7 @@ def _users_reason(error: Exception, run_dir: Path) -> str | None:
         return None
     advice = "make room, or choose another place with hydra.run.dir=FOLDER"
     if (run_dir / "last.ckpt").exists():
-        place = shlex.quote(f"resume={os.path.relpath(run_dir)}")
+        place = shlex.quote(f"resume={shortest(run_dir)}")
         advice = f"what was written before is intact; make room, then go on with: python train.py {place}"
     return f"{error.filename or run_dir}: cannot be written ({error.strerror}); {advice}"
 
@@ -186,7 +199,7 @@ class SweepCallback(Callback):
                 )
 
         sweep_dir = Path(config.hydra.sweep.dir)
-        atexit.register(_save_table, sweep_dir)  # `on_multirun_end` is not called after a signal
+        atexit.register(_leave, sweep_dir)  # `on_multirun_end` is not called after a signal
         if _is_side_by_side(config.hydra):
             _stop_jobs(sweep_dir)
             if FORKS:
@@ -197,7 +210,7 @@ class SweepCallback(Callback):
         from noternn.report import SWEEP_COLUMNS  # matplotlib is slow to import
 
         sweep_dir = Path(config.hydra.sweep.dir)
-        atexit.unregister(_save_table)
+        atexit.unregister(_leave)
         rows = _save_table(sweep_dir)
         print(f"\n{format_table(rows, SWEEP_COLUMNS)}\n")
         if (sweep_dir / LEARNING_CURVE).exists():
@@ -211,9 +224,22 @@ class SweepCallback(Callback):
         if stop_note.exists():
             signum = int(stop_note.read_text(encoding="utf-8"))
             stop_note.unlink()
+            _say_how_to_go_on("stopped", sweep_dir)
             raise Stopped(signum)
         if failed:
+            _say_how_to_go_on("once that is mended", sweep_dir)
             raise SystemExit(1)
+
+
+def _leave(sweep_dir: Path) -> None:
+    """End a sweep that was stopped between or in jobs which stand one after the other."""
+    if _save_table(sweep_dir):
+        _say_how_to_go_on("stopped", sweep_dir)
+
+
+def _say_how_to_go_on(why: str, sweep_dir: Path) -> None:
+    place = shlex.quote(f"resume={shortest(sweep_dir)}")
+    print(f"{why}; go on with the whole sweep: python train.py {place}", file=sys.stderr)
 
 
 def _save_table(sweep_dir: Path) -> list[dict[str, Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shlex
 import warnings
 from collections.abc import Sequence
@@ -34,7 +33,7 @@ from noternn.corpus import SPLITS, EncodedCorpus, ReadingOptions, Source
 from noternn.datamodule import MidiDataModule
 from noternn.datasets import ready_made_split
 from noternn.errors import UserError
-from noternn.files import write_text
+from noternn.files import shortest, write_text
 from noternn.generation import (
     Composer,
     checkpoint_content,
@@ -128,7 +127,7 @@ def _train(
     )
     run = Run(config, run_dir, data, module, content, stop)
     _describe_network(num_parameters(module.network), data.corpus.sizes["train"].num_notes)
-    log.info("run folder: %s", _relative(run_dir))
+    log.info("run folder: %s", shortest(run_dir))
     with track(**plain["logger"], run_dir=run_dir, group=sweep, config=plain) as tracker:
         summary = run.complete(tracker, resumed)
     slurm.forget_run()
@@ -150,7 +149,7 @@ def _say_how_to_resume(config: Config, run_dir: Path) -> None:
     if (run_dir / METRICS).exists():
         _draw_curves(config, run_dir)
     if (run_dir / LAST).exists():
-        log.info("stopped; go on with: python train.py %s", shlex.quote(f"resume={_relative(run_dir)}"))
+        log.info("stopped; go on with: python train.py %s", shlex.quote(f"resume={shortest(run_dir)}"))
     else:
         log.info("stopped before the first step: there is nothing to resume")
 
@@ -510,12 +509,6 @@ class Run:
         return summary
 
 
-def _relative(path: Path) -> str:
-    """A path as short as it can be typed."""
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith("..") else relative
-
-
 def _summary_text(summary: dict[str, Any], run_dir: Path, tracker: Tracker) -> str:
     s = summary["sample"]
     lines = [
@@ -531,12 +524,12 @@ def _summary_text(summary: dict[str, Any], run_dir: Path, tracker: Tracker) -> s
         f"  seconds              {summary['seconds']:.0f}",
         f"  sample               {s['num_notes']} notes, {s['num_pitches']} pitches, longest repetition "
         f"{s['longest_repetition']}, silent {s['silent_fraction']:.0%}",
-        f"  run folder           {_relative(run_dir)}",
+        f"  run folder           {shortest(run_dir)}",
         "    best.ckpt last.ckpt metrics.csv curves.png sample.mid sample.png sample.wav split.json",
     ]
     if tracker.directory:
         lines.append(f"  wandb                {'offline' if tracker.offline else tracker.url}")
         if tracker.offline:
-            lines.append(f"    look at it         wandb leet {_relative(tracker.directory.parent)}")
-            lines.append(f"    upload it          wandb sync {_relative(tracker.directory)}")
+            lines.append(f"    look at it         wandb leet {shortest(tracker.directory.parent)}")
+            lines.append(f"    upload it          wandb sync {shortest(tracker.directory)}")
     return "\n".join(lines)

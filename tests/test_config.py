@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml  # type: ignore[import-untyped]
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
@@ -565,6 +566,55 @@ def test_record_of_a_run_that_is_none_is_refused(record: str, tmp_path: Path) ->
     (tmp_path / ".hydra" / "overrides.yaml").write_text(record)
     assert f"resume={tmp_path}: its record of settings cannot be read" in error_of(f"resume={tmp_path}")
     assert not Path("ran").exists()
+
+
+def write_sweep(folder: Path, task: object, own: object) -> None:
+    (folder / "multirun.yaml").write_text(
+        yaml.safe_dump({"hydra": {"overrides": {"task": task, "hydra": own}}})
+    )
+
+
+def test_a_sweep_goes_on_with_its_jobs_and_its_launcher(tmp_path: Path) -> None:
+    own = [
+        "hydra.sweep.dir=elsewhere",
+        "hydra.mode=MULTIRUN",
+        "hydra/launcher=joblib",
+        "hydra.launcher.n_jobs=2",
+    ]
+    write_sweep(tmp_path, ["optimizer=sgd,adam", "resume=before", "seed=0,1"], own)
+    assert check([f"resume={tmp_path}", "logger=csv"]) == [
+        "optimizer=sgd,adam", "seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "logger=csv",
+        f"resume='{tmp_path}'", "hydra.mode=MULTIRUN", f"hydra.sweep.dir='{tmp_path}'",
+    ]  # fmt: skip
+
+
+def test_what_decided_the_finished_jobs_of_a_sweep_cannot_change(tmp_path: Path) -> None:
+    write_sweep(tmp_path, ["optimizer=sgd,adam"], [])
+    message = error_of(f"resume={tmp_path}", "trainer.max_epochs=9")
+    assert message == "trainer.max_epochs=9: it cannot change in a sweep that goes on; start another"
+
+
+@pytest.mark.parametrize(
+    ("task", "own"),
+    [
+        (["seed=0,1"], ["hydra.launcher._target_=os.system"]),
+        (["seed=0,1"], ["hydra/launcher=joblib\nhydra.x=1"]),
+        (["seed=0,1"], ["+hydra.callbacks.x._target_=os.system"]),
+        (["hydra.mode=RUN"], []),
+        (["dataset.path=${oc.env:HOME}"], []),
+    ],
+)
+def test_record_of_a_sweep_that_could_run_code_is_refused(
+    task: list[str], own: list[str], tmp_path: Path
+) -> None:
+    write_sweep(tmp_path, task, own)
+    assert "its record sets" in error_of(f"resume={tmp_path}")
+
+
+@pytest.mark.parametrize(("task", "own"), [(None, []), ([1], []), ([], "text"), ({}, [])])
+def test_record_of_a_sweep_that_is_none_is_refused(task: object, own: object, tmp_path: Path) -> None:
+    write_sweep(tmp_path, task, own)
+    assert "its record of settings cannot be read" in error_of(f"resume={tmp_path}")
 
 
 @pytest.mark.parametrize("option", [option for group, option in OPTIONS if group == "dataset"])

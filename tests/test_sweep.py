@@ -193,3 +193,28 @@ def test_a_sweep_over_the_size_of_the_training_split_leaves_a_learning_curve(tmp
     rows = _save_table(tmp_path)
     assert [row["num_train_notes"] for row in rows] == [1000, 500]
     assert (tmp_path / "learning_curve.png").exists()
+
+
+def test_a_sweep_goes_on_with_what_is_not_finished(
+    corpus_dir: Path, tiny: list[str], offline: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "music").symlink_to(corpus_dir)
+    (tmp_path / "empty").mkdir()
+    first = train(
+        tmp_path, offline, "-m", "dataset=folder", "dataset.path=music,empty", "seed=0,1", "logger=csv", *tiny
+    )
+    assert "once that is mended; go on with the whole sweep: python train.py resume=runs/" in first.stderr
+    finished, stopped, failed = (
+        first.folder / f"dataset.path={path},seed={seed}"
+        for path, seed in (("music", 0), ("music", 1), ("empty", 0))
+    )
+    before = (finished / "metrics.csv").stat().st_mtime_ns, (stopped / "metrics.csv").read_bytes()
+    (stopped / "summary.json").unlink()  # as if it were killed
+    (tmp_path / "empty").rmdir()
+    (tmp_path / "empty").symlink_to(corpus_dir)
+    second = train(tmp_path, offline, f"resume={first.folder.relative_to(tmp_path)}")
+    assert second.status == 0, second.stderr
+    assert [row["status"] for row in second.table] == ["finished"] * 4
+    assert ((finished / "metrics.csv").stat().st_mtime_ns, (stopped / "metrics.csv").read_bytes()) == before
+    assert (failed / "best.ckpt").exists()
+    assert {path.name for path in first.folder.glob("*/")} == second.jobs
