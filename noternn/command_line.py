@@ -165,9 +165,8 @@ def resumed(overrides: Sequence[str]) -> list[str]:
         return _resumed_sweep(run, others)
     record = run / ".hydra" / "overrides.yaml"
     if not (run / "last.ckpt").is_file() or not record.is_file():
-        raise UserError(
-            f"resume={run}: no run to continue there; give the folder of a run, which holds last.ckpt, or a sweep's"
-        )
+        advice = "give the folder of a run, which holds last.ckpt, or of a sweep"
+        raise UserError(f"resume={run}: no run to continue there; {advice}")
     before = _plain(run, record, _record(run, record))
     folder = _quoted(str(run))  # that of a sweep's job holds a "="
     return [*before, *others, f"resume={folder}", "hydra.mode=RUN", f"hydra.run.dir={folder}"]
