@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import wave
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +40,8 @@ PROGRAM_COLORS = ("#2f6fb3", "#d9742b", "#3b9a5b", "#b8403f", "#7d5fb2", "#1f9ea
 DRUM_COLOR = "#8c8c8c"
 GRID_COLOR = "#d9d9d9"
 MARK_SEMITONES = 3.0  # from a row of marks to the next
-MARK_LETTER_INCHES = 0.07
+MARK_LETTER_INCHES = 0.065
+MAX_MARK_ROWS = 6
 BLACK_KEY_COLOR = "#f3f3f5"
 BLACK_KEYS = (1, 3, 6, 8, 10)
 INSTRUMENT_FAMILIES = (  # of eight programs each, as General MIDI names them
@@ -69,12 +70,12 @@ class Coloring:
 
     Args:
         notes: (num_notes,) the color of each.
-        legend: what each color means.
+        legend: (meaning, color) pairs.
         marks: stretches of the piece to name: (start tick, end tick, words, color).
     """
 
     notes: Sequence[str]
-    legend: Mapping[str, str]
+    legend: Sequence[tuple[str, str]]
     marks: Sequence[tuple[int, int, str, str]] = ()
 
 
@@ -231,30 +232,42 @@ def _draw_instruments(axes: Axes, piece: Piece) -> None:
     rgb = np.array([to_rgb(colors[key]) for key in keys]).reshape(-1, 3)
     _draw_notes(axes, piece, 1 - strength * (1 - rgb))
     if len(colors) > 1:
-        _draw_legend(axes, {_instrument_name(*key): color for key, color in colors.items()})
+        _draw_legend(axes, [(_instrument_name(*key), color) for key, color in colors.items()])
 
 
 def _draw_colored(axes: Axes, piece: Piece, coloring: Coloring) -> None:
     """The notes in given colors, and above them what some stretches are, those that overlap in rows."""
     _draw_notes(axes, piece, np.array([to_rgb(color) for color in coloring.notes]).reshape(-1, 3))
     _draw_legend(axes, coloring.legend)
+    _draw_marks(axes, piece, coloring.marks)
+
+
+def _draw_marks(axes: Axes, piece: Piece, marks: Sequence[tuple[int, int, str, str]]) -> None:
+    """Lines with words above the notes, in rows where they would overlap; the longest where it is crowded."""
     low, high = axes.get_ylim()
-    left, right = axes.get_xlim()
-    rows: list[float] = []  # where the last mark of each ends
-    for start, end, words, color in sorted(coloring.marks):
-        width = max(end - start, (right - left) * len(words) * MARK_LETTER_INCHES / _picture_size(piece)[0])
-        row = next((i for i, taken in enumerate(rows) if taken <= start), len(rows))
-        rows[row : row + 1] = [start + width]
-        place = high + MARK_SEMITONES * (row + 0.5)
-        axes.plot([start, end], [place, place], color=color, linewidth=3, solid_capstyle="butt", zorder=3)
+    ticks_per_letter = axes.get_xlim()[1] * MARK_LETTER_INCHES / _picture_size(piece)[0]
+    rows: list[list[tuple[float, float]]] = []  # what is taken of each
+    for start, end, words, color in sorted(marks, key=lambda mark: (mark[0] - mark[1], mark)):
+        span = (start, max(end, start + ticks_per_letter * len(words)))
+        free = (all(span[1] <= a or b <= span[0] for a, b in taken) for taken in rows)
+        row = next((i for i, is_free in enumerate(free) if is_free), len(rows))
+        if row == MAX_MARK_ROWS:
+            continue
+        if row == len(rows):
+            rows.append([])
+        rows[row].append(span)
+        height = high + MARK_SEMITONES * (row + 0.5)
+        axes.plot([start, end], [height, height], color=color, linewidth=3, solid_capstyle="butt", zorder=3)
         axes.annotate(
             words,
-            (start, place),
+            (start, height),
             xytext=(0, 2),
             textcoords="offset points",
             fontsize=7,
-            color=color,
+            color="#333333",
             va="bottom",
+            parse_math=False,
+            annotation_clip=False,
         )
     axes.set_ylim(low, high + MARK_SEMITONES * (len(rows) + 0.5 if rows else 0))
 
@@ -277,14 +290,15 @@ def _draw_notes(axes: Axes, piece: Piece, faces: NDArray[np.float64]) -> None:
     )
 
 
-def _draw_legend(axes: Axes, colors: Mapping[str, str]) -> None:
+def _draw_legend(axes: Axes, legend: Sequence[tuple[str, str]]) -> None:
     # matplotlib leaves out labels that begin with "_", and reads "$" as mathematics.
-    named = {f" {name}" if name.startswith("_") else name: color for name, color in colors.items()}
-    handles = [Patch(color=color, label=name) for name, color in named.items()][:16]
-    legend = axes.figure.legend(
+    handles = [
+        Patch(color=color, label=f" {name}" if name.startswith("_") else name) for name, color in legend[:16]
+    ]
+    drawn = axes.figure.legend(
         handles=handles, loc="outside lower center", ncols=8, frameon=False, fontsize=8
     )
-    for text in legend.get_texts():
+    for text in drawn.get_texts():
         text.set_parse_math(False)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from noternn.audit.against import Against
 from noternn.audit.index import Passage
-from noternn.audit.report import MIN_NOTES, NAMED_PASSAGES, Sample, bar_range
+from noternn.audit.report import MIN_NOTES, NAMED_PASSAGES, Sample, bar_range, shortened
 from noternn.audit.streams import Ints
 from noternn.audit.yardstick import LENGTHS
 from noternn.errors import PieceError
@@ -22,7 +22,6 @@ from noternn.render import Coloring, save_piano_roll
 # Told apart by the color-blind, without the yellow that is too pale for small notes: Okabe and Ito (2008).
 SOURCE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 OTHER_COLOR, SHORT_COLOR, NEW_COLOR = "#222222", "#9a9a9a", "#dadada"
-MAX_NAME = 28  # characters of a piece in a picture
 TICKS_PER_BEAT = 480
 GAP_BEATS = (2, 4)  # of silence between a passage and its source, and before the next
 
@@ -53,44 +52,33 @@ def save_attribution(sample: Sample, against: Against, path: Path) -> None:
         against: what it was audited against.
         path: a PNG file.
     """
+    audit, names = sample.audit, against.index.names
     ranked = [number for number, _ in sample.sources()]
     color_of = dict(zip(ranked, SOURCE_COLORS, strict=False))
-    audit = sample.audit
     colors = np.full(sample.piece.num_notes, NEW_COLOR, dtype=object)
     colors[audit.longest >= LENGTHS[0]] = SHORT_COLOR
     is_copied = audit.longest >= MIN_NOTES
-    colors[is_copied] = [
-        color_of.get(number, OTHER_COLOR) for number in audit.source_piece[is_copied].tolist()
-    ]
-    legend = {_cut(against.index.names[number]): color for number, color in color_of.items()}
-    if len(ranked) > len(color_of):
-        legend[f"{len(ranked) - len(color_of)} other pieces"] = OTHER_COLOR
-    legend |= {"8 to 15 notes copied": SHORT_COLOR, "new": NEW_COLOR}
+    sources = audit.source_piece[is_copied].tolist()
+    colors[is_copied] = [color_of.get(number, OTHER_COLOR) for number in sources]
+    meanings = {color: shortened(names[number]) for number, color in color_of.items()}
+    meanings[OTHER_COLOR] = f"{len(ranked) - len(color_of)} more pieces"
+    meanings |= {SHORT_COLOR: "8 to 15 notes copied", NEW_COLOR: "new"}
+    legend = [(meaning, color) for color, meaning in meanings.items() if (colors == color).any()]
     marks = [
-        (start, end, f"bars {bars}" if "-" in bars else f"bar {bars}", color_of.get(number, OTHER_COLOR))
-        for number, start, end, bars in _stretches(sample, against)
+        _mark(sample, passage, against, color_of.get(passage.source_piece, OTHER_COLOR))
+        for passage in audit.passages
+        if len(passage) >= MIN_NOTES
     ]
-    figures = sample.figures
-    title = f"{_cut(sample.name)} \N{MIDDLE DOT} {100 * figures.copied_16:.0f} % in passages of 16+"
+    title = f"{shortened(sample.name)} \N{MIDDLE DOT} {100 * audit.copied(MIN_NOTES):.0f} % in passages of 16 or more"
     save_piano_roll(sample.piece, path, title=title, coloring=Coloring(colors.tolist(), legend, marks))
 
 
-def _stretches(sample: Sample, against: Against) -> list[tuple[int, int, int, str]]:
-    """(source piece, start, end, its bars) of each passage of 16 or more notes, in ticks of the sample."""
-    piece = sample.piece
-    found = []
-    for passage in sample.audit.passages:
-        if len(passage) >= MIN_NOTES:
-            notes = passage.notes
-            end = (piece.onset + piece.duration)[notes].max()
-            bars = bar_range(against.index.bars(passage.source_piece, passage.source_notes))
-            found.append((passage.source_piece, int(piece.onset[notes].min()), int(end), bars))
-    return found
-
-
-def _cut(name: str) -> str:
-    half = MAX_NAME // 2
-    return name if len(name) <= MAX_NAME else f"{name[: half - 1]}\N{HORIZONTAL ELLIPSIS}{name[-half:]}"
+def _mark(sample: Sample, passage: Passage, against: Against, color: str) -> tuple[int, int, str, str]:
+    """Where a passage stands in a sample, in ticks, and in which bars of what."""
+    piece, notes = sample.piece, passage.notes
+    bars = bar_range(against.index.bars(passage.source_piece, passage.source_notes))
+    start, end = piece.onset[notes].min(), (piece.onset + piece.duration)[notes].max()
+    return int(start), int(end), f"{shortened(against.index.names[passage.source_piece])}: {bars}", color
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from noternn.tables import format_table, write_csv
 
 MIN_NOTES = 16  # of the passages that decide
 NAMED_PASSAGES = 3  # of a sample
+MAX_NAME = 32  # characters in tables and pictures; sentences and files have all
 FIELDS = Figures._fields
 
 
@@ -151,7 +152,10 @@ def as_text(samples: Sequence[Sample], skipped: Sequence[Skipped], against: Agai
 
 def _figures_table(samples: Sequence[Sample], against: Against) -> str:
     yardstick = against.yardstick
-    rows = [_cells(sample.name, sample.figures, yardstick.percentile(sample.figures)) for sample in samples]
+    rows = [
+        _cells(shortened(sample.name), sample.figures, yardstick.percentile(sample.figures))
+        for sample in samples
+    ]
     if len(samples) > 1:
         rows.append(_cells(f"all {len(samples)} samples", pooled([sample.figures for sample in samples])))
     real = {"held-out pieces": yardstick.held_out, "pieces against the others": yardstick.others}
@@ -166,16 +170,16 @@ def _cells(name: str, figures: Figures, percentile: float | None = None) -> dict
     cells = {"": name, "notes": f"{figures.num_notes:.0f}"}
     shares = zip(LENGTHS, figures[1:4], strict=True)
     cells |= {f"in {length}+": f"{100 * share:.1f} %" for length, share in shares}
-    rank = "" if percentile is None else f"{percentile:.0f} %"
-    return cells | {"longest": f"{figures.longest:.0f}", "more than": rank}
+    rank = "" if percentile is None else f"{percentile:.0f}"
+    return cells | {"longest": f"{figures.longest:.0f}", "percentile": rank}
 
 
 def _passage_cells(row: dict[str, Any]) -> dict[str, str]:
     return {
-        "sample": row["sample"],
+        "sample": shortened(row["sample"]),
         "bars": row["bars"],
         "notes": str(row["passage_notes"]),
-        "stands in": row["source"],
+        "stands in": shortened(row["source"]),
         "its bars": row["source_bars"],
         "how": how(row["is_one_voice"], row["stretch"]),
     }
@@ -221,6 +225,12 @@ def bar_range(bars: Ints) -> str:
     """From the first to the last, such as 3-9."""
     first, last = int(bars.min()), int(bars.max())
     return str(first) if first == last else f"{first}-{last}"
+
+
+def shortened(name: str) -> str:
+    """A name for a table or picture, cut in its middle."""
+    half = MAX_NAME // 2
+    return name if len(name) <= MAX_NAME else f"{name[: half - 1]}\N{HORIZONTAL ELLIPSIS}{name[-half:]}"
 
 
 def _bar_word(bars: str) -> str:
