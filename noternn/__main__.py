@@ -277,6 +277,8 @@ def bench(options: argparse.Namespace) -> None:
         "times_first": ("x the first", "{:.2f}"),
         "tokens_per_second": ("tokens/s", "{:,.0f}"),
         "times_reference": ("x Note-RNN", "{:.2f}"),
+        "cpu_ms": ("ms of the processor", "{:,.1f}"),
+        "times_scan": ("x a scan", "{:,.0f}"),
         "share_of_limit": ("of the limit", "{:.0%}"),
         "ms_per_step": ("ms a step", "{:.2f}"),
         "disk_mb": ("MB on disk", "{:,.0f}"),
@@ -315,6 +317,10 @@ def _bench(options: argparse.Namespace) -> tuple[str, list[dict[str, Any]]]:
         from noternn.bench_memory import bench_memory
 
         return bench_memory()
+    if options.what == "audit":
+        from noternn.bench_audit import bench_audit
+
+        return bench_audit()
     from noternn.bench_network import bench_generate, bench_train
 
     return bench_train() if options.what == "train" else bench_generate()
@@ -410,10 +416,10 @@ def build_parser() -> argparse.ArgumentParser:
     b = commands.add_parser("bench", help="compare speeds with other libraries, side by side")
     b.add_argument(
         "what",
-        choices=("ingest", "train", "generate", "start", "sweep", "memory"),
+        choices=("ingest", "train", "generate", "start", "sweep", "memory", "audit"),
         help="ingest: from MIDI files to ids; train and generate: beside the original Note-RNN's loops, in "
         "two or three minutes; start: until an answer and until the first step; sweep: jobs side by side and "
-        "one after the other; memory: training on up to 10^8 tokens, in ten",
+        "one after the other; memory: training on up to 10^8 tokens, in ten; audit: an index of 10^6 notes",
     )
     b.add_argument(
         "folder",

@@ -11,7 +11,7 @@ import numpy as np
 
 from noternn.audit.against import Against
 from noternn.audit.index import Passage
-from noternn.audit.report import MIN_NOTES, NAMED_PASSAGES, Sample, bar_range, shortened
+from noternn.audit.report import MIN_NOTES, NAMED_PASSAGES, Sample, bar_words, shortened
 from noternn.audit.streams import Ints
 from noternn.audit.yardstick import LENGTHS
 from noternn.errors import PieceError
@@ -69,16 +69,18 @@ def save_attribution(sample: Sample, against: Against, path: Path) -> None:
         for passage in audit.passages
         if len(passage) >= MIN_NOTES
     ]
-    title = f"{shortened(sample.name)} \N{MIDDLE DOT} {100 * audit.copied(MIN_NOTES):.0f} % in passages of 16 or more"
+    share = f"{100 * audit.copied(MIN_NOTES):.0f} % in passages of 16 or more"
+    title = f"{shortened(sample.name)} \N{MIDDLE DOT} {share}"
     save_piano_roll(sample.piece, path, title=title, coloring=Coloring(colors.tolist(), legend, marks))
 
 
 def _mark(sample: Sample, passage: Passage, against: Against, color: str) -> tuple[int, int, str, str]:
     """Where a passage stands in a sample, in ticks, and in which bars of what."""
     piece, notes = sample.piece, passage.notes
-    bars = bar_range(against.index.bars(passage.source_piece, passage.source_notes))
+    bars = bar_words(against.index.bars(passage.source_piece, passage.source_notes))
     start, end = piece.onset[notes].min(), (piece.onset + piece.duration)[notes].max()
-    return int(start), int(end), f"{shortened(against.index.names[passage.source_piece])}: {bars}", color
+    words = f"{shortened(against.index.names[passage.source_piece])}, {bars}"
+    return int(start), int(end), words, color
 
 
 @dataclass(frozen=True)

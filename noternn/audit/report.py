@@ -20,7 +20,7 @@ from noternn.tables import format_table, write_csv
 
 MIN_NOTES = 16  # of the passages that decide
 NAMED_PASSAGES = 3  # of a sample
-MAX_NAME = 32  # characters in tables and pictures; sentences and files have all
+MAX_NAME = 48  # characters in tables and pictures; sentences and files have all
 FIELDS = Figures._fields
 
 
@@ -152,22 +152,19 @@ def as_text(samples: Sequence[Sample], skipped: Sequence[Skipped], against: Agai
 
 def _figures_table(samples: Sequence[Sample], against: Against) -> str:
     yardstick = against.yardstick
-    rows = [
-        _cells(shortened(sample.name), sample.figures, yardstick.percentile(sample.figures))
-        for sample in samples
-    ]
+    rows = [_cells(s.name, s.figures, yardstick.percentile(s.figures)) for s in samples]
     if len(samples) > 1:
         rows.append(_cells(f"all {len(samples)} samples", pooled([sample.figures for sample in samples])))
     real = {"held-out pieces": yardstick.held_out, "pieces against the others": yardstick.others}
     for name, figures in real.items():
         for percentile, word in ((50, "median"), (95, "95th percentile")) if len(figures) else ():
             values = [quantile(column, percentile) for column in figures.T]
-            rows.append(_cells(f"{len(figures)} {name}, {word}", Figures(*values)))  # type: ignore[arg-type]
+            rows.append(_cells(f"{len(figures)} {name}: {word}", Figures(*values)))  # type: ignore[arg-type]
     return format_table(rows, list(rows[0])) if rows else ""
 
 
 def _cells(name: str, figures: Figures, percentile: float | None = None) -> dict[str, str]:
-    cells = {"": name, "notes": f"{figures.num_notes:.0f}"}
+    cells = {"": shortened(name), "notes": f"{figures.num_notes:.0f}"}
     shares = zip(LENGTHS, figures[1:4], strict=True)
     cells |= {f"in {length}+": f"{100 * share:.1f} %" for length, share in shares}
     rank = "" if percentile is None else f"{percentile:.0f}"
@@ -211,10 +208,8 @@ def sentence(sample: Sample, against: Against) -> str:
         return f"{shares} of {pieces} {measure}: {verdict}"
     most, _ = sample.sources()[0]
     longest = next(passage for passage in sample.audit.passages if passage.source_piece == most)
-    bars = bar_range(against.index.bars(most, longest.source_notes))
-    return (
-        f"{shares} of {pieces} {measure}: it copies, most from {against.index.names[most]} {_bar_word(bars)}"
-    )
+    source = f"{against.index.names[most]} {bar_words(against.index.bars(most, longest.source_notes))}"
+    return f"{shares} of {pieces} {measure}: it copies, most from {source}"
 
 
 def _percent(share: float) -> str:
@@ -233,5 +228,7 @@ def shortened(name: str) -> str:
     return name if len(name) <= MAX_NAME else f"{name[: half - 1]}\N{HORIZONTAL ELLIPSIS}{name[-half:]}"
 
 
-def _bar_word(bars: str) -> str:
-    return f"bars {bars}" if "-" in bars else f"bar {bars}"
+def bar_words(bars: Ints) -> str:
+    """The same in words: bars 3-9, or bar 3."""
+    text = bar_range(bars)
+    return f"bars {text}" if "-" in text else f"bar {text}"
