@@ -36,8 +36,8 @@ def bench_audit(
         repeats: of what is timed, but for the building.
 
     Returns:
-        what was done, in a line, and a row for each step: milliseconds of the processor, megabytes on the disk,
-        and for the search of one stream how many times faster than a scan it is.
+        what was done, in a line, and a row for each step: milliseconds of the processor, megabytes on the
+        disk, and for the search of one stream how many times faster than a scan it is.
     """
     rng = np.random.default_rng(0)
     stock = [source.read() for source in installed_sources("bach")[:NUM_PIECES]]

@@ -180,7 +180,7 @@ def _make(reference: Reference) -> Entry:
     held_out = [piece for name, piece in pieces if name in held_out_names]
     log.info("building the index of %d pieces", len(corpus))
     index = Index.build(corpus.values(), list(corpus))
-    measured = spread(len(index.names))
+    measured = spread(len(index.names)) if len(index.names) > 1 else []  # without others there is nothing
     members = list(corpus.values())
     kept = [held_out[i] for i in spread(len(held_out))]
     log.info("measuring what %d real pieces copy", len(measured) + len(kept))
