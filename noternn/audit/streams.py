@@ -1,4 +1,10 @@
-"""A piece as streams of notes in which a copy would show: all its notes, each voice, each instrument."""
+"""A piece as streams of notes in which a copy would show: all its notes, each voice, each instrument.
+
+Polyphony is told apart by what sounds, since files and samples seldom name their voices. A copy is found if
+its notes follow each other in one of the streams: all the music of some bars, a melody above or below other
+notes or between them, or the part of an instrument. It is not found where it crosses other voices of the
+same instrument, or rests while others go on in its place; then only its pieces are.
+"""
 
 from __future__ import annotations
 
