@@ -106,14 +106,14 @@ def audit(options: argparse.Namespace) -> None:
     from noternn.corpus.sources import file_sources, folder_sources, printable
     from noternn.files import write_text
 
-    path = options.samples
+    path, name = options.samples, printable(str(options.samples))
     if not path.exists():
         raise UserError(
-            f"{path}: there is no such file or folder; give a MIDI file, a score or a folder of them"
+            f"{name}: there is no such file or folder; give a MIDI file, a score or a folder of them"
         )
     sources = folder_sources(path) if path.is_dir() else file_sources(path, printable(path.name))
     if not sources:
-        raise UserError(f"{path}: there are no MIDI files or scores in it")
+        raise UserError(f"{name}: there are no MIDI files or scores in it")
     against = load(_reference(options.against))
     samples, skipped = report.audit_samples(sources, against)
     print(report.as_text(samples, skipped, against))
@@ -153,11 +153,12 @@ def _reference(target: str) -> Reference:
 
     config = corpus_settings(target, [])
     from noternn.corpus import ReadingOptions
+    from noternn.corpus.sources import printable
     from noternn.inspection import sources_at
 
     data, dataset = config.datamodule, config.dataset
     return Reference(
-        title=target,
+        title=printable(target),
         corpus=sources_at(target, dataset),
         held_out=[],
         options=ReadingOptions(dataset.tracks, dataset.pedal, dataset.limits),

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from noternn.config import dataset_of
 from noternn.corpus import ReadingOptions, Skipped, Source
 from noternn.corpus.cache import ArrayCache, Entry
 from noternn.corpus.reading import Reader
+from noternn.corpus.sources import printable
 from noternn.datasets import sources_of
 from noternn.errors import UserError
 from noternn.piece import Piece
@@ -108,7 +109,7 @@ def reference_of_run(run: Path) -> Reference:
     if missing:
         raise UserError(_changed(run, missing))
     return Reference(
-        str(run),
+        printable(str(run)),
         [sources[name] for name in hashes["train"]],
         [sources[name] for name in hashes["validation"]],
         ReadingOptions(dataset.tracks, dataset.pedal, dataset.limits),
@@ -168,16 +169,18 @@ def _files(sources: Sequence[Source]) -> list[tuple[str, str, str]]:
 
 def _make(reference: Reference) -> Entry:
     """Read the files, build the index, and measure real pieces with it."""
-    held_out_names = {source.name for source in reference.held_out}
     sources = [*reference.corpus, *reference.held_out]
-    with Reader(_as_it_is, reference.options, reference.num_processes, len(sources)) as reader:
-        read = list(reader.read(sources))
-    pieces = sorted(
-        (result for result in read if not isinstance(result, Skipped)), key=lambda named: named[0]
-    )
-    skipped = sorted((result.name, result.reason) for result in read if isinstance(result, Skipped))
-    corpus = {name: piece for name, piece in pieces if name not in held_out_names}
-    held_out = [piece for name, piece in pieces if name in held_out_names]
+    pieces: dict[str, Piece] = {}
+    skipped = []
+    with Reader(as_it_is, reference.options, reference.num_processes, len(sources)) as reader:
+        for result in reader.read(sources):
+            if isinstance(result, Skipped):
+                skipped.append((result.name, result.reason))
+            else:
+                pieces[result.name] = result
+    held_out_names = {source.name for source in reference.held_out}
+    corpus = {name: pieces[name] for name in sorted(pieces) if name not in held_out_names}
+    held_out = [pieces[name] for name in sorted(pieces) if name in held_out_names]
     log.info("building the index of %d pieces", len(corpus))
     index = Index.build(corpus.values(), list(corpus))
     measured = spread(len(index.names)) if len(index.names) > 1 else []  # without others there is nothing
@@ -189,9 +192,10 @@ def _make(reference: Reference) -> Entry:
         "held_out": measure(index, kept, [None] * len(kept)),
         "others": measure(index, [members[i] for i in measured], measured),
     }
-    hashes = {name: piece.music_hash() for name, piece in pieces}
-    return Entry(arrays, {"names": index.names, "skipped": skipped, "music_hashes": hashes})
+    hashes = {name: piece.music_hash() for name, piece in pieces.items()}
+    return Entry(arrays, {"names": index.names, "skipped": sorted(skipped), "music_hashes": hashes})
 
 
-def _as_it_is(name: str, piece: Piece) -> tuple[str, Piece]:
-    return name, piece
+def as_it_is(name: str, piece: Piece) -> Piece:
+    """What a `Reader` makes of a piece that is wanted itself, under the name of its source."""
+    return replace(piece, name=name)

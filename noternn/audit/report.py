@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from noternn.audit.against import Against
+from noternn.audit.against import Against, as_it_is
 from noternn.audit.index import Audit, Passage
 from noternn.audit.streams import Ints
 from noternn.audit.yardstick import LENGTHS, Figures, pooled, quantile
 from noternn.corpus import ReadingOptions, Skipped, Source
-from noternn.errors import PieceError
+from noternn.corpus.reading import read_one
 from noternn.piece import Piece
 from noternn.tables import format_table, write_csv
 
@@ -54,12 +54,10 @@ def audit_samples(sources: Sequence[Source], against: Against) -> tuple[list[Sam
     """Audit some files, and say which hold no notes to look at."""
     samples, skipped = [], []
     for source in sources:
-        try:
-            piece = ReadingOptions().read(source)
-        except PieceError as error:
-            skipped.append(Skipped(source.name, str(error)))
-            continue
-        if piece.is_drum.all():
+        piece = read_one(source, as_it_is, ReadingOptions())
+        if isinstance(piece, Skipped):
+            skipped.append(piece)
+        elif piece.is_drum.all():
             skipped.append(Skipped(source.name, "holds drums alone, which are not looked at"))
         else:
             samples.append(Sample(source.name, piece, against.index.audit(piece)))
