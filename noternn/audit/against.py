@@ -19,6 +19,7 @@ from noternn.corpus import ReadingOptions, Skipped, Source
 from noternn.corpus.cache import ArrayCache, Entry
 from noternn.corpus.reading import Reader
 from noternn.corpus.sources import printable
+from noternn.corpus.tokenized import CACHE_VERSION
 from noternn.datasets import sources_of
 from noternn.errors import UserError
 from noternn.piece import Piece
@@ -126,7 +127,7 @@ def load(reference: Reference) -> Against:
         UserError: if there is nothing to compare with, or if files are not what the run was trained on.
     """
     key = {
-        "version": VERSION,
+        "version": [VERSION, CACHE_VERSION],
         "options": reference.options.plain(),
         "corpus": _files(reference.corpus),
         "held_out": _files(reference.held_out),
