@@ -1,4 +1,4 @@
-"""The commands beside training: `python -m noternn generate`, `evaluate`, `report` and on."""
+"""The commands beside training: `python -m noternn generate`, `evaluate`, `audit` and on."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from noternn.errors import PieceError, UserError
+
+if TYPE_CHECKING:
+    from noternn.audit import Against, Reference
+    from noternn.audit.report import Sample
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -91,6 +96,75 @@ def evaluate(options: argparse.Namespace) -> None:
     saved = evaluation.save_copy_weights(runs[0], columns)
     if saved:
         print(f"written: {saved}, for generate --copy", file=sys.stderr)
+
+
+def audit(options: argparse.Namespace) -> None:
+    """Print what samples copy from the music that a network was trained on, beside what real pieces copy."""
+    _check_output("--json", options.json, ".json")
+    _check_output("--csv", options.csv, ".csv")
+    from noternn.audit import load, report
+    from noternn.corpus.sources import file_sources, folder_sources, printable
+    from noternn.files import write_text
+
+    path, name = options.samples, printable(str(options.samples))
+    if not path.exists():
+        raise UserError(
+            f"{name}: there is no such file or folder; give a MIDI file, a score or a folder of them"
+        )
+    sources = folder_sources(path) if path.is_dir() else file_sources(path, printable(path.name))
+    if not sources:
+        raise UserError(f"{name}: there are no MIDI files or scores in it")
+    against = load(_reference(options.against))
+    samples, skipped = report.audit_samples(sources, against)
+    print(report.as_text(samples, skipped, against))
+    if options.json:
+        text = json.dumps(report.as_plain(samples, skipped, against), indent=1, ensure_ascii=False)
+        _write("--json", options.json, lambda path: write_text(path, text))
+    if options.csv:
+        _write("--csv", options.csv, lambda path: report.save_table(samples, against, path))
+    if options.picture or options.listen:
+        _save_exhibits(samples, against, options)
+
+
+def _save_exhibits(samples: Sequence[Sample], against: Against, options: argparse.Namespace) -> None:
+    """Write what the audit found to see and to hear."""
+    from noternn.audit import exhibits
+
+    names = [sample.name for sample in samples]
+    kinds = (
+        ("--picture", options.picture, ".png", exhibits.save_attribution),
+        ("--listen", options.listen, ".mid", exhibits.save_side_by_side),
+    )
+    for option, folder, suffix, save in kinds:
+        if folder is None:
+            continue
+        for sample, name in zip(samples, exhibits.file_names(names, suffix), strict=True):
+            if suffix == ".png" or sample.audit.passages:
+                _write(option, folder / name, partial(save, sample, against))
+
+
+def _reference(target: str) -> Reference:
+    """The pieces that samples are compared with: those of a run, or a corpus."""
+    from noternn.audit import Reference, is_run, reference_of_run
+
+    if is_run(Path(target)):
+        return reference_of_run(Path(target))
+    from noternn.command_line import corpus_settings
+
+    config = corpus_settings(target, [])
+    from noternn.corpus import ReadingOptions
+    from noternn.corpus.sources import printable
+    from noternn.inspection import sources_at
+
+    data, dataset = config.datamodule, config.dataset
+    return Reference(
+        title=printable(target),
+        corpus=sources_at(target, dataset),
+        held_out=[],
+        options=ReadingOptions(dataset.tracks, dataset.pedal, dataset.limits),
+        cache_dir=Path(data.cache_dir) if data.cache_dir else None,
+        num_processes=data.num_processes,
+    )
 
 
 def tokens(options: argparse.Namespace) -> None:
@@ -220,6 +294,8 @@ def bench(options: argparse.Namespace) -> None:
         "times_first": ("x the first", "{:.2f}"),
         "tokens_per_second": ("tokens/s", "{:,.0f}"),
         "times_reference": ("x Note-RNN", "{:.2f}"),
+        "cpu_ms": ("ms of the processor", "{:,.1f}"),
+        "times_scan": ("x a scan", "{:,.0f}"),
         "share_of_limit": ("of the limit", "{:.0%}"),
         "ms_per_step": ("ms a step", "{:.2f}"),
         "disk_mb": ("MB on disk", "{:,.0f}"),
@@ -258,6 +334,10 @@ def _bench(options: argparse.Namespace) -> tuple[str, list[dict[str, Any]]]:
         from noternn.bench_memory import bench_memory
 
         return bench_memory()
+    if options.what == "audit":
+        from noternn.bench_audit import bench_audit
+
+        return bench_audit()
     from noternn.bench_network import bench_generate, bench_train
 
     return bench_train() if options.what == "train" else bench_generate()
@@ -308,6 +388,25 @@ def build_parser() -> argparse.ArgumentParser:
     e.add_argument("--copy", action="store_true", help="mix in the copy model, and keep its weights")
     e.add_argument("--json", type=Path, metavar="OUT.json", help="write the same as JSON")
     e.set_defaults(run=evaluate)
+    a = commands.add_parser("audit", help="say what samples copy from the music that was learned from")
+    a.add_argument(
+        "samples", type=Path, metavar="SAMPLE_OR_FOLDER", help="a MIDI file, a score or a folder of them"
+    )
+    a.add_argument(
+        "--against",
+        required=True,
+        metavar="RUN_OR_CORPUS",
+        help="a run's folder, whose training pieces count; or a dataset, folder or file, all of which does",
+    )
+    a.add_argument("--json", type=Path, metavar="OUT.json", help="write all that was found as JSON")
+    a.add_argument("--csv", type=Path, metavar="OUT.csv", help="write a row for each sample")
+    a.add_argument(
+        "--picture", type=Path, metavar="FOLDER", help="draw each sample in the colors of its sources"
+    )
+    a.add_argument(
+        "--listen", type=Path, metavar="FOLDER", help="write copied passages and their sources as MIDI"
+    )
+    a.set_defaults(run=audit)
     t = commands.add_parser("tokens", help="print a MIDI file as tokens, against bars and beats")
     t.add_argument("file", type=Path, metavar="FILE.mid", help="the file to read")
     t.add_argument(
@@ -346,10 +445,10 @@ def build_parser() -> argparse.ArgumentParser:
     b = commands.add_parser("bench", help="compare speeds with other libraries, side by side")
     b.add_argument(
         "what",
-        choices=("ingest", "train", "generate", "start", "sweep", "memory"),
+        choices=("ingest", "train", "generate", "start", "sweep", "memory", "audit"),
         help="ingest: from MIDI files to ids; train and generate: beside the original Note-RNN's loops, in "
         "two or three minutes; start: until an answer and until the first step; sweep: jobs side by side and "
-        "one after the other; memory: training on up to 10^8 tokens, in ten",
+        "one after the other; memory: training on up to 10^8 tokens, in ten; audit: an index of 10^6 notes",
     )
     b.add_argument(
         "folder",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import wave
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,9 @@ MAX_BAR_LINES = 200
 PROGRAM_COLORS = ("#2f6fb3", "#d9742b", "#3b9a5b", "#b8403f", "#7d5fb2", "#1f9ea6", "#c2568f", "#8a7a2e")
 DRUM_COLOR = "#8c8c8c"
 GRID_COLOR = "#d9d9d9"
+MARK_SEMITONES = 3.0  # from a row of marks to the next
+MARK_LETTER_INCHES = 0.065
+MAX_MARK_ROWS = 6
 BLACK_KEY_COLOR = "#f3f3f5"
 BLACK_KEYS = (1, 3, 6, 8, 10)
 INSTRUMENT_FAMILIES = (  # of eight programs each, as General MIDI names them
@@ -60,7 +64,29 @@ INSTRUMENT_FAMILIES = (  # of eight programs each, as General MIDI names them
 )
 
 
-def save_piano_roll(piece: Piece, path: Path, *, primer_end: int | None = None, title: str = "") -> None:
+@dataclass(frozen=True)
+class Coloring:
+    """Colors of notes that mean something other than instruments.
+
+    Args:
+        notes: (num_notes,) the color of each.
+        legend: (meaning, color) pairs.
+        marks: stretches of the piece to name: (start tick, end tick, words, color).
+    """
+
+    notes: Sequence[str]
+    legend: Sequence[tuple[str, str]]
+    marks: Sequence[tuple[int, int, str, str]] = ()
+
+
+def save_piano_roll(
+    piece: Piece,
+    path: Path,
+    *,
+    primer_end: int | None = None,
+    title: str = "",
+    coloring: Coloring | None = None,
+) -> None:
     """Draw a piece as a piano roll: bars below, seconds above, a color for each instrument, gray for drums.
 
     Loud notes are drawn darker than soft ones.
@@ -70,6 +96,7 @@ def save_piano_roll(piece: Piece, path: Path, *, primer_end: int | None = None, 
         path: a PNG file; folders that are missing are made.
         primer_end: tick up to which the picture is shaded and labeled "primer"; None for no primer.
         title: above the picture; "" takes the piece's name.
+        coloring: of the notes in place of that by instruments.
     """
     figure = Figure(figsize=_picture_size(piece), dpi=PICTURE_DPI, layout="constrained")
     FigureCanvasAgg(figure)
@@ -78,7 +105,10 @@ def save_piano_roll(piece: Piece, path: Path, *, primer_end: int | None = None, 
     _draw_pitch_axis(axes, piece)
     _draw_bar_axis(axes, piece, end)
     _draw_seconds_axis(axes, piece, end)
-    _draw_notes(axes, piece)
+    if coloring:
+        _draw_colored(axes, piece, coloring)
+    else:
+        _draw_instruments(axes, piece)
     if primer_end is not None:
         _draw_primer(axes, primer_end)
     _draw_heading(axes, piece, title)
@@ -193,17 +223,60 @@ def _picture_size(piece: Piece) -> tuple[float, float]:
     return float(width), float(height)
 
 
-def _draw_notes(axes: Axes, piece: Piece) -> None:
-    """One rectangle a note, in the color of its instrument, drums first so that they lie below."""
-    left, right = piece.onset, piece.onset + piece.duration
-    bottom, top = piece.pitch - 0.42, piece.pitch + 0.42
-    corners = np.stack([left, bottom, left, top, right, top, right, bottom], axis=1)
+def _draw_instruments(axes: Axes, piece: Piece) -> None:
+    """The notes in the colors of their instruments."""
     colors = _instrument_colors(piece)
     # Soft notes are mixed with white, not transparent: overlaps would look loud.
     strength = (0.45 + 0.55 * piece.velocity / 127)[:, None]
     keys = zip(piece.is_drum.tolist(), piece.program.tolist(), strict=True)
     rgb = np.array([to_rgb(colors[key]) for key in keys]).reshape(-1, 3)
-    faces = 1 - strength * (1 - rgb)
+    _draw_notes(axes, piece, 1 - strength * (1 - rgb))
+    if len(colors) > 1:
+        _draw_legend(axes, [(_instrument_name(*key), color) for key, color in colors.items()])
+
+
+def _draw_colored(axes: Axes, piece: Piece, coloring: Coloring) -> None:
+    """The notes in given colors, and above them what some stretches are, those that overlap in rows."""
+    _draw_notes(axes, piece, np.array([to_rgb(color) for color in coloring.notes]).reshape(-1, 3))
+    _draw_legend(axes, coloring.legend)
+    _draw_marks(axes, piece, coloring.marks)
+
+
+def _draw_marks(axes: Axes, piece: Piece, marks: Sequence[tuple[int, int, str, str]]) -> None:
+    """Lines with words above the notes, in rows where they would overlap; the longest where it is crowded."""
+    low, high = axes.get_ylim()
+    ticks_per_letter = axes.get_xlim()[1] * MARK_LETTER_INCHES / _picture_size(piece)[0]
+    rows: list[list[tuple[float, float]]] = []  # what is taken of each
+    for start, end, words, color in sorted(marks, key=lambda mark: (mark[0] - mark[1], mark)):
+        span = (start, max(end, start + ticks_per_letter * len(words)))
+        free = (all(span[1] <= a or b <= span[0] for a, b in taken) for taken in rows)
+        row = next((i for i, is_free in enumerate(free) if is_free), len(rows))
+        if row == MAX_MARK_ROWS:
+            continue
+        if row == len(rows):
+            rows.append([])
+        rows[row].append(span)
+        height = high + MARK_SEMITONES * (row + 0.5)
+        axes.plot([start, end], [height, height], color=color, linewidth=3, solid_capstyle="butt", zorder=3)
+        axes.annotate(
+            words,
+            (start, height),
+            xytext=(0, 2),
+            textcoords="offset points",
+            fontsize=7,
+            color="#333333",
+            va="bottom",
+            parse_math=False,
+            annotation_clip=False,
+        )
+    axes.set_ylim(low, high + MARK_SEMITONES * (len(rows) + 0.5 if rows else 0))
+
+
+def _draw_notes(axes: Axes, piece: Piece, faces: NDArray[np.float64]) -> None:
+    """One rectangle a note in its color, faces (num_notes, 3), drums first so that they lie below."""
+    left, right = piece.onset, piece.onset + piece.duration
+    bottom, top = piece.pitch - 0.42, piece.pitch + 0.42
+    corners = np.stack([left, bottom, left, top, right, top, right, bottom], axis=1)
     order = np.argsort(~piece.is_drum, kind="stable")
     axes.add_collection(
         PolyCollection(
@@ -215,11 +288,18 @@ def _draw_notes(axes: Axes, piece: Piece) -> None:
         ),
         autolim=False,
     )
-    handles = [Patch(color=color, label=_instrument_name(*key)) for key, color in colors.items()]
-    if len(handles) > 1:
-        axes.figure.legend(
-            handles=handles[:16], loc="outside lower center", ncols=8, frameon=False, fontsize=8
-        )
+
+
+def _draw_legend(axes: Axes, legend: Sequence[tuple[str, str]]) -> None:
+    # matplotlib leaves out labels that begin with "_", and reads "$" as mathematics.
+    handles = [
+        Patch(color=color, label=f" {name}" if name.startswith("_") else name) for name, color in legend[:16]
+    ]
+    drawn = axes.figure.legend(
+        handles=handles, loc="outside lower center", ncols=8, frameon=False, fontsize=8
+    )
+    for text in drawn.get_texts():
+        text.set_parse_math(False)
 
 
 def _instrument_colors(piece: Piece) -> dict[tuple[bool, int], str]:

@@ -16,6 +16,7 @@ MIN_DIFFERENT = 5  # steps in a passage: fewer is an ostinato or a scale, which 
 STEPS_PER_BEAT = 12
 BLOCK_STEPS = 2**18  # looked at together, which takes about 30 MB
 MAX_GAP = 2**16 - 1  # grid steps
+NUM_STEPS = (MAX_GAP + 1) * 256  # different ones
 
 
 def note_steps(piece: Piece) -> NDArray[np.uint32]:
@@ -30,8 +31,17 @@ def note_steps(piece: Piece) -> NDArray[np.uint32]:
     pitched = piece.select(~piece.is_drum)
     grid = np.rint(pitched.onset * STEPS_PER_BEAT / pitched.ticks_per_beat).astype(np.int64)
     notes = np.unique(grid << 7 | pitched.pitch)
-    gaps, intervals = np.diff(notes >> 7), np.diff(notes & 0x7F)
-    steps = np.minimum(gaps, MAX_GAP) * 256 + intervals + 128
+    return steps_between(notes >> 7, notes & 0x7F)
+
+
+def steps_between(onset: NDArray[np.int64], pitch: NDArray[np.int64]) -> NDArray[np.uint32]:
+    """The steps from each note to the next, (num_notes - 1,), each below `NUM_STEPS`.
+
+    Args:
+        onset: (num_notes,) in grid steps, in order.
+        pitch: (num_notes,)
+    """
+    steps = np.minimum(np.diff(onset), MAX_GAP) * 256 + np.diff(pitch) + 128
     return np.asarray(steps, dtype=np.uint32)
 
 

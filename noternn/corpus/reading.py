@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,20 +95,27 @@ class TokenizedPiece:
     steps: NDArray[np.uint32]
 
 
-class Reader:
-    """Reads and tokenizes files, with a progress bar on stderr; a context that ends its processes.
+Made = TypeVar("Made")
+
+
+class Reader(Generic[Made]):
+    """Reads files in processes, with a progress bar on stderr; a context that ends the processes.
 
     Args:
-        tokenizer: applied in the processes.
+        make: what of a piece, given its name too; applied in the processes, so that it can be pickled.
         options: what is read.
         num_processes: None takes one a core; 0 and 1 read in this process.
         num_files: how many will be read in all.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, options: ReadingOptions, num_processes: int | None, num_files: int
+        self,
+        make: Callable[[str, Piece], Made],
+        options: ReadingOptions,
+        num_processes: int | None,
+        num_files: int,
     ) -> None:
-        self._read = partial(read_one, tokenizer=tokenizer, options=options)
+        self._read: Callable[[Source], Made | Skipped] = partial(read_one, make=make, options=options)
         num_processes = _available_cores() if num_processes is None else num_processes
         self._workers = None
         if num_processes > 1 and num_files >= MIN_FILES_FOR_PROCESSES:
@@ -127,9 +134,9 @@ class Reader:
         if self._workers:
             self._workers.__exit__(kind, error, trace)
 
-    def read(self, sources: Sequence[Source]) -> Iterator[TokenizedPiece | Skipped]:
-        """What each file holds or why it was dropped, in any order."""
-        results: Iterable[tuple[Source, TokenizedPiece | Skipped | Lost]]
+    def read(self, sources: Sequence[Source]) -> Iterator[Made | Skipped]:
+        """What is made of each file or why it was dropped, in any order."""
+        results: Iterable[tuple[Source, Made | Skipped | Lost]]
         if self._workers:
             results = self._workers.map(sources)
         else:
@@ -139,10 +146,10 @@ class Reader:
             yield Skipped(source.name, result.reason) if isinstance(result, Lost) else result
 
 
-def read_one(source: Source, tokenizer: Tokenizer, options: ReadingOptions) -> TokenizedPiece | Skipped:
-    """One file's tracks as tokens, or why not; nothing that a file holds raises an error."""
+def read_one(source: Source, make: Callable[[str, Piece], Made], options: ReadingOptions) -> Made | Skipped:
+    """What is made of one file's tracks, or why not; nothing that a file holds raises an error."""
     try:
-        return _tokenized(source.name, options.read(source), tokenizer)
+        return make(source.name, options.read(source))
     except PieceError as error:
         return Skipped(source.name, str(error))
     except MemoryError:
@@ -155,7 +162,12 @@ def read_one(source: Source, tokenizer: Tokenizer, options: ReadingOptions) -> T
         )
 
 
-def _tokenized(name: str, piece: Piece, tokenizer: Tokenizer) -> TokenizedPiece:
+def tokenized(name: str, piece: Piece, tokenizer: Tokenizer) -> TokenizedPiece:
+    """A piece as tokens.
+
+    Raises:
+        PieceError: if the tokenizer can write none of its notes.
+    """
     written = tokenizer.tokenize_indexed(piece)
     used, inverse = np.unique(written[1], return_inverse=True)
     tokens, indices = [written[0][i] for i in used.tolist()], inverse.astype(np.uint32)

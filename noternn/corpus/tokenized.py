@@ -17,7 +17,7 @@ from noternn.corpus.cache import Array, ArrayCache, Entry
 from noternn.corpus.duplicates import group_pieces
 from noternn.corpus.facts import PieceFacts
 from noternn.corpus.pieces import Pieces, Stretch
-from noternn.corpus.reading import Reader, ReadingOptions, Skipped, TokenizedPiece
+from noternn.corpus.reading import Reader, ReadingOptions, Skipped, TokenizedPiece, tokenized
 from noternn.corpus.sources import Source
 from noternn.errors import UserError
 from noternn.tokenizer import BOS, EOS, Vocabulary, build_tokenizer
@@ -190,7 +190,8 @@ def tokenize_shards(
     missing = {name: files for name, files in planned.items() if found[name] is None}
     if missing:
         num_files = sum(map(len, missing.values()))
-        with Reader(build_tokenizer(**tokenizer), options, num_processes, num_files) as reader:
+        make_tokens = partial(tokenized, tokenizer=build_tokenizer(**tokenizer))
+        with Reader(make_tokens, options, num_processes, num_files) as reader:
 
             def make(files: Sequence[Source]) -> Entry:
                 return _shard_entry(list(reader.read(files)))

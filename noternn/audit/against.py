@@ -1,0 +1,202 @@
+"""What samples are audited against: the pieces that a run was trained on, or a corpus, and the yardstick."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+
+from noternn.audit.index import VERSION, Index
+from noternn.audit.yardstick import Yardstick, measure, spread
+from noternn.config import dataset_of
+from noternn.corpus import ReadingOptions, Skipped, Source
+from noternn.corpus.cache import ArrayCache, Entry
+from noternn.corpus.reading import Reader
+from noternn.corpus.sources import printable
+from noternn.corpus.tokenized import CACHE_VERSION
+from noternn.datasets import sources_of
+from noternn.errors import UserError
+from noternn.piece import Piece
+
+log = logging.getLogger(__name__)
+
+MAX_NAMED = 5  # of the pieces that are told to be missing
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Files that samples are compared with, before they are read.
+
+    Args:
+        title: what messages call them.
+        corpus: the pieces that may have been copied.
+        held_out: real pieces that were not learned from.
+        options: how files are read.
+        cache_dir: where the index is kept; None keeps it nowhere.
+        num_processes: see `noternn.corpus.reading.Reader`.
+        music_hashes: what `Piece.music_hash` must be of pieces by their names, and which must be there.
+    """
+
+    title: str
+    corpus: Sequence[Source]
+    held_out: Sequence[Source]
+    options: ReadingOptions
+    cache_dir: Path | None
+    num_processes: int | None = None
+    music_hashes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Against:
+    """What samples are compared with.
+
+    Args:
+        title: what messages call it.
+        index: of the corpus; its pieces are sorted by name.
+        yardstick: what real pieces copy from it.
+        sources: of its pieces, (num_pieces,).
+        options: how they were read.
+        skipped: files that could not be read.
+    """
+
+    title: str
+    index: Index
+    yardstick: Yardstick
+    sources: Sequence[Source]
+    options: ReadingOptions
+    skipped: Sequence[Skipped]
+
+    def piece(self, number: int) -> Piece:
+        """A piece of the corpus, read again.
+
+        Raises:
+            PieceError: if that is no longer possible.
+        """
+        return self.options.read(self.sources[number])
+
+
+def is_run(path: Path) -> bool:
+    """Whether a path is the folder of a run that has begun to train."""
+    return (path / "split.json").is_file()
+
+
+def reference_of_run(run: Path) -> Reference:
+    """The training pieces of a run, and its validation pieces as held-out ones.
+
+    They are found by the run's split.json and by the settings that Hydra left beside it, without torch.
+
+    Raises:
+        UserError: if these cannot be read.
+    """
+    try:
+        split = json.loads((run / "split.json").read_text(encoding="utf-8"))
+        config = yaml.safe_load((run / ".hydra" / "config.yaml").read_text(encoding="utf-8"))
+        dataset = dataset_of(config["dataset"])
+        cache_dir, num_processes = (config["datamodule"][name] for name in ("cache_dir", "num_processes"))
+        hashes = {name: dict(split[name]) for name in ("train", "validation")}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+        raise UserError(
+            f"{run}: its split.json or .hydra/config.yaml cannot be read ({' '.join(str(error).split())}); "
+            "give the folder of a run, or the dataset that it was trained on"
+        ) from error
+    sources = {source.name: source for source in sources_of(dataset)}
+    missing = sorted(name for names in hashes.values() for name in names if name not in sources)
+    if missing:
+        raise UserError(_changed(run, missing))
+    return Reference(
+        printable(str(run)),
+        [sources[name] for name in hashes["train"]],
+        [sources[name] for name in hashes["validation"]],
+        ReadingOptions(dataset.tracks, dataset.pedal, dataset.limits),
+        Path(cache_dir) if cache_dir else None,
+        num_processes,
+        hashes["train"] | hashes["validation"],
+    )
+
+
+def load(reference: Reference) -> Against:
+    """The index and the yardstick, from the cache or made and kept there.
+
+    Raises:
+        UserError: if there is nothing to compare with, or if files are not what the run was trained on.
+    """
+    key = {
+        "version": [VERSION, CACHE_VERSION],
+        "options": reference.options.plain(),
+        "corpus": _files(reference.corpus),
+        "held_out": _files(reference.held_out),
+    }
+    fingerprint = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    entry = ArrayCache(reference.cache_dir).get(fingerprint, lambda: _make(reference))
+    hashes = entry.values["music_hashes"]
+    changed = sorted(n for n, expected in reference.music_hashes.items() if hashes.get(n) != expected)
+    if changed:
+        raise UserError(_changed(reference.title, changed))
+    arrays = dict(entry.arrays)
+    yardstick = Yardstick(arrays.pop("held_out"), arrays.pop("others"))
+    by_name = {source.name: source for source in reference.corpus}
+    index = Index(entry.values["names"], arrays)
+    if not index.names:
+        reasons = "; ".join(": ".join(pair) for pair in entry.values["skipped"][:3])
+        raise UserError(f"{reference.title}: none of its files could be read ({reasons})")
+    return Against(
+        reference.title,
+        index,
+        yardstick,
+        [by_name[name] for name in index.names],
+        reference.options,
+        [Skipped(*pair) for pair in entry.values["skipped"]],
+    )
+
+
+def _changed(run: object, names: Sequence[str]) -> str:
+    shown = ", ".join(names[:MAX_NAMED]) + (" ..." if len(names) > MAX_NAMED else "")
+    return (
+        f"{run}: {len(names)} of the pieces that it was trained and validated on are not there as they were "
+        f"({shown}); put back the files, or give the dataset itself"
+    )
+
+
+def _files(sources: Sequence[Source]) -> list[tuple[str, str, str]]:
+    """What decides what is read of some files."""
+    return sorted((s.name, f"{s.kind}{s.frames_per_beat or ''}", s.content_hash()) for s in sources)
+
+
+def _make(reference: Reference) -> Entry:
+    """Read the files, build the index, and measure real pieces with it."""
+    sources = [*reference.corpus, *reference.held_out]
+    pieces: dict[str, Piece] = {}
+    skipped = []
+    with Reader(as_it_is, reference.options, reference.num_processes, len(sources)) as reader:
+        for result in reader.read(sources):
+            if isinstance(result, Skipped):
+                skipped.append((result.name, result.reason))
+            else:
+                pieces[result.name] = result
+    held_out_names = {source.name for source in reference.held_out}
+    corpus = {name: pieces[name] for name in sorted(pieces) if name not in held_out_names}
+    held_out = [pieces[name] for name in sorted(pieces) if name in held_out_names]
+    log.info("building the index of %d pieces", len(corpus))
+    index = Index.build(corpus.values(), list(corpus))
+    measured = spread(len(index.names)) if len(index.names) > 1 else []  # without others there is nothing
+    members = list(corpus.values())
+    kept = [held_out[i] for i in spread(len(held_out))]
+    log.info("measuring what %d real pieces copy", len(measured) + len(kept))
+    arrays: dict[str, Any] = {
+        **index.arrays,
+        "held_out": measure(index, kept, [None] * len(kept)),
+        "others": measure(index, [members[i] for i in measured], measured),
+    }
+    hashes = {name: piece.music_hash() for name, piece in pieces.items()}
+    return Entry(arrays, {"names": index.names, "skipped": sorted(skipped), "music_hashes": hashes})
+
+
+def as_it_is(name: str, piece: Piece) -> Piece:
+    """What a `Reader` makes of a piece that is wanted itself, under the name of its source."""
+    return replace(piece, name=name)
