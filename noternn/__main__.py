@@ -12,9 +12,15 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from noternn.errors import PieceError, UserError
+
+if TYPE_CHECKING:
+    from noternn.tokenizer import Codec
+
+SAMPLING = ("num_notes", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "repetition_window",
+            "seed")  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
 def generate(options: argparse.Namespace) -> None:
     """Compose MIDI files with a checkpoint."""
     from noternn.copying import FILE_NAME, load_weights
-    from noternn.generation import checkpoint_path, encode_primer, load_composer
+    from noternn.generation import checkpoint_path, load_composer
     from noternn.metrics import sample_statistics
     from noternn.midi import write_midi
     from noternn.sampling import SamplingOptions
@@ -50,22 +56,38 @@ def generate(options: argparse.Namespace) -> None:
     composer = load_composer(checkpoint)
     if options.copy:
         composer = replace(composer, copy_weights=load_weights(checkpoint.with_name(FILE_NAME)))
-    primer: list[int] = []
-    if options.primer:
-        primer, line = encode_primer(options.primer, composer.codec)
-        print(line, file=sys.stderr)
-    sampling = SamplingOptions(options.num_notes, options.temperature, options.top_k, options.seed)
-    pieces = composer.compose_many(primer, sampling, options.num_samples)
-    for path, piece in zip(_output_paths(options.output, len(pieces)), pieces, strict=True):
+    primers, origins = _primers(options, composer.codec)
+    beats = options.beats if options.seconds is None else options.seconds * composer.tempo / 60
+    sampling = SamplingOptions(beats=beats, **{name: getattr(options, name) for name in SAMPLING})
+    pieces = composer.compose_each(primers, sampling)
+    paths = _output_paths(options.output, len(pieces))
+    for path, piece, origin in zip(paths, pieces, origins, strict=True):
         try:
             write_midi(piece, path)
         except OSError as error:
             raise UserError(f"-o {path}: cannot be written: {error.strerror or error}") from error
         s = sample_statistics(piece)
         print(
-            f"{path}: {s.num_notes} notes, {s.num_pitches} pitches, {s.beats:.0f} beats, "
+            f"{path}: {origin}{s.num_notes} notes, {s.num_pitches} pitches, {s.beats:.0f} beats, "
             f"longest repetition {s.longest_repetition}, silent {s.silent_fraction:.0%}"
         )
+
+
+def _primers(options: argparse.Namespace, codec: Codec) -> tuple[list[list[int]], list[str]]:
+    """What each sample continues, and where that comes from, for its line."""
+    from noternn.generation import encode_primer
+
+    if options.opening:
+        from noternn.evaluation import held_out_openings, load_runs
+
+        seeds = range(options.seed, options.seed + options.num_samples)
+        primers, names = held_out_openings(load_runs([options.checkpoint])[0], seeds)
+        return primers, [f"after the opening of {name}, " for name in names]
+    primer: list[int] = []
+    if options.primer:
+        primer, line = encode_primer(options.primer, codec)
+        print(line, file=sys.stderr)
+    return [primer] * options.num_samples, [""] * options.num_samples
 
 
 def _output_paths(path: Path, num_samples: int) -> list[Path]:
@@ -256,12 +278,45 @@ def build_parser() -> argparse.ArgumentParser:
         "checkpoint", type=Path, metavar="RUN_OR_CHECKPOINT", help="a run's folder or a .ckpt file"
     )
     g.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.mid", help="the file to write")
-    g.add_argument("--num-notes", type=_positive_int, default=500, help="notes to compose (500)")
+    length = g.add_mutually_exclusive_group()
+    length.add_argument("--num-notes", type=_positive_int, default=500, help="notes to compose (500)")
+    length.add_argument(
+        "--beats", type=_positive_float, help="or quarter notes; what would ring on is cut there"
+    )
+    length.add_argument("--seconds", type=_positive_float, help="or seconds, likewise")
     g.add_argument(
-        "--temperature", type=_positive_float, default=1.0, help="above 1 is bolder, below 1 safer (1.0)"
+        "--temperature", type=_temperature, default=1.0, help="above 1 is bolder, below 1 safer (1.0)"
     )
     g.add_argument(
-        "--top-k", type=_natural, default=10, help="choose among the K most probable tokens, 0 for all (10)"
+        "--top-k",
+        type=_natural,
+        default=10,
+        metavar="K",
+        help="choose among the K most probable tokens, 0 for all, 1 is greedy (10)",
+    )
+    g.add_argument(
+        "--top-p",
+        type=_top_p,
+        default=1.0,
+        metavar="P",
+        help="and the fewest that together have probability P, 1 for all (1.0)",
+    )
+    g.add_argument(
+        "--min-p",
+        type=_fraction,
+        default=0.0,
+        metavar="P",
+        help="and those at least P times as probable as the first, 0 for all (0.0)",
+    )
+    g.add_argument(
+        "--repetition-penalty",
+        type=_penalty,
+        default=1.0,
+        metavar="R",
+        help="pitches of the last notes get less probable, p ** R, 1 for none (1.0)",
+    )
+    g.add_argument(
+        "--repetition-window", type=_positive_int, default=16, metavar="N", help="of the last N notes (16)"
     )
     g.add_argument("--seed", type=_natural, default=0, help="the same seed gives the same file (0)")
     g.add_argument(
@@ -271,7 +326,13 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="write OUT_001.mid and on, made together with the seeds from --seed on (1)",
     )
-    g.add_argument("--primer", type=Path, metavar="IN.mid", help="a MIDI file to continue")
+    start = g.add_mutually_exclusive_group()
+    start.add_argument("--primer", type=Path, metavar="IN.mid", help="a MIDI file or score to continue")
+    start.add_argument(
+        "--opening",
+        action="store_true",
+        help="continue the opening of a validation piece, which --seed chooses; needs the run's corpus",
+    )
     g.add_argument(
         "--copy",
         action="store_true",
@@ -359,9 +420,33 @@ def _number(value: int, minimum: int) -> int:
 
 
 def _positive_float(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text}: it must be above 0")
+    return _within(text, lambda value: 0 < value < float("inf"), "above 0")
+
+
+def _temperature(text: str) -> float:
+    allowed = "above 0; for the most probable token every time give --top-k 1"
+    return _within(text, lambda value: 0 < value < float("inf"), allowed)
+
+
+def _top_p(text: str) -> float:
+    return _within(text, lambda value: 0 < value <= 1, "above 0 and at most 1")
+
+
+def _fraction(text: str) -> float:
+    return _within(text, lambda value: 0 <= value <= 1, "0 to 1")
+
+
+def _penalty(text: str) -> float:
+    return _within(text, lambda value: 1 <= value < float("inf"), "at least 1")
+
+
+def _within(text: str, is_allowed: Callable[[float], bool], allowed: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not is_allowed(value):
+        raise argparse.ArgumentTypeError(f"{text}: it must be {allowed}")
     return value
 
 

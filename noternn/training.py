@@ -41,6 +41,7 @@ from noternn.generation import (
     load_checkpoint,
     load_composer,
     network_for,
+    opening,
 )
 from noternn.lstm import num_parameters
 from noternn.metrics import rates, sample_statistics
@@ -438,21 +439,13 @@ class Run:
         )
 
     def _primer(self) -> list[int]:
-        """The opening of the first validation piece, at least `primer_notes` notes of it."""
-        tokenizer, tokens = self.data.codec.tokenizer, self.corpus.vocabulary.tokens
-        primer: list[int] = []
-        state, num_notes = tokenizer.start, 0
-        for id_ in self.corpus.ids["validation"][0][1:-1].tolist():
-            if num_notes >= self.config.sampling.primer_notes and tokenizer.is_complete(state):
-                break
-            primer.append(id_)
-            num_notes += tokenizer.note_count(tokens[id_])
-            state = tokenizer.advance(state, tokens[id_])
-        return primer
+        """The opening of the first validation piece."""
+        return opening(self.corpus.ids["validation"][0], self.data.codec, self.config.sampling.primer_notes)
 
     def _compose(self, composer: Composer) -> Piece:
-        s = self.config.sampling
-        return composer.compose(self.primer, SamplingOptions(s.num_notes, s.temperature, s.top_k, s.seed))
+        settings = asdict(self.config.sampling)
+        settings.pop("primer_notes")
+        return composer.compose(self.primer, SamplingOptions(**settings))
 
     def _sample_at(self, epoch: int, tracker: Tracker) -> None:
         """A sample of the current weights, always from the same primer and seed."""
