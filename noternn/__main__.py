@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from noternn.errors import PieceError, UserError
 
 if TYPE_CHECKING:
+    from noternn.health import Yardstick
+    from noternn.piece import Piece
     from noternn.tokenizer import Codec
 
 SAMPLING = ("num_notes", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "repetition_window",
@@ -46,7 +48,8 @@ def generate(options: argparse.Namespace) -> None:
     """Compose MIDI files with a checkpoint."""
     from noternn.copying import FILE_NAME, load_weights
     from noternn.generation import checkpoint_path, load_composer
-    from noternn.metrics import sample_statistics
+    from noternn.health import FILE_NAME as HEALTH
+    from noternn.health import Yardstick, check, measure
     from noternn.midi import write_midi
     from noternn.sampling import SamplingOptions
 
@@ -61,15 +64,18 @@ def generate(options: argparse.Namespace) -> None:
     sampling = SamplingOptions(beats=beats, **{name: getattr(options, name) for name in SAMPLING})
     pieces = composer.compose_each(primers, sampling)
     paths = _output_paths(options.output, len(pieces))
+    held_out = checkpoint.with_name(HEALTH)  # of a run's folder; a checkpoint alone has none
+    yardstick = Yardstick.load(held_out) if held_out.is_file() else None
     for path, piece, origin in zip(paths, pieces, origins, strict=True):
         try:
             write_midi(piece, path)
         except OSError as error:
             raise UserError(f"-o {path}: cannot be written: {error.strerror or error}") from error
-        s = sample_statistics(piece)
+        s = measure(piece)
         print(
             f"{path}: {origin}{s.num_notes} notes, {s.num_pitches} pitches, {s.beats:.0f} beats, "
             f"longest repetition {s.longest_repetition}, silent {s.silent_fraction:.0%}"
+            + (f"; {check(piece, yardstick).sentence}" if yardstick else "")
         )
 
 
@@ -95,6 +101,64 @@ def _output_paths(path: Path, num_samples: int) -> list[Path]:
     if num_samples == 1:
         return [path]
     return [path.with_stem(f"{path.stem}_{number:03d}") for number in range(1, num_samples + 1)]
+
+
+def health(options: argparse.Namespace) -> None:
+    """Print what some samples are like beside held-out music, and what is wrong with them in words."""
+    _check_output("--json", options.json, ".json")
+    _check_output("--csv", options.csv, ".csv")
+    from noternn.files import write_text
+    from noternn.health import as_rows, check, describe
+    from noternn.tables import write_csv
+
+    pieces = _samples(options.samples)
+    yardstick = _yardstick(options.against)
+    checkups = [check(piece, yardstick, name) for name, piece in pieces.items()]
+    rows = as_rows(checkups)
+    if options.json:
+        _write("--json", options.json, lambda path: write_text(path, json.dumps(rows, indent=1)))
+    if options.csv:
+        _write("--csv", options.csv, lambda path: write_csv(path, rows, list(rows[0])))
+    print(describe(checkups, yardstick))
+
+
+def _samples(path: Path) -> dict[str, Piece]:
+    """The pieces of a file or folder by their names; what cannot be read is told and left out."""
+    from noternn.corpus.sources import folder_sources, read_file
+
+    if not path.is_dir():
+        return {str(path): read_file(path)}
+    pieces = {}
+    for source in folder_sources(path):
+        try:
+            pieces[source.name] = source.read()
+        except PieceError as error:
+            print(f"skipped {source.name}: {error}", file=sys.stderr)
+    if not pieces:
+        raise UserError(f"{path}: there are no MIDI files or scores in it that can be read")
+    return pieces
+
+
+def _yardstick(against: str) -> Yardstick:
+    """What the validation pieces of a run are like, from its folder if it is there, or of a corpus."""
+    from noternn.health import FILE_NAME, Yardstick
+
+    path = Path(against)
+    folder = path.parent if path.suffix == ".ckpt" else path
+    if (folder / FILE_NAME).is_file():
+        return Yardstick.load(folder / FILE_NAME)
+    if path.suffix == ".ckpt" or (path / "best.ckpt").is_file():
+        from noternn.evaluation import load_runs
+        from noternn.training import yardstick_of
+
+        yardstick = yardstick_of(load_runs([path])[0].data)
+        _write("--against", folder / FILE_NAME, yardstick.save)
+        return yardstick
+    from noternn.command_line import corpus_settings
+    from noternn.inspection import sources_at, validation_pieces
+
+    config = corpus_settings(against, [])
+    return Yardstick.of(validation_pieces(sources_at(against, config.dataset), config))
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -339,6 +403,17 @@ def build_parser() -> argparse.ArgumentParser:
         help="mix in the copy model, whose weights evaluate --copy has left beside the checkpoint",
     )
     g.set_defaults(run=generate)
+    h = commands.add_parser("health", help="compare samples with held-out music, and say what is wrong")
+    h.add_argument("samples", type=Path, metavar="SAMPLE_OR_FOLDER", help="a MIDI file or score, or many")
+    h.add_argument(
+        "--against",
+        required=True,
+        metavar="RUN_OR_CORPUS",
+        help="whose validation pieces are the yardstick: a run's folder, a dataset or a folder of music",
+    )
+    h.add_argument("--json", type=Path, metavar="OUT.json", help="write a row for each sample as JSON")
+    h.add_argument("--csv", type=Path, metavar="OUT.csv", help="write the same as CSV")
+    h.set_defaults(run=health)
     e = commands.add_parser("evaluate", help="measure trained networks on held-out pieces, in several ways")
     e.add_argument(
         "runs", type=Path, nargs="+", metavar="RUN", help="folders of runs; several are an ensemble"

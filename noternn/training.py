@@ -9,6 +9,7 @@ import shlex
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from noternn.callbacks import (
     SampleEveryCheckpoint,
 )
 from noternn.config import Config, Dataset
-from noternn.corpus import SPLITS, EncodedCorpus, ReadingOptions, Source
+from noternn.corpus import SPLITS, EncodedCorpus, ReadingOptions, Source, pieces_of
 from noternn.datamodule import MidiDataModule
 from noternn.datasets import ready_made_split
 from noternn.errors import UserError
@@ -43,8 +44,10 @@ from noternn.generation import (
     network_for,
     opening,
 )
+from noternn.health import FILE_NAME as HEALTH
+from noternn.health import Yardstick, check
 from noternn.lstm import num_parameters
-from noternn.metrics import rates, sample_statistics
+from noternn.metrics import rates
 from noternn.midi import write_midi
 from noternn.module import NoteRNN
 from noternn.piece import Piece
@@ -52,7 +55,7 @@ from noternn.render import save_audio, save_piano_roll
 from noternn.report import advice, best_row, save_curves, verdict
 from noternn.sampling import SamplingOptions
 from noternn.stopping import Stopped, StopRequest
-from noternn.tokenizer import Codec
+from noternn.tokenizer import Codec, build_tokenizer
 from noternn.tracking import Tracker, track
 
 log = logging.getLogger(__name__)
@@ -134,6 +137,11 @@ def _train(
         summary = run.complete(tracker, resumed)
     slurm.forget_run()
     return summary
+
+
+def yardstick_of(data: MidiDataModule) -> Yardstick:
+    """What samples of a run are compared with."""
+    return Yardstick.of(pieces_of(data.corpus, build_tokenizer(**data.tokenizer), "validation"))
 
 
 def build_module(plain: dict[str, Any], codec: Codec) -> NoteRNN:
@@ -438,6 +446,13 @@ class Run:
             default_root_dir=self.run_dir,
         )
 
+    @cached_property
+    def yardstick(self) -> Yardstick:
+        """What the validation pieces are like, which the run's folder keeps for later samples."""
+        yardstick = yardstick_of(self.data)
+        yardstick.save(self.run_dir / HEALTH)
+        return yardstick
+
     def _primer(self) -> list[int]:
         """The opening of the first validation piece."""
         return opening(self.corpus.ids["validation"][0], self.data.codec, self.config.sampling.primer_notes)
@@ -461,9 +476,10 @@ class Run:
         write_midi(piece, midi)
         save_audio(piece, audio)
         save_piano_roll(piece, picture, primer_end=primer_end, title=f"sample, epoch {epoch}")
-        statistics = asdict(sample_statistics(piece))
+        checkup = check(piece, self.yardstick)
+        statistics = asdict(checkup.whole) | {"num_outside": checkup.num_outside}
         tracker.sample(epoch, audio, picture, statistics)
-        return statistics
+        return statistics | {"health": checkup.sentence}
 
     def _finish(self, tracker: Tracker) -> dict[str, Any]:
         """The best weights' sample, the curves and the summary."""
@@ -524,6 +540,7 @@ def _summary_text(summary: dict[str, Any], run_dir: Path, tracker: Tracker) -> s
         f"  seconds              {summary['seconds']:.0f}",
         f"  sample               {s['num_notes']} notes, {s['num_pitches']} pitches, longest repetition "
         f"{s['longest_repetition']}, silent {s['silent_fraction']:.0%}",
+        f"                       {s['health']}",
         f"  run folder           {_relative(run_dir)}",
         "    best.ckpt last.ckpt metrics.csv curves.png sample.mid sample.png sample.wav split.json",
     ]
