@@ -3,7 +3,8 @@
 A quantity says little alone: 40 distinct pitches are many for a tune and few for a sonata. So every value of
 a sample stands beside a `Yardstick`, the same quantity over excerpts of held-out pieces with the same number
 of notes. Its 5th to 95th percentile is what is usual; one real excerpt in ten is outside.
-A sample is called collapsed, in words, only where it is further out than any real excerpt: see `_limits`.
+A sample is called unhealthy, and how it has collapsed is said, only where it is further out than any real
+excerpt: see `_limits`.
 
 Times are in quarter notes. Drums count as notes and sound, but have no pitches.
 """
@@ -31,6 +32,7 @@ Floats = NDArray[np.float64]
 FILE_NAME = "health.json"
 MAJOR_SCALE = (0, 2, 4, 5, 7, 9, 11)
 REPEATED_NOTES = 8  # in a passage that counts as one that came before: two bars of a tune
+LOCAL_NOTES = 32  # within which music hardly changes its key: two bars of four parts
 MIN_NOTES = 16  # fewer can be anything
 MAX_PIECES = 256  # of a split that are measured
 MAX_EXCERPTS = 4  # of each piece and length
@@ -54,6 +56,8 @@ class Health:
             2016) and MusPy also try minor scales; the natural ones have the pitches of major ones, so that
             this is the same number. Notes count alike, however long. The harmonic minor's seventh counts as
             foreign, as it does there. At least 7/12 of evenly used pitches.
+        local_scale_consistency: the mean of that over every 32 notes in a row (all, of fewer): high where
+            `scale_consistency` is low, music goes from key to key.
         pitch_class_distance: how far the histogram of pitch classes, weighted by duration, is from the mean
             one of the held-out pieces, in the best of 12 transpositions, for keys say nothing about health:
             the Jensen-Shannon divergence in bits (Lin, 1991), 0 to 1. Yang and Lerch (On the evaluation of
@@ -72,6 +76,7 @@ class Health:
     silent_fraction: float
     notes_per_beat: float
     polyphony: float
+    local_scale_consistency: float
     scale_consistency: float
     pitch_class_distance: float
     repeated_fraction: float
@@ -86,7 +91,7 @@ def measure(piece: Piece, profile: Floats | None = None) -> Health:
         profile: (12,) the mean pitch classes of held-out pieces, see `Yardstick`.
     """
     if not piece.num_notes:
-        return Health(0, 0.0, 0, 0, *[math.nan] * 7)
+        return Health(0, 0.0, 0, 0, *[math.nan] * 8)
     pitched = piece.select(~piece.is_drum)
     ticks = piece.end - int(piece.onset[0])
     beats = ticks / piece.ticks_per_beat
@@ -99,6 +104,7 @@ def measure(piece: Piece, profile: Floats | None = None) -> Health:
         silent_fraction=1 - _sounding_ticks(piece) / ticks,
         notes_per_beat=piece.num_notes / beats,
         polyphony=pitched.duration.sum() / _sounding_ticks(pitched) if pitched.num_notes else 0.0,
+        local_scale_consistency=_local_scale_consistency(pitched.pitch),
         scale_consistency=_scale_consistency(pitched.pitch),
         pitch_class_distance=_pitch_class_distance(pitched, profile),
         repeated_fraction=repeated_fraction,
@@ -127,11 +133,22 @@ def _sounding_ticks(piece: Piece) -> int:
 
 
 def _scale_consistency(pitch: NDArray[np.int64]) -> float:
-    if not pitch.size:
-        return math.nan
-    counts = np.bincount(pitch % 12, minlength=12)
-    scales = [np.roll(counts, -tonic)[list(MAJOR_SCALE)].sum() for tonic in range(12)]
-    return float(max(scales) / pitch.size)
+    return float(_in_scales(pitch).sum(axis=0).max() / pitch.size) if pitch.size else math.nan
+
+
+def _local_scale_consistency(pitch: NDArray[np.int64]) -> float:
+    if pitch.size < LOCAL_NOTES:
+        return _scale_consistency(pitch)
+    counts = np.cumsum(np.vstack([np.zeros((1, 12), dtype=np.int64), _in_scales(pitch)]), axis=0)
+    within = counts[LOCAL_NOTES:] - counts[:-LOCAL_NOTES]  # (num_windows, 12)
+    return float(within.max(axis=1).mean() / LOCAL_NOTES)
+
+
+def _in_scales(pitch: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which notes are in each of the 12 major scales, (num_notes, 12)."""
+    above_tonic = (pitch[:, None] - np.arange(12)) % 12
+    in_scales: NDArray[np.bool_] = np.isin(above_tonic, MAJOR_SCALE)
+    return in_scales
 
 
 def _pitch_classes(pitched: Piece) -> Floats:
@@ -224,12 +241,20 @@ QUANTITIES = (
         high="it is a cluster of {value} notes at a time",
     ),
     Quantity(
+        "local_scale_consistency",
+        "in one scale (32 notes)",
+        7 / 12,
+        1,
+        0.05,
+        low="it is out of any key, {value} of every 32 notes in one scale",
+    ),
+    Quantity(
         "scale_consistency",
         "in one scale",
         7 / 12,
         1,
         0.05,
-        low="it is out of any key, {value} of the notes in one scale",
+        low="it wanders from key to key, {value} of the notes in one scale",
     ),
     Quantity(
         "pitch_class_distance",
@@ -402,7 +427,7 @@ class Checkup:
         if not self.values:
             return f"too short to tell: {self.whole.num_notes} notes, {MIN_NOTES} are needed"
         if self.collapses:
-            return f"collapsed: {'; '.join(self.collapses)}"
+            return f"unhealthy: {'; '.join(self.collapses)}"
         labels = {quantity.name: quantity.label for quantity in QUANTITIES}
         odd = [
             f"{labels[name]} {'high' if side > 0 else 'low'}" for name, side in self.outside.items() if side
@@ -446,7 +471,7 @@ def _collapses(
     piece: Piece, parts: Sequence[Piece], measured: Sequence[Health], ranges: Mapping[str, Range]
 ) -> list[str]:
     """What is wrong in words, each once, in its worst excerpt."""
-    found = []
+    found: dict[str, str] = {}
     for quantity in QUANTITIES:
         real = ranges[quantity.name]
         values = np.array([getattr(health, quantity.name) for health in measured], dtype=np.float64)
@@ -460,13 +485,15 @@ def _collapses(
                 text = words.format(
                     value=show(quantity.name, values[worst]), loop=f"{measured[worst].loop_beats:.0f}"
                 )
-                found.append(f"{text} {_usual(quantity, ranges)}{_where(piece, parts, is_out)}")
-    return found
+                found[quantity.name] = f"{text} {_usual(quantity, ranges)}{_where(piece, parts, is_out)}"
+    if "local_scale_consistency" in found:
+        found.pop("scale_consistency", None)  # it follows
+    return list(found.values())
 
 
 def _usual(quantity: Quantity, ranges: Mapping[str, Range]) -> str:
     real = ranges[quantity.name]
-    return f"where held-out music has {show(quantity.name, real.least)} to {show(quantity.name, real.most)}"
+    return f"(held-out: {show(quantity.name, real.least)} to {show(quantity.name, real.most)})"
 
 
 def _where(piece: Piece, parts: Sequence[Piece], is_out: NDArray[np.bool_]) -> str:
@@ -480,7 +507,7 @@ def show(name: str, value: float) -> str:
     """A quantity as a reader wants it."""
     if not math.isfinite(value):
         return "-"
-    if name in ("silent_fraction", "scale_consistency", "repeated_fraction"):
+    if name in ("silent_fraction", "local_scale_consistency", "scale_consistency", "repeated_fraction"):
         return f"{value:.0%}"
     if name in ("num_notes", "num_pitches", "longest_repetition"):
         return f"{value:.0f}" if value == round(value) else f"{value:.1f}"
@@ -494,12 +521,12 @@ def describe(checkups: Sequence[Checkup], yardstick: Yardstick) -> str:
     lines += [f"{checkup.name}: {checkup.sentence}" for checkup in checkups]
     if len(checkups) > 1:
         num_healthy = sum(not checkup.collapses for checkup in told)
-        lines.append(f"{num_healthy} of {len(checkups)} samples show no collapse")
+        lines.append(f"{num_healthy} of {len(checkups)} samples are healthy")
     return "\n".join(lines)
 
 
 def _table(checkups: Sequence[Checkup], yardstick: Yardstick) -> str:
-    """Each quantity of the samples, their median if there are several, and how many are outside of its range."""
+    """Each quantity of the samples, the median of several, and how many of them are outside its range."""
     lengths = [checkup.length for checkup in checkups]
     length = max(set(lengths), key=lengths.count)
     column = "sample" if len(checkups) == 1 else "samples"
