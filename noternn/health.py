@@ -425,7 +425,7 @@ class Checkup:
     def sentence(self) -> str:
         """What there is to say, in a line."""
         if not self.values:
-            return f"too short to tell: {self.whole.num_notes} notes, {MIN_NOTES} are needed"
+            return f"too short to tell ({MIN_NOTES} notes are needed)"
         if self.collapses:
             return f"unhealthy: {'; '.join(self.collapses)}"
         labels = {quantity.name: quantity.label for quantity in QUANTITIES}
@@ -508,7 +508,7 @@ def show(name: str, value: float) -> str:
     if not math.isfinite(value):
         return "-"
     if name in ("silent_fraction", "local_scale_consistency", "scale_consistency", "repeated_fraction"):
-        return f"{value:.0%}"
+        return f"{100 * value:.0f} %"
     if name in ("num_notes", "num_pitches", "longest_repetition"):
         return f"{value:.0f}" if value == round(value) else f"{value:.1f}"
     return f"{value:.3f}" if name == "pitch_class_distance" else f"{value:.2f}"

@@ -45,7 +45,7 @@ from noternn.generation import (
     opening,
 )
 from noternn.health import FILE_NAME as HEALTH
-from noternn.health import Yardstick, check
+from noternn.health import Yardstick, as_rows, check
 from noternn.lstm import num_parameters
 from noternn.metrics import rates
 from noternn.midi import write_midi
@@ -476,10 +476,10 @@ class Run:
         write_midi(piece, midi)
         save_audio(piece, audio)
         save_piano_roll(piece, picture, primer_end=primer_end, title=f"sample, epoch {epoch}")
-        checkup = check(piece, self.yardstick)
-        statistics = asdict(checkup.whole) | {"num_outside": checkup.num_outside}
-        tracker.sample(epoch, audio, picture, statistics)
-        return statistics | {"health": checkup.sentence}
+        statistics = as_rows([check(piece, self.yardstick, midi.name)])[0]
+        numbers = {name: value for name, value in statistics.items() if isinstance(value, int | float)}
+        tracker.sample(epoch, audio, picture, numbers)
+        return statistics
 
     def _finish(self, tracker: Tracker) -> dict[str, Any]:
         """The best weights' sample, the curves and the summary."""
@@ -539,7 +539,7 @@ def _summary_text(summary: dict[str, Any], run_dir: Path, tracker: Tracker) -> s
         f"  parameters           {summary['num_parameters']:,}",
         f"  seconds              {summary['seconds']:.0f}",
         f"  sample               {s['num_notes']} notes, {s['num_pitches']} pitches, longest repetition "
-        f"{s['longest_repetition']}, silent {s['silent_fraction']:.0%}",
+        f"{s['longest_repetition']}, silent {s['silent_fraction'] or 0:.0%}",
         f"                       {s['health']}",
         f"  run folder           {_relative(run_dir)}",
         "    best.ckpt last.ckpt metrics.csv curves.png sample.mid sample.png sample.wav split.json",
