@@ -4,7 +4,7 @@ A quantity says little alone: 40 distinct pitches are many for a tune and few fo
 a sample stands beside a `Yardstick`, the same quantity over excerpts of held-out pieces with the same number
 of notes. Its 5th to 95th percentile is what is usual; one real excerpt in ten is outside.
 A sample is called unhealthy, and how it has collapsed is said, only where it is further out than any real
-excerpt: see `_limits`.
+excerpt (see `_limits`); unusual, where more quantities are outside at once than real music has.
 
 Times are in quarter notes. Drums count as notes and sound, but have no pitches.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,7 +35,9 @@ MAJOR_SCALE = (0, 2, 4, 5, 7, 9, 11)
 REPEATED_NOTES = 8  # in a passage that counts as one that came before: two bars of a tune
 LOCAL_NOTES = 32  # within which music hardly changes its key: two bars of four parts
 MIN_NOTES = 16  # fewer can be anything
+OUTSIDE = "num_outside"
 MAX_PIECES = 256  # of a split that are measured
+MAX_BYTES = 10**6  # of a file of these measures; one has some kilobytes
 MAX_EXCERPTS = 4  # of each piece and length
 PERCENTILES = (0, 5, 50, 95, 100)
 
@@ -293,7 +296,8 @@ class Yardstick:
     Args:
         num_pieces: measured.
         profile: (12,) their mean pitch classes, each piece moved to C major or A minor first.
-        ranges: by the number of notes of the excerpts, and by quantity.
+        ranges: by the number of notes of the excerpts, and by quantity; `num_outside` is how many of an
+            excerpt's quantities are outside of what is usual.
     """
 
     num_pieces: int
@@ -312,7 +316,10 @@ class Yardstick:
         ranges = {}
         for length in _lengths([piece.num_notes for piece in measured]):
             parts = [part for piece in measured for part in excerpts(piece, length)[:MAX_EXCERPTS]]
-            ranges[length] = _ranges([measure(part, profile) for part in parts])
+            measured_parts = [measure(part, profile) for part in parts]
+            ranges[length] = _ranges(measured_parts)
+            counts = [sum(map(abs, _sides(vars(part), ranges[length]).values())) for part in measured_parts]
+            ranges[length][OUTSIDE] = Range(*np.percentile(counts, PERCENTILES).tolist())
         return cls(len(measured), tuple(profile.tolist()), ranges)
 
     def length_for(self, num_notes: int) -> int:
@@ -333,15 +340,18 @@ class Yardstick:
             UserError: if it holds anything else.
         """
         try:
+            if path.stat().st_size > MAX_BYTES:
+                raise ValueError("too large")
             plain = json.loads(path.read_text(encoding="utf-8"))
-            names = {quantity.name for quantity in QUANTITIES}
+            names = {OUTSIDE, *(quantity.name for quantity in QUANTITIES)}
             ranges = {
                 int(length): {name: Range(*(float(row[key]) for key in Range.__dataclass_fields__))
                               for name, row in rows.items() if name in names}
                 for length, rows in plain["ranges"].items()
             }  # fmt: skip
             profile = tuple(float(share) for share in plain["profile"])
-            if len(profile) != 12 or any(set(rows) != names for rows in ranges.values()) or not ranges:
+            are_ranges = all(n >= 1 and set(rows) == names for n, rows in ranges.items())
+            if len(profile) != 12 or not min(profile) >= 0 or not are_ranges:
                 raise ValueError("other quantities")
             return cls(int(plain["num_pieces"]), profile, ranges)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -406,7 +416,9 @@ class Checkup:
         length: notes of the excerpts that were compared.
         values: by quantity, the mean over its excerpts.
         outside: by quantity -1 or 1 where that mean is below or above what is usual.
-        collapses: what is wrong in words, with where it was heard; none of a healthy sample.
+        collapses: what is wrong in words, with where it was heard.
+        verdict: "unhealthy" if anything is; "unusual" if more quantities are outside than in 19 of 20 real
+            excerpts; "healthy", or "too short to tell".
     """
 
     name: str
@@ -415,6 +427,7 @@ class Checkup:
     values: Mapping[str, float]
     outside: Mapping[str, int]
     collapses: Sequence[str]
+    verdict: str
 
     @property
     def num_outside(self) -> int:
@@ -425,13 +438,15 @@ class Checkup:
     def sentence(self) -> str:
         """What there is to say, in a line."""
         if not self.values:
-            return f"too short to tell ({MIN_NOTES} notes are needed)"
+            return f"{self.verdict} ({MIN_NOTES} notes are needed)"
         if self.collapses:
             return f"unhealthy: {'; '.join(self.collapses)}"
         labels = {quantity.name: quantity.label for quantity in QUANTITIES}
         odd = [
             f"{labels[name]} {'high' if side > 0 else 'low'}" for name, side in self.outside.items() if side
         ]
+        if self.verdict == "unusual":
+            return f"unusual: {', '.join(odd)}"
         return "healthy: like held-out music" + (f", but {', '.join(odd)}" if odd else "")
 
 
@@ -443,17 +458,21 @@ def check(piece: Piece, yardstick: Yardstick, name: str = "") -> Checkup:
     profile = np.array(yardstick.profile)
     whole = measure(piece, profile)
     if piece.num_notes < MIN_NOTES or not yardstick.ranges:
-        return Checkup(name, whole, 0, {}, {}, [])
+        return Checkup(name, whole, 0, {}, {}, [], "too short to tell")
     length = yardstick.length_for(piece.num_notes)
     parts, ranges = excerpts(piece, length), yardstick.ranges[length]
     measured = [measure(part, profile) for part in parts]
     values = {q.name: float(np.mean([getattr(health, q.name) for health in measured])) for q in QUANTITIES}
-    outside = {name: _side(values[name], ranges[name].low, ranges[name].high) for name in values}
-    return Checkup(name, whole, length, values, outside, _collapses(piece, parts, measured, ranges))
+    outside, collapses = _sides(values, ranges), _collapses(piece, parts, measured, ranges)
+    is_unusual = sum(map(abs, outside.values())) > ranges[OUTSIDE].high
+    verdict = "unhealthy" if collapses else "unusual" if is_unusual else "healthy"
+    return Checkup(name, whole, length, values, outside, collapses, verdict)
 
 
-def _side(value: float, low: float, high: float) -> int:
-    return int(value > high) - int(value < low)
+def _sides(values: Mapping[str, float], ranges: Mapping[str, Range]) -> dict[str, int]:
+    """By quantity -1 or 1 where it is below or above what is usual."""
+    at = {quantity.name: ranges[quantity.name] for quantity in QUANTITIES}
+    return {name: int(values[name] > real.high) - int(values[name] < real.low) for name, real in at.items()}
 
 
 def _limits(quantity: Quantity, of_real: Range) -> tuple[float, float]:
@@ -520,8 +539,9 @@ def describe(checkups: Sequence[Checkup], yardstick: Yardstick) -> str:
     lines = [_table(told, yardstick)] if told else []
     lines += [f"{checkup.name}: {checkup.sentence}" for checkup in checkups]
     if len(checkups) > 1:
-        num_healthy = sum(not checkup.collapses for checkup in told)
-        lines.append(f"{num_healthy} of {len(checkups)} samples are healthy")
+        verdicts = Counter(checkup.verdict for checkup in checkups)
+        counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
+        lines.append(f"{len(checkups)} samples: {counts}")
     return "\n".join(lines)
 
 
