@@ -47,11 +47,7 @@ class Composer:
 
     def compose(self, primer: list[int], options: SamplingOptions) -> Piece:
         """The primer, given as ids without BOS and EOS, and its continuation."""
-        return self.compose_many(primer, options, 1)[0]
-
-    def compose_many(self, primer: list[int], options: SamplingOptions, num_samples: int) -> list[Piece]:
-        """What `compose` gives with the seed of `options` and those that follow it, made together."""
-        return self.compose_each([primer] * num_samples, options)
+        return self.compose_each([primer], options)[0]
 
     def compose_each(self, primers: Sequence[list[int]], options: SamplingOptions) -> list[Piece]:
         """What `compose` gives for each primer, with the seeds from that of `options` on, made together.
