@@ -327,7 +327,9 @@ class _Stream:
         options = self.grammar.options
         self.state = self.grammar.start
         self.recent: deque[int] = deque(maxlen=options.repetition_window)
-        self.end = end_in_beats(self.grammar.codec, self.primer, options.beats or 0.0)
+        self.end = 0.0  # in beats, if they are asked for
+        if options.beats is not None:
+            self.end = end_in_beats(self.grammar.codec, self.primer, options.beats)
 
     @property
     def num_added(self) -> int:
