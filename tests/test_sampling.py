@@ -111,7 +111,7 @@ def other_global_random_state(seed: int) -> Iterator[None]:
 # What is drawn
 
 
-def test_frequencies_follow_the_distribution() -> None:
+def test_frequencies_follow_the_probabilities() -> None:
     probs = [0.4, 0.3, 0.15, 0.1, 0.05]
     ids = sample(NOTES, network_with(probs), num_notes=3000)
     expected = np.array(probs) * len(ids)
@@ -182,7 +182,7 @@ def test_a_temperature_near_0_takes_the_most_probable_id(log_probs: NDArray[np.f
     assert probs[log_probs.argmax()] == pytest.approx(1)
 
 
-def test_the_lowest_temperature_that_is_accepted_still_gives_distribution() -> None:
+def test_the_lowest_temperature_that_is_accepted_still_gives_probabilities() -> None:
     probs = distribution(np.log([0.2, 0.5, 0.3]), np.ones(3, dtype=bool), 5e-324, 0)
     assert probs.tolist() == [0, 1, 0]
 
