@@ -20,6 +20,12 @@ from noternn.errors import PieceError, UserError
 if TYPE_CHECKING:
     from noternn.audit import Against, Reference
     from noternn.audit.report import Sample
+    from noternn.health import Yardstick
+    from noternn.piece import Piece
+    from noternn.tokenizer import Codec
+
+SAMPLING = ("num_notes", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "repetition_window",
+            "seed")  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -44,8 +50,9 @@ def main(arguments: list[str] | None = None) -> int:
 def generate(options: argparse.Namespace) -> None:
     """Compose MIDI files with a checkpoint."""
     from noternn.copying import FILE_NAME, load_weights
-    from noternn.generation import checkpoint_path, encode_primer, load_composer
-    from noternn.metrics import sample_statistics
+    from noternn.generation import checkpoint_path, load_composer
+    from noternn.health import FILE_NAME as HEALTH
+    from noternn.health import Yardstick, check, measure
     from noternn.midi import write_midi
     from noternn.sampling import SamplingOptions
 
@@ -55,22 +62,41 @@ def generate(options: argparse.Namespace) -> None:
     composer = load_composer(checkpoint)
     if options.copy:
         composer = replace(composer, copy_weights=load_weights(checkpoint.with_name(FILE_NAME)))
-    primer: list[int] = []
-    if options.primer:
-        primer, line = encode_primer(options.primer, composer.codec)
-        print(line, file=sys.stderr)
-    sampling = SamplingOptions(options.num_notes, options.temperature, options.top_k, options.seed)
-    pieces = composer.compose_many(primer, sampling, options.num_samples)
-    for path, piece in zip(_output_paths(options.output, len(pieces)), pieces, strict=True):
+    primers, origins = _primers(options, composer.codec)
+    beats = options.beats if options.seconds is None else options.seconds * composer.tempo / 60
+    sampling = SamplingOptions(beats=beats, **{name: getattr(options, name) for name in SAMPLING})
+    pieces = composer.compose_each(primers, sampling)
+    paths = _output_paths(options.output, len(pieces))
+    held_out = checkpoint.with_name(HEALTH)  # of a run's folder; a checkpoint alone has none
+    yardstick = Yardstick.load(held_out) if held_out.is_file() else None
+    for path, piece, origin in zip(paths, pieces, origins, strict=True):
         try:
             write_midi(piece, path)
         except OSError as error:
             raise UserError(f"-o {path}: cannot be written: {error.strerror or error}") from error
-        s = sample_statistics(piece)
+        s = measure(piece)
         print(
-            f"{path}: {s.num_notes} notes, {s.num_pitches} pitches, {s.beats:.0f} beats, "
+            f"{path}: {origin}{s.num_notes} notes, {s.num_pitches} pitches, {s.beats:.0f} beats, "
             f"longest repetition {s.longest_repetition}, silent {s.silent_fraction:.0%}"
+            + (f"; {check(piece, yardstick).sentence}" if yardstick else "")
         )
+
+
+def _primers(options: argparse.Namespace, codec: Codec) -> tuple[list[list[int]], list[str]]:
+    """What each sample continues, and where that comes from, for its line."""
+    from noternn.generation import encode_primer
+
+    if options.opening:
+        from noternn.evaluation import held_out_openings, load_runs
+
+        seeds = range(options.seed, options.seed + options.num_samples)
+        primers, names = held_out_openings(load_runs([options.checkpoint])[0], seeds)
+        return primers, [f"after the opening of {name}, " for name in names]
+    primer: list[int] = []
+    if options.primer:
+        primer, line = encode_primer(options.primer, codec)
+        print(line, file=sys.stderr)
+    return [primer] * options.num_samples, [""] * options.num_samples
 
 
 def _output_paths(path: Path, num_samples: int) -> list[Path]:
@@ -78,6 +104,64 @@ def _output_paths(path: Path, num_samples: int) -> list[Path]:
     if num_samples == 1:
         return [path]
     return [path.with_stem(f"{path.stem}_{number:03d}") for number in range(1, num_samples + 1)]
+
+
+def health(options: argparse.Namespace) -> None:
+    """Print what some samples are like beside held-out music, and what is wrong with them in words."""
+    _check_output("--json", options.json, ".json")
+    _check_output("--csv", options.csv, ".csv")
+    from noternn.files import write_text
+    from noternn.health import as_rows, check, describe
+    from noternn.tables import write_csv
+
+    pieces = _samples(options.samples)
+    yardstick = _yardstick(options.against)
+    checkups = [check(piece, yardstick, name) for name, piece in pieces.items()]
+    rows = as_rows(checkups)
+    if options.json:
+        _write("--json", options.json, lambda path: write_text(path, json.dumps(rows, indent=1)))
+    if options.csv:
+        _write("--csv", options.csv, lambda path: write_csv(path, rows, list(rows[0])))
+    print(describe(checkups, yardstick))
+
+
+def _samples(path: Path) -> dict[str, Piece]:
+    """The pieces of a file or folder by their names; what cannot be read is told and left out."""
+    from noternn.corpus.sources import folder_sources, read_file
+
+    if not path.is_dir():
+        return {str(path): read_file(path)}
+    pieces = {}
+    for source in folder_sources(path):
+        try:
+            pieces[source.name] = source.read()
+        except PieceError as error:
+            print(f"skipped {source.name}: {error}", file=sys.stderr)
+    if not pieces:
+        raise UserError(f"{path}: there are no MIDI files or scores in it that can be read")
+    return pieces
+
+
+def _yardstick(against: str) -> Yardstick:
+    """What the validation pieces of a run are like, from its folder if it is there, or of a corpus."""
+    from noternn.health import FILE_NAME, Yardstick
+
+    path = Path(against)
+    folder = path.parent if path.suffix == ".ckpt" else path
+    if (folder / FILE_NAME).is_file():
+        return Yardstick.load(folder / FILE_NAME)
+    if path.suffix == ".ckpt" or (path / "best.ckpt").is_file():
+        from noternn.evaluation import load_runs
+        from noternn.training import yardstick_of
+
+        yardstick = yardstick_of(load_runs([path])[0].data)
+        _write("--against", folder / FILE_NAME, yardstick.save)
+        return yardstick
+    from noternn.command_line import corpus_settings
+    from noternn.inspection import sources_at, validation_pieces
+
+    config = corpus_settings(against, [])
+    return Yardstick.of(validation_pieces(sources_at(against, config.dataset), config))
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -352,12 +436,45 @@ def build_parser() -> argparse.ArgumentParser:
         "checkpoint", type=Path, metavar="RUN_OR_CHECKPOINT", help="a run's folder or a .ckpt file"
     )
     g.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.mid", help="the file to write")
-    g.add_argument("--num-notes", type=_positive_int, default=500, help="notes to compose (500)")
+    length = g.add_mutually_exclusive_group()
+    length.add_argument("--num-notes", type=_positive_int, default=500, help="notes to compose (500)")
+    length.add_argument(
+        "--beats", type=_positive_float, help="or quarter notes; what would ring on is cut there"
+    )
+    length.add_argument("--seconds", type=_positive_float, help="or seconds, likewise")
     g.add_argument(
-        "--temperature", type=_positive_float, default=1.0, help="above 1 is bolder, below 1 safer (1.0)"
+        "--temperature", type=_temperature, default=1.0, help="above 1 is bolder, below 1 safer (1.0)"
     )
     g.add_argument(
-        "--top-k", type=_natural, default=10, help="choose among the K most probable tokens, 0 for all (10)"
+        "--top-k",
+        type=_natural,
+        default=10,
+        metavar="K",
+        help="choose among the K most probable tokens, 0 for all, 1 is greedy (10)",
+    )
+    g.add_argument(
+        "--top-p",
+        type=_top_p,
+        default=1.0,
+        metavar="P",
+        help="and the fewest that together have probability P, 1 for all (1.0)",
+    )
+    g.add_argument(
+        "--min-p",
+        type=_fraction,
+        default=0.0,
+        metavar="P",
+        help="and those at least P times as probable as the first, 0 for all (0.0)",
+    )
+    g.add_argument(
+        "--repetition-penalty",
+        type=_penalty,
+        default=1.0,
+        metavar="R",
+        help="pitches of the last notes get less probable, p ** R, 1 for none (1.0)",
+    )
+    g.add_argument(
+        "--repetition-window", type=_positive_int, default=16, metavar="N", help="of the last N notes (16)"
     )
     g.add_argument("--seed", type=_natural, default=0, help="the same seed gives the same file (0)")
     g.add_argument(
@@ -367,13 +484,30 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="write OUT_001.mid and on, made together with the seeds from --seed on (1)",
     )
-    g.add_argument("--primer", type=Path, metavar="IN.mid", help="a MIDI file to continue")
+    start = g.add_mutually_exclusive_group()
+    start.add_argument("--primer", type=Path, metavar="IN.mid", help="a MIDI file or score to continue")
+    start.add_argument(
+        "--opening",
+        action="store_true",
+        help="continue the opening of a validation piece, which --seed chooses; needs the run's corpus",
+    )
     g.add_argument(
         "--copy",
         action="store_true",
         help="mix in the copy model, whose weights evaluate --copy has left beside the checkpoint",
     )
     g.set_defaults(run=generate)
+    h = commands.add_parser("health", help="compare samples with held-out music, and say what is wrong")
+    h.add_argument("samples", type=Path, metavar="SAMPLE_OR_FOLDER", help="a MIDI file or score, or many")
+    h.add_argument(
+        "--against",
+        required=True,
+        metavar="RUN_OR_CORPUS",
+        help="whose validation pieces are the yardstick: a run's folder, a dataset or a folder of music",
+    )
+    h.add_argument("--json", type=Path, metavar="OUT.json", help="write a row for each sample as JSON")
+    h.add_argument("--csv", type=Path, metavar="OUT.csv", help="write the same as CSV")
+    h.set_defaults(run=health)
     e = commands.add_parser("evaluate", help="measure trained networks on held-out pieces, in several ways")
     e.add_argument(
         "runs", type=Path, nargs="+", metavar="RUN", help="folders of runs; several are an ensemble"
@@ -486,9 +620,33 @@ def _number(value: int, minimum: int) -> int:
 
 
 def _positive_float(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text}: it must be above 0")
+    return _within(text, lambda value: 0 < value < float("inf"), "above 0")
+
+
+def _temperature(text: str) -> float:
+    allowed = "above 0; for the most probable token every time give --top-k 1"
+    return _within(text, lambda value: 0 < value < float("inf"), allowed)
+
+
+def _top_p(text: str) -> float:
+    return _within(text, lambda value: 0 < value <= 1, "above 0 and at most 1")
+
+
+def _fraction(text: str) -> float:
+    return _within(text, lambda value: 0 <= value <= 1, "0 to 1")
+
+
+def _penalty(text: str) -> float:
+    return _within(text, lambda value: 1 <= value < float("inf"), "at least 1")
+
+
+def _within(text: str, is_allowed: Callable[[float], bool], allowed: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not is_allowed(value):
+        raise argparse.ArgumentTypeError(f"{text}: it must be {allowed}")
     return value
 
 

@@ -462,18 +462,32 @@ class Checkpoint:
 
 @dataclass
 class Sampling:
-    """How the samples of a run are composed: they continue the opening of a validation piece."""
+    """How the samples of a run are composed: they continue the opening of a validation piece.
+
+    But for `primer_notes`, see `noternn.sampling.SamplingOptions`.
+    """
 
     primer_notes: int = 16
     num_notes: int = 200
     temperature: float = 1.0
     top_k: int = 10
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    repetition_window: int = 16
     seed: int = 0
 
     def __post_init__(self) -> None:
         in_range = 0 < self.temperature < float("inf")
-        _require(in_range, "sampling.temperature", self.temperature, "above 0 and finite")
-        for key, least in (("primer_notes", 0), ("num_notes", 1), ("top_k", 0), ("seed", 0)):
+        allowed = "above 0 and finite; the most probable token every time is sampling.top_k=1"
+        _require(in_range, "sampling.temperature", self.temperature, allowed)
+        _require(0 < self.top_p <= 1, "sampling.top_p", self.top_p, "above 0 and at most 1, which is all")
+        _require(0 <= self.min_p <= 1, "sampling.min_p", self.min_p, "0, which is all, to 1")
+        in_range = 1 <= self.repetition_penalty < float("inf")
+        allowed = "at least 1, which is none, and finite"
+        _require(in_range, "sampling.repetition_penalty", self.repetition_penalty, allowed)
+        natural = {"primer_notes": 0, "num_notes": 1, "top_k": 0, "repetition_window": 1, "seed": 0}
+        for key, least in natural.items():
             _require(getattr(self, key) >= least, f"sampling.{key}", getattr(self, key), f"at least {least}")
 
 
@@ -518,6 +532,10 @@ class Config:
         merges = self.tokenizer.bpe_vocab_size is not None and self.augmentation.transpose > 0
         allowed = "0 (augmentation=none) with tokenizer.bpe_vocab_size: merged tokens are of one key"
         _require(not merges, "augmentation.transpose", self.augmentation.transpose, allowed)
+        is_of_frames = isinstance(self.tokenizer, (FramesTokenizer, VoicesTokenizer))
+        penalty, allowed = self.sampling.repetition_penalty, f"1 with tokenizer={self.tokenizer.name}"
+        can_hold = penalty == 1 or not is_of_frames
+        _require(can_hold, "sampling.repetition_penalty", penalty, f"{allowed}, or no note would be held")
         _require_same_grid(self.dataset, self.tokenizer)
 
 

@@ -25,7 +25,14 @@ from noternn.copying import FILE_NAME, Examples, Intervals, fit, save_weights, s
 from noternn.datamodule import MidiDataModule
 from noternn.datasets import sources_of
 from noternn.errors import UserError
-from noternn.generation import CHECKPOINT_KEY, Composer, checkpoint_path, composer_of, load_checkpoint
+from noternn.generation import (
+    CHECKPOINT_KEY,
+    Composer,
+    checkpoint_path,
+    composer_of,
+    load_checkpoint,
+    opening,
+)
 from noternn.lstm import NoteLSTM, select_lanes, store_lanes
 from noternn.metrics import SplitSize, frame_averages, rates
 from noternn.tables import format_table
@@ -41,6 +48,7 @@ Floats = NDArray[np.float64]
 Predictor = Callable[[Sequence[Ints], Sequence[Ints]], list[Floats]]
 
 BATCH_SIZE = 32
+OPENINGS = 1  # the generator that chooses the pieces to continue
 WINDOW_LENGTH = 256  # where the weights stand still it changes nothing but the memory
 RATES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)  # of dynamic evaluation, until one is worse
 
@@ -296,6 +304,19 @@ def load_runs(paths: Sequence[Path]) -> list[LoadedRun]:
                 "only networks that read the same ids of the same pieces can be averaged"
             )
     return runs
+
+
+def held_out_openings(run: LoadedRun, seeds: Sequence[int]) -> tuple[list[list[int]], list[str]]:
+    """For each seed the opening of a validation piece that it chooses, as a primer, and the piece's name.
+
+    Openings have as many notes as those of the run's own samples, `sampling.primer_notes`.
+    """
+    corpus, num_notes = run.data.corpus, run.config["sampling"]["primer_notes"]
+    pieces = corpus.ids["validation"]
+    # A generator of its own, so that the choice says nothing of the sample's draws.
+    chosen = [int(np.random.default_rng((seed, OPENINGS)).integers(len(pieces))) for seed in seeds]
+    names = corpus.names["validation"]
+    return [opening(pieces[i], run.composer.codec, num_notes) for i in chosen], [names[i] for i in chosen]
 
 
 def _identity(run: LoadedRun) -> tuple[object, ...]:

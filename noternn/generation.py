@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,12 @@ from noternn.corpus.sources import read_file
 from noternn.errors import PieceError, UserError
 from noternn.lstm import NoteLSTM, build_network
 from noternn.piece import Piece
-from noternn.sampling import SamplingOptions, sample_batch
+from noternn.sampling import SamplingOptions, end_in_beats, sample_each
 from noternn.stepper import Stepper, build_stepper
-from noternn.tokenizer import UNK_ID, BpeTokenizer, Codec, Vocabulary, build_tokenizer
+from noternn.tokenizer import BpeTokenizer, Codec, Vocabulary, build_tokenizer
 
 CHECKPOINT_KEY = "noternn"
+MAX_UNKNOWN_NAMED = 5  # tokens of a primer
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,21 @@ class Composer:
 
     def compose(self, primer: list[int], options: SamplingOptions) -> Piece:
         """The primer, given as ids without BOS and EOS, and its continuation."""
-        return self.compose_many(primer, options, 1)[0]
+        return self.compose_each([primer], options)[0]
 
-    def compose_many(self, primer: list[int], options: SamplingOptions, num_samples: int) -> list[Piece]:
-        """What `compose` gives with the seed of `options` and those that follow it, made together."""
+    def compose_each(self, primers: Sequence[list[int]], options: SamplingOptions) -> list[Piece]:
+        """What `compose` gives for each primer, with the seeds from that of `options` on, made together.
+
+        If a length in beats is asked for, no note begins at that time or later, and notes that would ring
+        over it are cut there.
+        """
         build = build_stepper if self.copy_weights is None else self._copy_stepper
-        samples = sample_batch(self.network, self.codec, primer, options, num_samples, build)
-        return [self.codec.decode(ids, self.tempo) for ids in samples]
+        samples = sample_each(self.network, self.codec, primers, options, build)
+        pieces = [self.codec.decode(ids, self.tempo) for ids in samples]
+        if options.beats is None:
+            return pieces
+        ends = [end_in_beats(self.codec, primer, options.beats) for primer in primers]
+        return [p.until(int(end * p.ticks_per_beat)) for p, end in zip(pieces, ends, strict=True)]
 
     def _copy_stepper(self, network: NoteLSTM, num_streams: int) -> Stepper:
         assert self.copy_weights is not None
@@ -191,6 +201,27 @@ def encode_primer(path: Path, codec: Codec) -> tuple[list[int], str]:
         raise UserError(f"{path}: {error}") from error
     if not ids:
         raise UserError(f"{path}: the primer holds no notes that this tokenizer can write (only drums?)")
-    unknown = ids.count(UNK_ID)
     line = f"primer: {path}, {piece.num_notes} notes, {len(ids)} tokens"
-    return ids, line + (f", {unknown} of them unknown to the vocabulary" if unknown else "")
+    unknown = [token for token in codec.tokenizer.tokenize(piece) if token not in codec.vocabulary]
+    if unknown:
+        named = [token for token, _ in Counter(unknown).most_common(MAX_UNKNOWN_NAMED)]
+        more = ", ..." if len(set(unknown)) > len(named) else ""
+        line += f", {len(unknown)} of them unknown to the vocabulary ({', '.join(named)}{more})"
+    return ids, line
+
+
+def opening(piece: NDArray[np.int64], codec: Codec, num_notes: int) -> list[int]:
+    """A primer: the beginning of a piece, (num_tokens,) with BOS and EOS, of `num_notes` notes or a few more.
+
+    It ends with a whole note, or with the piece.
+    """
+    tokenizer, tokens = codec.tokenizer, codec.vocabulary.tokens
+    primer: list[int] = []
+    state, num_read = tokenizer.start, 0
+    for id_ in piece[1:-1].tolist():
+        if num_read >= num_notes and tokenizer.is_complete(state):
+            break
+        primer.append(id_)
+        num_read += tokenizer.note_count(tokens[id_])
+        state = tokenizer.advance(state, tokens[id_])
+    return primer

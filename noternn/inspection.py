@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from noternn.corpus import (
     Source,
     TokenizedCorpus,
     encode_corpus,
+    pieces_of,
 )
 from noternn.corpus.cache import ArrayCache
 from noternn.corpus.facts import key_name, programs_of
@@ -30,8 +31,9 @@ from noternn.corpus.tokenized import read_corpus, tokenize_shards
 from noternn.datasets import ready_made_split, sources_of
 from noternn.errors import UserError
 from noternn.instruments import program_name
+from noternn.piece import Piece
 from noternn.tables import write_csv
-from noternn.tokenizer import Vocabulary, build_tokenizer
+from noternn.tokenizer import Codec, Vocabulary, build_tokenizer
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,24 @@ def inspect(
         seed=None if ready_made else config.seed,
         tokenizers=reports,
     )
+
+
+def validation_pieces(sources: Sequence[Source], config: Config) -> Iterator[Piece]:
+    """The pieces that a training run would validate on, see `pieces_of`; all where there is no split.
+
+    Raises:
+        UserError: if there are none.
+    """
+    ready_made = ready_made_split(config.dataset, sources)
+    corpus, encoded, _ = _encode(_taken(sources, ready_made), config, config.tokenizer, ready_made)
+    if not corpus.num_pieces:
+        raise UserError(f"none of the {len(sources)} files could be read ({corpus.skipped[0].reason})")
+    tokenizer = build_tokenizer(**asdict(config.tokenizer))
+    if encoded:
+        return pieces_of(encoded, tokenizer, "validation")
+    every = Vocabulary(token for shard in corpus.shards for token in shard.values["tokens"])
+    codec = Codec(tokenizer, every)
+    return (codec.decode(ids.tolist()) for ids in corpus.pieces(np.arange(corpus.num_pieces), every))
 
 
 def tokenize_part(sources: Sequence[Source], config: Config, part: tuple[int, int]) -> str:

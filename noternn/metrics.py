@@ -13,8 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from noternn.piece import Piece
-
 FRAME_AVERAGES = ("nats_per_frame", "nats_per_frame_after_first", "nats_per_frame_by_piece")
 
 
@@ -102,51 +100,3 @@ class NllMeter:
     def mean(self) -> float:
         """Nats per token; NaN before the first token."""
         return self.total / self.num_tokens if self.num_tokens else float("nan")
-
-
-@dataclass(frozen=True)
-class SampleStatistics:
-    """What a sample looks like in numbers: one note repeated, or mostly silence, shows here.
-
-    Args:
-        num_notes: notes.
-        num_pitches: distinct pitches.
-        longest_repetition: most onsets in a row that sound the same pitches.
-        silent_fraction: share of the time from first onset to last end in which nothing sounds.
-        beats: length in quarter notes.
-    """
-
-    num_notes: int
-    num_pitches: int
-    longest_repetition: int
-    silent_fraction: float
-    beats: float
-
-
-def sample_statistics(piece: Piece) -> SampleStatistics:
-    """Count what a listener would notice first."""
-    if not piece.num_notes:
-        return SampleStatistics(0, 0, 0, float("nan"), 0.0)
-    chords: dict[int, set[int]] = {}
-    for onset, pitch in zip(piece.onset.tolist(), piece.pitch.tolist(), strict=True):
-        chords.setdefault(onset, set()).add(pitch)
-    longest = run = 0
-    previous: set[int] | None = None
-    for _, pitches in sorted(chords.items()):
-        run = run + 1 if pitches == previous else 1
-        longest, previous = max(longest, run), pitches
-    span = piece.end - int(piece.onset[0])
-    return SampleStatistics(
-        num_notes=piece.num_notes,
-        num_pitches=len(np.unique(piece.pitch)),
-        longest_repetition=longest,
-        silent_fraction=1 - _sounding_ticks(piece) / span,
-        beats=span / piece.ticks_per_beat,
-    )
-
-
-def _sounding_ticks(piece: Piece) -> int:
-    """Length of the union of the notes' time spans."""
-    covered_until = np.maximum.accumulate(piece.onset + piece.duration)  # onsets are sorted
-    start = np.maximum(piece.onset, np.concatenate([[piece.onset[0]], covered_until[:-1]]))
-    return int(np.maximum(covered_until - start, 0).sum())

@@ -204,6 +204,12 @@ class Piece:
             is_drum=self.is_drum[keep],
         )
 
+    def until(self, tick: int) -> Piece:
+        """What sounds before a tick: later notes are dropped, those that ring over it are cut there."""
+        begun = self.select(self.onset < tick)
+        span = None if self.span is None else (min(self.span[0], tick), min(self.span[1], tick))
+        return dataclasses.replace(begun, duration=np.minimum(begun.duration, tick - begun.onset), span=span)
+
     def transpose(self, semitones: int) -> Piece:
         """Move every pitched note by `semitones`; drums stay.
 

@@ -8,6 +8,7 @@ import shlex
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from noternn.callbacks import (
     SampleEveryCheckpoint,
 )
 from noternn.config import Config, Dataset
-from noternn.corpus import SPLITS, EncodedCorpus, ReadingOptions, Source
+from noternn.corpus import SPLITS, EncodedCorpus, ReadingOptions, Source, pieces_of
 from noternn.datamodule import MidiDataModule
 from noternn.datasets import ready_made_split
 from noternn.errors import UserError
@@ -40,9 +41,12 @@ from noternn.generation import (
     load_checkpoint,
     load_composer,
     network_for,
+    opening,
 )
+from noternn.health import FILE_NAME as HEALTH
+from noternn.health import Yardstick, as_rows, check
 from noternn.lstm import num_parameters
-from noternn.metrics import rates, sample_statistics
+from noternn.metrics import rates
 from noternn.midi import write_midi
 from noternn.module import NoteRNN
 from noternn.piece import Piece
@@ -50,7 +54,7 @@ from noternn.render import save_audio, save_piano_roll
 from noternn.report import advice, best_row, save_curves, verdict
 from noternn.sampling import SamplingOptions
 from noternn.stopping import Stopped, StopRequest
-from noternn.tokenizer import Codec
+from noternn.tokenizer import Codec, build_tokenizer
 from noternn.tracking import Tracker, track
 
 log = logging.getLogger(__name__)
@@ -132,6 +136,11 @@ def _train(
         summary = run.complete(tracker, resumed)
     slurm.forget_run()
     return summary
+
+
+def yardstick_of(data: MidiDataModule) -> Yardstick:
+    """What samples of a run are compared with."""
+    return Yardstick.of(pieces_of(data.corpus, build_tokenizer(**data.tokenizer), "validation"))
 
 
 def build_module(plain: dict[str, Any], codec: Codec) -> NoteRNN:
@@ -436,22 +445,21 @@ class Run:
             default_root_dir=self.run_dir,
         )
 
+    @cached_property
+    def yardstick(self) -> Yardstick:
+        """What the validation pieces are like, which the run's folder keeps for later samples."""
+        yardstick = yardstick_of(self.data)
+        yardstick.save(self.run_dir / HEALTH)
+        return yardstick
+
     def _primer(self) -> list[int]:
-        """The opening of the first validation piece, at least `primer_notes` notes of it."""
-        tokenizer, tokens = self.data.codec.tokenizer, self.corpus.vocabulary.tokens
-        primer: list[int] = []
-        state, num_notes = tokenizer.start, 0
-        for id_ in self.corpus.ids["validation"][0][1:-1].tolist():
-            if num_notes >= self.config.sampling.primer_notes and tokenizer.is_complete(state):
-                break
-            primer.append(id_)
-            num_notes += tokenizer.note_count(tokens[id_])
-            state = tokenizer.advance(state, tokens[id_])
-        return primer
+        """The opening of the first validation piece."""
+        return opening(self.corpus.ids["validation"][0], self.data.codec, self.config.sampling.primer_notes)
 
     def _compose(self, composer: Composer) -> Piece:
-        s = self.config.sampling
-        return composer.compose(self.primer, SamplingOptions(s.num_notes, s.temperature, s.top_k, s.seed))
+        settings = asdict(self.config.sampling)
+        settings.pop("primer_notes")
+        return composer.compose(self.primer, SamplingOptions(**settings))
 
     def _sample_at(self, epoch: int, tracker: Tracker) -> None:
         """A sample of the current weights, always from the same primer and seed."""
@@ -467,8 +475,9 @@ class Run:
         write_midi(piece, midi)
         save_audio(piece, audio)
         save_piano_roll(piece, picture, primer_end=primer_end, title=f"sample, epoch {epoch}")
-        statistics = asdict(sample_statistics(piece))
-        tracker.sample(epoch, audio, picture, statistics)
+        statistics = as_rows([check(piece, self.yardstick, midi.name)])[0]
+        numbers = {name: value for name, value in statistics.items() if isinstance(value, int | float)}
+        tracker.sample(epoch, audio, picture, numbers)
         return statistics
 
     def _finish(self, tracker: Tracker) -> dict[str, Any]:
@@ -523,7 +532,8 @@ def _summary_text(summary: dict[str, Any], run_dir: Path, tracker: Tracker) -> s
         f"  parameters           {summary['num_parameters']:,}",
         f"  seconds              {summary['seconds']:.0f}",
         f"  sample               {s['num_notes']} notes, {s['num_pitches']} pitches, longest repetition "
-        f"{s['longest_repetition']}, silent {s['silent_fraction']:.0%}",
+        f"{s['longest_repetition']}, silent {s['silent_fraction'] or 0:.0%}",
+        f"                       {s['health']}",
         f"  run folder           {shortest(run_dir)}",
         "    best.ckpt last.ckpt metrics.csv curves.png sample.mid sample.png sample.wav split.json",
     ]

@@ -374,6 +374,13 @@ OUT_OF_RANGE = [
     "sampling.temperature=0",
     "sampling.temperature=inf",
     "sampling.top_k=-1",
+    "sampling.top_p=0",
+    "sampling.top_p=1.01",
+    "sampling.min_p=-0.1",
+    "sampling.min_p=2",
+    "sampling.repetition_penalty=0.99",
+    "sampling.repetition_penalty=inf",
+    "sampling.repetition_window=0",
     "sampling.seed=-1",
     "logger.mode=loud",
 ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
+import re
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -105,7 +107,87 @@ def test_several_samples_are_those_of_the_seeds_that_follow(
     assert not (tmp_path / "out.mid").exists()
 
 
+# How to choose and how long
+
+
+def test_greedy_is_top_k_1_whatever_the_seed(tiny_run: Path, tmp_path: Path) -> None:
+    first, second = (
+        generate(tiny_run, tmp_path / "out.mid", "--top-k", "1", "--seed", seed) for seed in ("0", "1")
+    )
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ["--top-k", "0", "--top-p", "0.3"],
+        ["--min-p", "0.9"],
+        ["--repetition-penalty", "3"],
+        ["--repetition-penalty", "3", "--repetition-window", "2"],
+    ],
+    ids=" ".join,
+)
+def test_each_filter_changes_what_is_composed(tiny_run: Path, tmp_path: Path, option: list[str]) -> None:
+    output = tmp_path / "out.mid"
+    assert generate(tiny_run, output, "--top-k", "0") != generate(tiny_run, output, *option)
+
+
+def compose(run: Path, output: Path, *options: str) -> Piece:
+    assert main(["generate", str(run), "-o", str(output), *options]) == 0
+    return read_midi(output)
+
+
+@pytest.mark.parametrize("beats", ["3", "7.5", "40"])
+def test_a_length_in_beats_is_kept_to_and_no_note_hangs_over(
+    tiny_run: Path, tmp_path: Path, beats: str
+) -> None:
+    piece = compose(tiny_run, tmp_path / "out.mid", "--beats", beats)
+    assert float(beats) - 9 < piece.beats <= float(beats)  # the longest shift of these pieces is far shorter
+    assert piece.onset.max() < float(beats) * piece.ticks_per_beat
+
+
+def test_a_length_in_seconds_is_kept_to(tiny_run: Path, tmp_path: Path) -> None:
+    piece = compose(tiny_run, tmp_path / "out.mid", "--seconds", "12")
+    assert 7 < piece.duration_seconds < 12.01  # MIDI counts microseconds a beat
+
+
+def test_a_length_in_beats_begins_at_the_end_of_the_primer(
+    tiny_run: Path, corpus_dir: Path, tmp_path: Path
+) -> None:
+    primer = corpus_dir / "piece_003.mid"
+    piece = compose(tiny_run, tmp_path / "out.mid", "--beats", "10", "--primer", str(primer))
+    end = read_midi(primer).beats + 10
+    assert end - 9 < piece.beats <= end
+
+
+def test_lengths_and_starts_exclude_each_other(tmp_path: Path, capsys: Capture) -> None:
+    for options in (["--beats", "3", "--seconds", "3"], ["--num-notes", "3", "--beats", "3"],
+                    ["--primer", "a.mid", "--opening"]):  # fmt: skip
+        with pytest.raises(SystemExit, match="2"):
+            main(["generate", str(tmp_path), "-o", "out.mid", *options])
+        assert "not allowed with argument" in capsys.readouterr().err
+
+
 # Primers
+
+
+def test_a_held_out_opening_is_chosen_by_the_seed_and_named(
+    train_tiny: Callable[..., object], tmp_path: Path, capsys: Capture
+) -> None:
+    run = tmp_path / "run"
+    train_tiny(run, "dataset.validation_fraction=0.5", "dataset.test_fraction=0", "trainer.max_epochs=1")
+    validation = json.loads((run / "split.json").read_text())["validation"]
+    capsys.readouterr()
+    options = ["--opening", "--num-notes", "12"]
+    assert main(["generate", str(run), "-o", str(tmp_path / "all.mid"), *options, "--num-samples", "6"]) == 0
+    named = re.findall(r"after the opening of (\S+), 16 notes", capsys.readouterr().out)
+    assert len(named) == 6
+    assert len(set(named)) > 1
+    assert set(named) <= set(validation)
+    alone = compose(run, tmp_path / "alone.mid", *options, "--seed", "4")
+    assert f"after the opening of {named[4]}, " in capsys.readouterr().out
+    assert (tmp_path / "all_005.mid").read_bytes() == (tmp_path / "alone.mid").read_bytes()
+    assert alone.num_notes == 4 + 12
 
 
 def test_a_primer_is_continued(tiny_run: Path, corpus_dir: Path, tmp_path: Path, capsys: Capture) -> None:
@@ -125,7 +207,8 @@ def test_tokens_of_a_primer_that_the_vocabulary_lacks_are_reported(
     primer = Piece.from_notes([0, 480, 960], [480, 480, 7 * 480], [60, 127, 60])
     write_midi(primer, tmp_path / "in.mid")
     generate(tiny_run, tmp_path / "out.mid", "--primer", str(tmp_path / "in.mid"))
-    assert "3 notes, 8 tokens, 2 of them unknown to the vocabulary" in capsys.readouterr().err
+    expected = "3 notes, 8 tokens, 2 of them unknown to the vocabulary (Pitch_127, Duration_84)"
+    assert expected in capsys.readouterr().err
 
 
 def test_a_primer_that_is_no_midi_file_is_refused(tiny_run: Path, tmp_path: Path, capsys: Capture) -> None:
@@ -280,7 +363,17 @@ def test_a_bare_pickle_is_refused_and_not_run(tmp_path: Path, capsys: Capture) -
         ["--num-notes", "0"],
         ["--temperature", "0"],
         ["--temperature", "nan"],
+        ["--temperature", "hot"],
         ["--top-k", "-1"],
+        ["--top-p", "0"],
+        ["--top-p", "1.1"],
+        ["--min-p", "-0.1"],
+        ["--min-p", "nan"],
+        ["--repetition-penalty", "0.9"],
+        ["--repetition-penalty", "inf"],
+        ["--repetition-window", "0"],
+        ["--beats", "0"],
+        ["--seconds", "-1"],
         ["--seed", "x"],
     ],
     ids=" ".join,

@@ -1,4 +1,4 @@
-"""What is reported: losses by several units, and the numbers of a sample."""
+"""What is reported: losses by several units."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from noternn.metrics import NllMeter, SplitSize, frame_averages, rates, sample_statistics
-from noternn.piece import Piece
+from noternn.metrics import NllMeter, SplitSize, frame_averages, rates
 
 FAST = settings(max_examples=50, deadline=None, derandomize=True, database=None)
 
@@ -86,53 +85,3 @@ def test_averages_without_frames_are_nan() -> None:
     one = frame_averages([no_frames, (np.array([2.0]), np.array([1]))])
     assert one["nats_per_frame"] == one["nats_per_frame_by_piece"] == 2.0
     assert math.isnan(one["nats_per_frame_after_first"])
-
-
-def test_one_repeated_note_shows_as_repetition() -> None:
-    s = sample_statistics(Piece.from_notes([0, 480, 960, 1440], 480, 60))
-    assert (s.num_notes, s.num_pitches, s.longest_repetition, s.beats) == (4, 1, 4, 4.0)
-    assert s.silent_fraction == 0.0
-
-
-def test_repetition_ends_where_the_pitch_changes() -> None:
-    piece = Piece.from_notes([0, 480, 960, 1440, 1920], 480, [60, 62, 62, 62, 60])
-    assert sample_statistics(piece).longest_repetition == 3
-
-
-def test_repeated_chord_is_a_repetition_and_a_chord_alone_is_none() -> None:
-    chords = Piece.from_notes([0, 0, 480, 480, 960, 960], 480, [60, 64, 60, 64, 60, 65])
-    s = sample_statistics(chords)
-    assert (s.num_notes, s.num_pitches, s.longest_repetition) == (6, 3, 2)
-
-
-def test_silence_is_the_share_of_time_in_which_nothing_sounds() -> None:
-    piece = Piece.from_notes([0, 480, 1440], [240, 480, 480], [60, 62, 64])
-    # sounding 0-240, 480-960, 1440-1920
-    assert sample_statistics(piece).silent_fraction == pytest.approx(720 / 1920)
-
-
-def test_silence_before_the_first_note_does_not_count() -> None:
-    s = sample_statistics(Piece.from_notes([960, 1440], 480, [60, 62]))
-    assert (s.silent_fraction, s.beats) == (0.0, 2.0)
-
-
-def test_overlapping_notes_are_counted_once() -> None:
-    piece = Piece.from_notes([0, 240, 480, 1920], [1440, 240, 240, 480], [48, 60, 62, 64])
-    # sounding 0-1440 and 1920-2400
-    assert sample_statistics(piece).silent_fraction == pytest.approx(480 / 2400)
-
-
-@FAST
-@given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 30)), min_size=1, max_size=15))
-def test_silence_equals_a_count_of_ticks(notes: list[tuple[int, int]]) -> None:
-    sounding = {tick for onset, duration in notes for tick in range(onset, onset + duration)}
-    first, end = min(onset for onset, _ in notes), max(onset + duration for onset, duration in notes)
-    piece = Piece.from_notes([onset for onset, _ in notes], [duration for _, duration in notes], 60)
-    expected = 1 - len(sounding) / (end - first)
-    assert sample_statistics(piece).silent_fraction == pytest.approx(expected)
-
-
-def test_statistics_of_a_piece_without_notes() -> None:
-    s = sample_statistics(Piece.from_notes([], [], []))
-    assert (s.num_notes, s.num_pitches, s.longest_repetition, s.beats) == (0, 0, 0, 0.0)
-    assert math.isnan(s.silent_fraction)

@@ -162,6 +162,31 @@ def test_transposing_out_of_the_midi_range_is_refused(semitones: int) -> None:
         Piece.from_notes([0, 480], 240, [60, 64]).transpose(semitones)
 
 
+@FAST
+@given(note_lists, st.integers(0, 5000))
+def test_until_keeps_what_sounds_before_a_tick(notes: list[Note], tick: int) -> None:
+    piece = piece_of(notes)
+    before = piece.until(tick)
+    sounding = {
+        (t, pitch)
+        for onset, duration, pitch in zip(piece.onset, piece.duration, piece.pitch, strict=True)
+        for t in range(onset, min(onset + duration, tick))
+    }
+    assert before.end <= tick
+    assert sounding == {
+        (t, pitch)
+        for onset, duration, pitch in zip(before.onset, before.duration, before.pitch, strict=True)
+        for t in range(onset, onset + duration)
+    }
+    assert before.num_notes == (piece.onset < tick).sum()
+
+
+def test_until_cuts_the_span_too() -> None:
+    piece = Piece.from_notes([0, 480], 480, 60, span=(0, 1920))
+    assert piece.until(720).span == (0, 720)
+    assert piece.until(720).duration.tolist() == [480, 240]
+
+
 def test_select_keeps_the_chosen_notes_and_the_maps() -> None:
     piece = Piece.from_notes(
         [0, 480, 960], 240, [60, 62, 64], tempos=[(0, 90)], metres=[(0, 3, 4)], ticks_per_beat=96, name="a"

@@ -25,6 +25,7 @@ from noternn.config import CONF_DIR
 from noternn.corpus import folder_sources
 from noternn.datamodule import MidiDataModule
 from noternn.errors import UserError
+from noternn.health import Yardstick, check
 from noternn.midi import read_midi, write_midi
 from noternn.piece import Piece
 from noternn.training import _describe_network, build_module
@@ -107,8 +108,9 @@ def test_a_run_exits_with_status_0(finished: Finished) -> None:
 
 def test_a_run_leaves_its_files(finished: Finished) -> None:
     assert files_of(finished.folder) == {
-        ".hydra", "best.ckpt", "checkpoints", "curves.png", "last.ckpt", "metrics.csv", "sample.mid",
-        "sample.png", "sample.wav", "samples", "split.json", "summary.json", "train.log", "wandb",
+        ".hydra", "best.ckpt", "checkpoints", "curves.png", "health.json", "last.ckpt", "metrics.csv",
+        "sample.mid", "sample.png", "sample.wav", "samples", "split.json", "summary.json", "train.log",
+        "wandb",
     }  # fmt: skip
     assert all(path.stat().st_size > 0 for path in finished.folder.iterdir())
 
@@ -122,6 +124,14 @@ def test_a_run_says_what_it_came_to(finished: Finished) -> None:
     assert f"\n generalization gap {summary['gap/nll']:.4f} at the best epoch, " in lines
     assert f"\n parameters {summary['num_parameters']:,}\n" in lines
     assert "\n".join(["", summary["verdict"], *summary["advice"], ""]) in finished.stdout
+
+
+def test_a_run_says_how_healthy_its_sample_is(finished: Finished) -> None:
+    sample, yardstick = summary_of(finished.folder)["sample"], Yardstick.load(finished.folder / "health.json")
+    checkup = check(read_midi(finished.folder / "sample.mid"), yardstick)
+    assert sample["health"] == checkup.sentence
+    assert sample["notes_per_beat"] == pytest.approx(checkup.whole.notes_per_beat)
+    assert f"\n {sample['health']}\n" in re.sub(" +", " ", finished.stdout)
 
 
 def test_the_network_is_measured_by_the_notes_it_learns_from(finished: Finished) -> None:

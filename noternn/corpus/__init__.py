@@ -4,7 +4,7 @@ from noternn.corpus.merging import Bpe
 from noternn.corpus.pieces import Pieces
 from noternn.corpus.reading import ReadingOptions, Skipped
 from noternn.corpus.sources import Source, find_music_files, folder_sources, installed_sources
-from noternn.corpus.splits import SPLITS, EncodedCorpus, encode_corpus
+from noternn.corpus.splits import SPLITS, EncodedCorpus, encode_corpus, pieces_of
 from noternn.corpus.tokenized import TokenizedCorpus, tokenize_corpus
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "find_music_files",
     "folder_sources",
     "installed_sources",
+    "pieces_of",
     "tokenize_corpus",
 ]

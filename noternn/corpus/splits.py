@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from noternn.corpus.pieces import Pieces
 from noternn.corpus.tokenized import TokenizedCorpus
 from noternn.errors import UserError
 from noternn.metrics import SplitSize
+from noternn.piece import Piece
 from noternn.tokenizer import UNK_ID, Codec, Merges, Tokenizer, Vocabulary
 
 SPLITS = ("train", "validation", "test")
@@ -90,6 +91,20 @@ class EncodedCorpus:
 
     def _by_split(self, values: Sequence[str]) -> dict[str, list[str]]:
         return {split: [values[i] for i in members.tolist()] for split, members in self.members.items()}
+
+
+def pieces_of(corpus: EncodedCorpus, tokenizer: Tokenizer, split: str) -> Iterator[Piece]:
+    """The pieces of a split as the tokenizer writes them: on its grid, with what a vocabulary would lack.
+
+    Args:
+        corpus: any.
+        tokenizer: of the corpus, before anything is merged.
+        split: one of `SPLITS`.
+    """
+    every = Vocabulary(token for shard in corpus.corpus.shards for token in shard.values["tokens"])
+    codec, members = Codec(tokenizer, every), corpus.members[split]
+    for ids, name in zip(corpus.corpus.pieces(members, every), corpus.names[split], strict=True):
+        yield replace(codec.decode(ids.tolist(), corpus.tempo), name=name)
 
 
 def split_of(group: str, seed: int, validation_fraction: float, test_fraction: float) -> str:

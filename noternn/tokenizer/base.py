@@ -60,6 +60,8 @@ class Tokenizer(ABC):
     alphabet: tuple[str, ...] = ()
     #: whether the last token alone decides which may come next, so that `Codec.followers` can tell
     is_markov: bool = False
+    #: whether a note that goes on is written again in every step
+    holds_notes: bool = False
 
     def written(self, piece: Piece) -> Piece:
         """The part of `piece` that is written at all: without its drums unless `writes_drums`."""

@@ -150,6 +150,7 @@ class BpeTokenizer(Tokenizer):
         self.steps_per_beat = base.steps_per_beat
         self.min_count = base.min_count
         self.writes_drums = base.writes_drums
+        self.holds_notes = base.holds_notes
 
     def tokenize(self, piece: Piece) -> list[str]:
         """The tokens of `piece`, merged onset by onset."""

@@ -39,6 +39,7 @@ class FramesTokenizer(Tokenizer):
     """
 
     is_markov = True
+    holds_notes = True
     alphabet = (*(f"Pitch_{pitch}" for pitch in range(127, -1, -1)), END)
 
     def __init__(self, *, steps_per_beat: int = 4) -> None:

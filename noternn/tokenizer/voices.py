@@ -41,6 +41,7 @@ class VoicesTokenizer(Tokenizer):
     """
 
     is_markov = True
+    holds_notes = True
     alphabet = tuple(f"{voice}_{pitch}" for voice in VOICES for pitch in (*range(128), "rest"))
 
     def __init__(self, *, steps_per_beat: int = 4) -> None:
