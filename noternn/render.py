@@ -215,7 +215,7 @@ def _draw_notes(axes: Axes, piece: Piece) -> None:
         ),
         autolim=False,
     )
-    handles = [Patch(color=color, label=_instrument_name(*key)) for key, color in colors.items()]
+    handles = [Patch(color=color, label=instrument_name(*key)) for key, color in colors.items()]
     if len(handles) > 1:
         axes.figure.legend(
             handles=handles[:16], loc="outside lower center", ncols=8, frameon=False, fontsize=8
@@ -230,7 +230,8 @@ def _instrument_colors(piece: Piece) -> dict[tuple[bool, int], str]:
     }
 
 
-def _instrument_name(is_drum: bool, program: int) -> str:
+def instrument_name(is_drum: bool, program: int) -> str:
+    """The family of a General MIDI program with its number, from 0."""
     return "drums" if is_drum else f"{INSTRUMENT_FAMILIES[program // 8]} ({program})"
 
 
@@ -253,7 +254,7 @@ def _draw_pitch_axis(axes: Axes, piece: Piece) -> None:
 def _draw_bar_axis(axes: Axes, piece: Piece, end: int) -> None:
     """Bar lines, every one of them where there is room, with numbers below."""
     axes.set_xlim(0, end)
-    bars = _bar_ticks(piece, end)
+    bars = bar_ticks(piece, end)
     step = _round_step(len(bars) / MAX_LABELS)
     numbered = [i for i in range(len(bars)) if i == 0 or (i + 1) % step == 0]
     axes.set_xticks([bars[i] for i in numbered], [str(i + 1) for i in numbered])
@@ -265,9 +266,11 @@ def _draw_bar_axis(axes: Axes, piece: Piece, end: int) -> None:
         axes.spines[side].set_color(GRID_COLOR)
 
 
-def _bar_ticks(piece: Piece, end: int) -> list[float]:
+def bar_ticks(piece: Piece, end: int) -> list[float]:
     """The ticks at which bars begin, before `end`; 4/4 where the piece names no metre."""
-    metres = piece.metres if piece.metres and piece.metres[0][0] == 0 else ((0, 4, 4), *piece.metres)
+    metres = [metre for metre in piece.metres if metre[1] > 0]  # a file may say 0/4
+    if not metres or metres[0][0] > 0:
+        metres = [(0, 4, 4), *metres]
     limits = [tick for tick, _, _ in metres[1:]] + [end]
     bars: list[float] = []
     for (tick, numerator, denominator), limit in zip(metres, limits, strict=True):
