@@ -192,7 +192,8 @@ def save_page(run: Run, path: Path) -> None:
 
 def _summary(run: Run) -> str:
     states = [] if run.state == "finished" else [run.state]
-    return "; ".join([*states, verdict(run.rows)] if run.rows else states)
+    text = "; ".join([*states, verdict(run.rows)] if run.rows else states)
+    return text[:1].upper() + text[1:]
 
 
 def _left_out(lines: Sequence[str]) -> str:
@@ -290,7 +291,7 @@ def _draw(rows: Sequence[Row], size: Size, colors: Colors) -> str:
         )
         first, last, low, high = _limits(rows)
         axes.set(xlim=(first, last), ylim=(low, high))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
         axes.grid()
         draw_losses(axes, rows, validation=colors.validation, training=colors.training, ink=colors.ink)
         file = io.BytesIO()

@@ -5,6 +5,7 @@
   const PARTIALS = [0, 1, 0.45, 0.22, 0.12, 0.06, 0.03];
   const FADE = 0.015, RELEASE = 0.06; // time constants in seconds
   const PIXELS_PER_SECOND = 56; // at least: what does not fit moves
+  const GUTTER = 28, TOP = 16; // pixels: of the names of octaves and the numbers of bars
   const BLACK_KEYS = new Set([1, 3, 6, 8, 10]);
   const METALS = new Set([42, 44, 46, 49, 51, 52, 53, 55, 57, 59]); // drums of noise alone, and bright
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
@@ -90,6 +91,7 @@
   class Roll {
     constructor(canvas, notes) {
       Object.assign(this, {canvas, notes, position: 0, left: 0, isNear: false});
+      this.length = notes.duration.map((seconds, i) => notes.program[i] < 0 ? 0.12 : Math.max(seconds, 0.05));
       const pitches = notes.pitch.filter((_, i) => notes.program[i] >= 0);
       const drums = [...new Set(notes.pitch.filter((_, i) => notes.program[i] < 0))].sort((a, b) => b - a);
       this.high = pitches.length ? Math.max(...new Set(pitches)) + 2 : 0;
@@ -99,16 +101,17 @@
       const row = (pitch, i) => notes.program[i] < 0 ? this.numPitched + 1 + drums.indexOf(pitch) : this.high - pitch;
       this.row = notes.pitch.map(row);
       // A canvas takes memory as a picture does: only those in sight have one.
-      new IntersectionObserver(([entry]) => {
-        this.isNear = entry.isIntersecting;
-        if (this.isNear) this.resize(); else canvas.width = 0;
+      new IntersectionObserver(entries => {
+        this.isNear = entries.at(-1).isIntersecting;
+        if (this.isNear) this.resize();
+        else canvas.width = 0;
       }, {rootMargin: "200px"}).observe(canvas);
       new ResizeObserver(() => this.isNear && this.resize()).observe(canvas);
     }
 
     resize() {
       const ratio = devicePixelRatio || 1, {clientWidth, clientHeight} = this.canvas;
-      this.width = clientWidth;
+      this.width = clientWidth - GUTTER;
       this.height = clientHeight;
       this.canvas.width = Math.round(clientWidth * ratio);
       this.canvas.height = Math.round(clientHeight * ratio);
@@ -130,88 +133,104 @@
     }
 
     timeAt(x) {
-      return this.left + x / this.scale;
+      return this.left + (x - GUTTER) / this.scale;
     }
 
     draw(position) {
       this.position = position;
       if (!this.isNear || !this.pen) return;
       this.follow();
-      const {pen, width, height} = this, top = 16, step = (height - top - 4) / this.numRows;
-      pen.clearRect(0, 0, width, height);
-      this.drawGrid(top, step);
-      this.drawNotes(top, step);
-      const x = (position - this.left) * this.scale;
-      pen.fillStyle = this.ink("playhead");
-      pen.fillRect(x - 1, 0, 2, height);
+      const {pen, width, height} = this;
+      this.step = (height - TOP - 4) / this.numRows;
+      pen.clearRect(0, 0, GUTTER + width, height);
+      this.drawOctaves();
+      pen.save();
+      pen.translate(GUTTER, 0);
+      pen.save();
       pen.beginPath();
-      pen.moveTo(x - 6, 0); pen.lineTo(x + 6, 0); pen.lineTo(x, 9);
+      pen.rect(0, 0, width, height);
+      pen.clip();
+      this.drawGrid();
+      this.drawNotes();
+      pen.restore();
+      this.drawPlayhead();
+      pen.restore();
+    }
+
+    x(seconds) {
+      return (seconds - this.left) * this.scale;
+    }
+
+    y(row) {
+      return TOP + row * this.step;
+    }
+
+    drawOctaves() {
+      const {pen} = this;
+      pen.font = "11px system-ui, sans-serif";
+      pen.fillStyle = this.ink("soft");
+      pen.textBaseline = "middle";
+      for (let row = 0; row < this.numPitched; row++)
+        if ((this.high - row) % 12 == 0) pen.fillText(`C${(this.high - row) / 12 - 1}`, 6, this.y(row + 0.5));
+    }
+
+    drawPlayhead() {
+      const {pen} = this, x = this.x(this.position);
+      pen.fillStyle = this.ink("playhead");
+      pen.fillRect(x - 1, 0, 2, this.height);
+      pen.beginPath();
+      pen.moveTo(x - 6, 0);
+      pen.lineTo(x + 6, 0);
+      pen.lineTo(x, 9);
       pen.fill();
     }
 
-    drawGrid(top, step) {
-      const {pen, width, height, notes} = this, x = seconds => (seconds - this.left) * this.scale;
+    drawGrid() {
+      const {pen, width, height, notes} = this;
       pen.fillStyle = this.ink("lane");
       for (let row = 0; row < this.numPitched; row++)
-        if (BLACK_KEYS.has((this.high - row) % 12)) pen.fillRect(0, top + row * step, width, step);
-      if (notes.given) {
+        if (BLACK_KEYS.has((this.high - row) % 12)) pen.fillRect(0, this.y(row), width, this.step);
+      if (this.x(notes.given) > 0) {
         pen.fillStyle = this.ink("given");
-        pen.fillRect(x(0), top, notes.given * this.scale, height);
+        pen.fillRect(0, TOP, this.x(notes.given), height);
       }
-      pen.font = "11px system-ui, sans-serif";
-      pen.textBaseline = "top";
       const apart = notes.bars.length > 1 ? (notes.bars.at(-1) - notes.bars[0]) / (notes.bars.length - 1) : 1;
       const every = [1, 2, 4, 8, 16, 32, 64, 128, 256].find(n => n * apart * this.scale > 40) ?? 512;
+      pen.textBaseline = "top";
       notes.bars.forEach((seconds, i) => {
-        if (i % every || x(seconds) < -40 || x(seconds) > width) return;
+        const x = this.x(seconds);
+        if (i % every || x < -40 || x > width) return;
         pen.fillStyle = this.ink("line");
-        pen.fillRect(Math.round(x(seconds)), 0, 1, height);
+        pen.fillRect(Math.round(x), 0, 1, height);
         pen.fillStyle = this.ink("soft");
-        pen.fillText(i + 1, x(seconds) + 4, 2);
+        pen.fillText(i + 1, x + 7, 2);
       });
     }
 
-    drawOctaves(top, step) {
-      const {pen} = this;
-      pen.textBaseline = "middle";
-      pen.lineWidth = 3;
-      pen.strokeStyle = this.ink("card");
-      pen.fillStyle = this.ink("soft");
-      for (let row = 0; row < this.numPitched; row++)
-        if ((this.high - row) % 12 == 0) {
-          const name = `C${(this.high - row) / 12 - 1}`, y = top + (row + 0.5) * step;
-          pen.strokeText(name, 4, y);
-          pen.fillText(name, 4, y);
-        }
-    }
-
-    drawNotes(top, step) {
-      const {pen, notes, position, scale, left} = this, right = left + this.width / scale;
-      const thick = Math.max(2, step - 1), hues = [...Array(9).keys()].map(i => this.ink(`color-${i}`));
-      const gray = this.ink("gray"), lit = [];
-      const box = i => [(notes.onset[i] - left) * scale, top + this.row[i] * step + (step - thick) / 2,
-        Math.max(2, notes.duration[i] * scale - 1), thick];
-      const round = Math.min(2.5, thick / 2);
-      for (let i = 0; i < notes.onset.length && notes.onset[i] < right; i++) {
-        const end = notes.onset[i] + Math.max(notes.duration[i], 0.08);
-        if (end < left) continue;
-        if (position > 0 && notes.onset[i] <= position && position < end) lit.push(i);
+    drawNotes() {
+      const {pen, notes, position} = this, right = this.left + this.width / this.scale;
+      const thick = Math.max(2, this.step - 1), round = Math.min(2.5, thick / 2), lit = [];
+      const hues = [...Array(9).keys()].map(i => this.ink(`color-${i}`)), gray = this.ink("gray");
+      const box = (i, more) => [this.x(notes.onset[i]) - more, this.y(this.row[i] + 0.5) - thick / 2 - more,
+        Math.max(2, this.length[i] * this.scale - 1) + 2 * more, thick + 2 * more];
+      const fill = (i, more) => {
         pen.fillStyle = hues[notes.color[i]] ?? gray;
-        pen.globalAlpha = 0.5 + 0.4 * notes.velocity[i] / 127;
         pen.beginPath();
-        pen.roundRect(...box(i), round);
+        pen.roundRect(...box(i, more), round + more);
         pen.fill();
+      };
+      for (let i = 0; i < notes.onset.length && notes.onset[i] < right; i++) {
+        const end = notes.onset[i] + this.length[i];
+        if (end < this.left) continue;
+        if (position > 0 && notes.onset[i] <= position && position < end) lit.push(i);
+        pen.globalAlpha = 0.5 + 0.4 * notes.velocity[i] / 127;
+        fill(i, 0);
       }
       pen.globalAlpha = 1;
-      this.drawOctaves(top, step);
       pen.strokeStyle = this.ink("lit");
       pen.lineWidth = 2;
       for (const i of lit) {
-        const [x, y, w, h] = box(i);
-        pen.fillStyle = hues[notes.color[i]] ?? gray;
-        pen.beginPath();
-        pen.roundRect(x - 1, y - 1.5, w + 2, h + 3, round + 1);
-        pen.fill();
+        fill(i, 1);
         pen.stroke();
       }
     }
@@ -345,6 +364,10 @@
 
   const takes = [...document.querySelectorAll(".take")].filter(take => take.querySelector(".play"));
   const players = takes.map(take => new Player(take));
+  addEventListener("beforeprint", () => players.forEach(({roll}) => {
+    roll.isNear = true;
+    roll.resize();
+  }));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () =>
     players.forEach(player => player.roll.isNear && player.roll.resize()));
 }

@@ -183,32 +183,37 @@ def _legend(legend: Sequence[tuple[int, str]]) -> str:
 
 
 def _health(take: Take) -> str:
+    """What is to say in sentences, and the figures behind them, which open."""
     remarks = "".join(f"<li>{escape(remark)}</li>" for remark in take.remarks)
-    said = f'<ul class="remarks">{remarks}</ul>' if remarks else ""
+    said = f'<ul class="remarks">{remarks}</ul>\n' if remarks else ""
     if not take.health:
         return said
+    num_unusual = sum(_is_unusual(measure) for measure in take.health.values())
     rows = "\n".join(_health_row(name, measure) for name, measure in take.health.items())
-    head = "<tr><th>measure</th><th>sample</th><th>held-out pieces</th></tr>"
-    table = f"<table>\n<thead>{head}</thead>\n<tbody>\n{rows}\n</tbody></table>"
-    return f'<details class="health" open><summary>Health</summary>\n{said}<div>{table}</div>\n</details>'
+    return f"""{said}<details class="health">
+<summary>Health: {num_unusual or "none"} of {len(take.health)} figures unusual for held-out pieces</summary>
+<div><table>
+<thead><tr><th>figure</th><th>sample</th><th>held-out pieces</th></tr></thead>
+<tbody>
+{rows}
+</tbody></table></div>
+</details>"""
+
+
+def _is_unusual(measure: Measure) -> bool:
+    return measure.held_out is not None and not measure.held_out[0] <= measure.value <= measure.held_out[1]
 
 
 def _health_row(name: str, measure: Measure) -> str:
-    value, usual = measure
-    if usual is None:
-        return f"<tr><td>{escape(name)}</td><td>{value:.3g}</td><td></td></tr>"
-    is_unusual = not usual[0] <= value <= usual[1]
-    mark = ' class="unusual"' if is_unusual else ""
-    where = " <small>outside</small>" if is_unusual else ""
-    return (
-        f"<tr{mark}><td>{escape(name)}</td><td>{value:.3g}{where}</td>"
-        f"<td>{usual[0]:.3g} to {usual[1]:.3g}</td></tr>"
-    )
+    mark, word = (' class="unusual"', " <small>unusual</small>") if _is_unusual(measure) else ("", "")
+    value = f"{measure.value:.3g}{word}"
+    usual = "{:.3g} to {:.3g}".format(*measure.held_out) if measure.held_out else ""
+    return f'<tr{mark}><th scope="row">{escape(name)}</th><td>{value}</td><td>{usual}</td></tr>'
 
 
 def _about(take: Take) -> str:
     count = f"{take.piece.num_notes:,} note{'s' if take.piece.num_notes != 1 else ''}"
-    given = f"the first {take.num_given} were given" if take.num_given else ""
+    given = f"the first {take.num_given} given (shaded)" if take.num_given else ""
     return ", ".join(part for part in (take.file, count, given) if part)
 
 
