@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import wave
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from noternn.errors import UserError
 from noternn.files import replacing
 from noternn.piece import Piece
 
@@ -89,17 +92,21 @@ def save_piano_roll(piece: Piece, path: Path, *, primer_end: int | None = None, 
 
 
 def save_audio(piece: Piece, path: Path, sample_rate: int = 22050) -> None:
-    """Play a piece on a small synthesizer into a mono 16-bit WAV file.
+    """Play a piece on a small synthesizer into a mono file: 16-bit WAV, or Ogg Vorbis, about a tenth as large.
 
     Every pitched note is a decaying tone of six harmonics, every drum a burst of noise; programs sound
     alike. The loudest sample is at 0.9 of full scale. Tempo changes are followed. Music after ten minutes
-    is left out, with a warning. Equal pieces give equal bytes.
+    is left out, with a warning. Equal pieces give equal bytes of WAV.
 
     Args:
         piece: what to play; without notes the file is a moment of silence.
-        path: the file; folders that are missing are made.
+        path: the file, whose suffix says which of the two; folders that are missing are made.
         sample_rate: samples a second.
+
+    Raises:
+        UserError: see `check_audio_path`.
     """
+    check_audio_path(path)
     if piece.duration_seconds > MAX_AUDIO_SECONDS:
         logger.warning(
             "%s lasts %.0f s: only the first %.0f s are played",
@@ -110,12 +117,38 @@ def save_audio(piece: Piece, path: Path, sample_rate: int = 22050) -> None:
     samples = _mix(piece, sample_rate)
     loudest = float(np.abs(samples).max())
     scale = PEAK * 32767 / loudest if loudest > 0 else 0.0
+    write = _write_ogg if path.suffix.lower() == ".ogg" else _write_wav
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as whole, wave.open(whole, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(sample_rate)
-        file.writeframes(np.rint(samples * scale).astype("<i2").tobytes())
+    with replacing(path) as file:
+        write(file, np.rint(samples * scale).astype("<i2"), sample_rate)
+
+
+def check_audio_path(path: Path) -> None:
+    """Refuse a file that `save_audio` could not write.
+
+    Raises:
+        UserError: if it is neither .wav nor .ogg, or if it is .ogg and its library is not installed.
+    """
+    if path.suffix.lower() not in (".wav", ".ogg"):
+        raise UserError(f"{path}: sound is written as .wav or .ogg")
+    if path.suffix.lower() == ".ogg" and not importlib.util.find_spec("soundfile"):
+        raise UserError(f'{path}: .ogg takes a library more: pip install "noternn[ogg]"; or write .wav')
+
+
+def _write_wav(file: BinaryIO, samples: NDArray[np.int16], sample_rate: int) -> None:
+    with wave.open(file, "wb") as wav:
+        wav.setnchannels(1)
+        wav.setsampwidth(2)
+        wav.setframerate(sample_rate)
+        wav.writeframes(samples.tobytes())
+
+
+def _write_ogg(file: BinaryIO, samples: NDArray[np.int16], sample_rate: int) -> None:
+    import soundfile  # a wheel with libsndfile in it: no package of the system is needed
+
+    with soundfile.SoundFile(file, "w", sample_rate, 1, subtype="VORBIS", format="OGG") as ogg:
+        for start in range(0, len(samples), sample_rate):  # its encoder overflows the stack on many at once
+            ogg.write(samples[start : start + sample_rate])
 
 
 def _mix(piece: Piece, sample_rate: int) -> NDArray[np.float32]:
