@@ -24,6 +24,7 @@ STYLE = files("noternn").joinpath("player.css").read_text("utf-8")
 SCRIPT = files("noternn").joinpath("player.js").read_text("utf-8")
 NUM_COLORS = 8  # of the style; what comes after them shares one
 GRAY = -1
+MAX_BARS = 10_000  # lines and numbers; an odd file may have a million
 ICONS = (
     '<svg viewBox="0 0 24 24" aria-hidden="true"><path class="to-play" d="M8 5v14l11-7z"/>'
     '<path class="to-pause" d="M7 5h4v14H7zM13 5h4v14h-4z"/></svg>'
@@ -102,7 +103,7 @@ def _notes(take: Take, colors: NDArray[np.int64]) -> dict[str, Any]:
     """What the script needs: times in seconds, to a millisecond."""
     piece = take.piece
     onset, end = piece.seconds(piece.onset), piece.seconds(piece.onset + piece.duration)
-    bars = piece.seconds(np.array(bar_ticks(piece, piece.end)))
+    bars = piece.seconds(np.array(bar_ticks(piece, piece.end)[:MAX_BARS]))
     given = onset[take.num_given] if 0 < take.num_given < piece.num_notes else 0.0
     return {
         "seconds": round(piece.duration_seconds, 3),

@@ -92,7 +92,7 @@ def save_piano_roll(piece: Piece, path: Path, *, primer_end: int | None = None, 
 
 
 def save_audio(piece: Piece, path: Path, sample_rate: int = 22050) -> None:
-    """Play a piece on a small synthesizer into a mono file: 16-bit WAV, or Ogg Vorbis, about a tenth as large.
+    """Play a piece on a small synthesizer into a mono file: WAV of 16 bits or Ogg Vorbis, a tenth as large.
 
     Every pitched note is a decaying tone of six harmonics, every drum a burst of noise; programs sound
     alike. The loudest sample is at 0.9 of full scale. Tempo changes are followed. Music after ten minutes
