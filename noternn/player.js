@@ -228,9 +228,9 @@
       }
       pen.globalAlpha = 1;
       pen.strokeStyle = this.ink("lit");
-      pen.lineWidth = 2;
+      pen.lineWidth = 1.5;
       for (const i of lit) {
-        fill(i, 1);
+        fill(i, 1.5);
         pen.stroke();
       }
     }
