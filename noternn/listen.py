@@ -38,7 +38,8 @@ LOSSES = {  # a column of metrics.csv: what it is called
     "val/nats_per_note": "held-out nats a note",
 }
 COLUMNS = ("epoch", "train/nll", *LOSSES)
-MANY = 30  # samples: then the marks on the curves are small
+MANY = 12  # marks on the curves: more are small
+MAX_MARKS = 30
 NARROW = "(max-width: 44rem)"
 DARK = "(prefers-color-scheme: dark)"
 
@@ -154,7 +155,7 @@ def _num_primer_notes(run_dir: Path) -> int:
     """So many notes at least begin each sample that were not composed."""
     try:
         config = yaml.safe_load((run_dir / ".hydra" / "config.yaml").read_text("utf-8"))
-        return int(config["sampling"]["primer_notes"])
+        return max(0, int(config["sampling"]["primer_notes"]))
     except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
         return 0  # not known
 
@@ -204,7 +205,7 @@ def _left_out(lines: Sequence[str]) -> str:
 def _curves(run: Run, anchors: Sequence[str]) -> tuple[str, str]:
     """The curves with a link to the sample of each checkpoint, and the style that puts the links in place."""
     best = best_row(run.rows)
-    marked = [(anchor, take) for anchor, take in zip(anchors, run.takes, strict=True) if take.losses]
+    marked = _marked(run.takes, anchors)
     words = escape(f"Losses by epoch: {verdict(run.rows)}. Held-out nll there: {best['val/nll']:.3f}.")
     picture = f"""<div class="curves">
 <picture>
@@ -225,6 +226,12 @@ def _curves(run: Run, anchors: Sequence[str]) -> tuple[str, str]:
     small = "\n.curves a { border-width: 2px; height: 12px; margin: -6px 0 0 -6px; width: 12px }"
     wide, slim = (_places(marked, run.rows, size) for size in (WIDE, SLIM))
     return picture, f"{wide}{small if len(marked) > MANY else ''}\n@media {NARROW} {{\n{slim}\n}}\n"
+
+
+def _marked(takes: Sequence[Take], anchors: Sequence[str]) -> list[tuple[str, Take]]:
+    """The takes that have a place on the curves, each with its anchor; of very many only some, evenly."""
+    placed = [(anchor, take) for anchor, take in zip(anchors, takes, strict=True) if take.losses]
+    return placed[:: max(1, math.ceil(len(placed) / MAX_MARKS))]
 
 
 def _link(anchor: str, take: Take) -> str:

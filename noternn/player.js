@@ -1,7 +1,7 @@
 
 "use strict";
 { // Plays the takes of a page with WebAudio and draws each as a piano roll; one sounds at a time.
-  const LOOK_AHEAD = 1.5; // seconds of sound that are handed over: a tab in the background wakes once a second
+  const LOOK_AHEAD = 1.5; // seconds of sound are handed over: a tab in the background wakes once a second
   const PARTIALS = [0, 1, 0.45, 0.22, 0.12, 0.06, 0.03];
   const FADE = 0.015, RELEASE = 0.06; // time constants in seconds
   const PIXELS_PER_SECOND = 56; // at least: what does not fit moves
@@ -17,9 +17,9 @@
       this.output = new GainNode(this.context);
       const limiter = new DynamicsCompressorNode(this.context, {threshold: -14, ratio: 12, knee: 8});
       this.output.connect(limiter).connect(this.context.destination);
-      const imaginary = Float32Array.from(PARTIALS);
-      this.wave = new PeriodicWave(this.context, {real: new Float32Array(imaginary.length), imag: imaginary});
-      this.noise = new AudioBuffer({length: this.context.sampleRate / 2, sampleRate: this.context.sampleRate});
+      this.wave = new PeriodicWave(this.context, {real: PARTIALS.map(() => 0), imag: PARTIALS});
+      const {sampleRate} = this.context;
+      this.noise = new AudioBuffer({length: sampleRate / 2, sampleRate});
       const samples = this.noise.getChannelData(0);
       for (let i = 0; i < samples.length; i++) samples[i] = 2 * Math.random() - 1;
     }
@@ -40,18 +40,21 @@
       setTimeout(() => bus.disconnect(), 200);
     }
 
-    // All but sharp attacks decay by themselves, as struck and plucked strings do, organs, bows and winds not.
+    // Organs, bows and winds go on while a note lasts; what is struck or plucked dies away by itself.
     static isHeld(program) {
-      return (program >= 16 && program < 24) || (program >= 40 && program < 80 && program != 45 && program != 46 &&
-        program != 47 && program != 55) || (program >= 88 && program < 96);
+      const isStruck = [45, 46, 47, 55].includes(program); // pizzicato, harp, timpani, orchestra hit
+      const within = (first, last) => program >= first && program <= last;
+      return within(16, 23) || (within(40, 79) && !isStruck) || within(88, 95);
     }
 
     tone(bus, at, seconds, pitch, velocity, program) {
       const frequency = 440 * 2 ** ((pitch - 69) / 12), held = Synthesizer.isHeld(program);
-      const level = 0.3 * (velocity / 127) ** 1.5 * 2 ** ((60 - pitch) / 36); // the ear hears high tones as louder
+      // The ear hears high tones of equal amplitude as louder.
+      const level = 0.3 * (velocity / 127) ** 1.5 * 2 ** ((60 - pitch) / 36);
       const attack = held ? 0.03 : 0.005, end = at + Math.max(seconds, attack + 0.02);
       const string = new OscillatorNode(this.context, {frequency, periodicWave: this.wave});
-      const filter = new BiquadFilterNode(this.context, {frequency: Math.min(9 * frequency, 16000), Q: 0});
+      const brightest = Math.min(9 * frequency, 16000);
+      const filter = new BiquadFilterNode(this.context, {frequency: brightest, Q: 0});
       const gain = new GainNode(this.context, {gain: 0});
       const decay = 0.9 * 2 ** ((60 - pitch) / 24);
       if (!held) filter.frequency.setTargetAtTime(2.5 * frequency, at, decay / 2); // upper partials die sooner
@@ -65,7 +68,8 @@
     }
 
     drum(bus, at, pitch, velocity) {
-      const level = 0.5 * (velocity / 127) ** 1.5, isKick = pitch == 35 || pitch == 36, isMetal = METALS.has(pitch);
+      const isKick = pitch == 35 || pitch == 36, isMetal = METALS.has(pitch);
+      const level = 0.5 * (velocity / 127) ** 1.5;
       const gain = new GainNode(this.context, {gain: 0}), decay = isKick ? 0.09 : isMetal ? 0.04 : 0.06;
       gain.gain.setValueAtTime(0, at);
       gain.gain.linearRampToValueAtTime(isKick ? 1.6 * level : level, at + 0.002);
@@ -79,7 +83,8 @@
         source.connect(gain);
       } else {
         const frequency = isMetal ? 7000 : 300 + 60 * Math.max(0, pitch - 37);
-        const filter = new BiquadFilterNode(this.context, {type: isMetal ? "highpass" : "bandpass", frequency, Q: 0.6});
+        const type = isMetal ? "highpass" : "bandpass";
+        const filter = new BiquadFilterNode(this.context, {type, frequency, Q: 0.6});
         source = new AudioBufferSourceNode(this.context, {buffer: this.noise});
         source.connect(filter).connect(gain);
       }
@@ -98,8 +103,9 @@
       this.low = pitches.length ? Math.min(...new Set(pitches)) - 2 : 1;
       this.numPitched = pitches.length ? this.high - this.low + 1 : 0;
       this.numRows = this.numPitched + (drums.length ? drums.length + 1 : 0);
-      const row = (pitch, i) => notes.program[i] < 0 ? this.numPitched + 1 + drums.indexOf(pitch) : this.high - pitch;
-      this.row = notes.pitch.map(row);
+      const firstDrum = this.numPitched + 1;
+      this.row = notes.pitch.map((pitch, i) =>
+        notes.program[i] < 0 ? firstDrum + drums.indexOf(pitch) : this.high - pitch);
       // A canvas takes memory as a picture does: only those in sight have one.
       new IntersectionObserver(entries => {
         this.isNear = entries.at(-1).isIntersecting;
@@ -123,7 +129,7 @@
       this.draw(this.position);
     }
 
-    // The time at the left edge: the music moves under the playhead, or a page at a time where that is asked for.
+    // The time at the left edge: the music moves under the playhead, or turns pages where that is asked for.
     follow() {
       const shown = this.width / this.scale, last = Math.max(0, this.notes.seconds - shown);
       if (!calm.matches) this.left = this.position - 0.3 * shown;
@@ -251,8 +257,9 @@
       button.addEventListener("click", () => this.toggle());
       seek.addEventListener("input", () => this.go(Number(seek.value)));
       take.addEventListener("keydown", event => this.press(event));
-      canvas.addEventListener("pointerdown", event => this.go(this.roll.timeAt(event.offsetX)));
-      canvas.addEventListener("pointermove", event => event.buttons == 1 && this.go(this.roll.timeAt(event.offsetX)));
+      const point = event => event.buttons == 1 && this.go(this.roll.timeAt(event.offsetX));
+      canvas.addEventListener("pointerdown", point);
+      canvas.addEventListener("pointermove", point);
       loudness.addEventListener("input", () => setVolume(Number(loudness.value)));
     }
 
@@ -322,7 +329,8 @@
       const {onset, duration, pitch, velocity, program} = this.notes, {currentTime} = synthesizer.context;
       const until = this.offset + currentTime - this.begin + LOOK_AHEAD;
       for (; this.next < onset.length && onset[this.next] < until; this.next++) {
-        const i = this.next, at = this.begin + onset[i] - this.offset, missed = Math.max(0, Math.max(this.begin, currentTime) - at);
+        const i = this.next, at = this.begin + onset[i] - this.offset;
+        const missed = Math.max(0, this.begin - at, currentTime - at);
         if (program[i] < 0 && missed < 0.05) synthesizer.drum(this.bus, at + missed, pitch[i], velocity[i]);
         if (program[i] >= 0 && duration[i] > missed)
           synthesizer.tone(this.bus, at + missed, duration[i] - missed, pitch[i], velocity[i], program[i]);

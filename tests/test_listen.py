@@ -133,6 +133,17 @@ def test_a_page_of_another_suffix_is_refused(run_dir: Path, capsys: Capture) -> 
     assert capsys.readouterr().err == "error: -o sample.mid: it must end in .html\n"
 
 
+def test_of_very_many_samples_some_are_marked_on_the_curves_and_all_can_be_heard(
+    run_dir: Path,
+) -> None:
+    write_metrics(run_dir, *np.linspace(2, 1, 100).tolist())
+    run = read_run(run_dir)
+    takes = [replace(run.takes[0], epoch=epoch) for epoch in range(1, 101)]
+    save_page(replace(run, takes=takes), run_dir / "a.html")
+    text = (run_dir / "a.html").read_text(encoding="utf-8")
+    assert (text.count('<a id="at-'), text.count('<section class="take"')) == (25, 100)
+
+
 def test_unreadable_files_are_named_and_left_out(run_dir: Path, capsys: Capture) -> None:
     (run_dir / "samples" / "epoch_002.mid").write_bytes(b"MThd")
     (run_dir / "metrics.csv").write_text("epoch,val/nll\n1,<b>\n", encoding="utf-8")
