@@ -356,6 +356,18 @@ def report(options: argparse.Namespace) -> None:
         print(f"written: {', '.join(map(str, written))}", file=sys.stderr)
 
 
+def listen(options: argparse.Namespace) -> None:
+    """Write the page on which the samples of a run are heard and seen."""
+    output = options.output or options.folder / "listen.html"
+    _check_output("-o", output, ".html")
+    from noternn.listen import read_run, save_page
+
+    run = read_run(options.folder)
+    for line in run.left_out:
+        print(f"left out: {line}", file=sys.stderr)
+    _write("-o", output, lambda path: save_page(run, path))
+
+
 def bench(options: argparse.Namespace) -> None:
     """Compare speeds with other libraries, and with what this machine can do at most."""
     from noternn.tables import format_table
@@ -576,6 +588,10 @@ def build_parser() -> argparse.ArgumentParser:
         help="write results.csv and figures there, and the table into its README.md",
     )
     r.set_defaults(run=report)
+    p = commands.add_parser("listen", help="write a page that plays and shows the samples of a run")
+    p.add_argument("folder", type=Path, metavar="RUN", help="a run's folder, also of one that still trains")
+    p.add_argument("-o", "--output", type=Path, metavar="OUT.html", help="the page (RUN/listen.html)")
+    p.set_defaults(run=listen)
     b = commands.add_parser("bench", help="compare speeds with other libraries, side by side")
     b.add_argument(
         "what",

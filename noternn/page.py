@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noternn.files import write_text
+from noternn.html_page import html_page
 from noternn.inspection import (
     Inspection,
     file_rows,
@@ -57,8 +58,6 @@ FILE_COLUMNS = {  # a column of `file_rows`: its heading
     "group_size": "in group",
 }
 
-# No part of the page may load anything or talk to anyone, whatever a file is called.
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #222 }
 body { max-width: 1320px; margin: 2em auto; padding: 0 1em }
@@ -93,30 +92,11 @@ for (const table of document.querySelectorAll("table.sortable"))
 
 def save_page(inspection: Inspection, path: Path) -> None:
     """Write the page; every text from a file is escaped."""
-    title = escape(f"Corpus: {inspection.title}")
     of_pieces = (_music, _split, _tokenizers, _duplicates, _files) if inspection.num_pieces else ()
     sections = (*of_pieces[:4], _skipped, *of_pieces[4:])
-    body = "\n".join(section(inspection) for section in sections)
-    write_text(
-        path,
-        f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<meta name="viewport" content="width=device-width">
-<title>{title}</title>
-<style>{STYLE}</style>
-</head>
-<body>
-<h1>{escape(inspection.title)}</h1>
-<p>{escape(totals(inspection))}</p>
-{body}
-<script>{SCRIPT}</script>
-</body>
-</html>
-""",
-    )
+    heading = f"<h1>{escape(inspection.title)}</h1>\n<p>{escape(totals(inspection))}</p>"
+    body = "\n".join([heading, *(section(inspection) for section in sections)])
+    write_text(path, html_page(f"Corpus: {inspection.title}", body, style=STYLE, script=SCRIPT))
 
 
 def _music(inspection: Inspection) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import wave
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from noternn.errors import UserError
 from noternn.files import replacing
 from noternn.piece import Piece
 
@@ -119,17 +122,21 @@ def save_piano_roll(
 
 
 def save_audio(piece: Piece, path: Path, sample_rate: int = 22050) -> None:
-    """Play a piece on a small synthesizer into a mono 16-bit WAV file.
+    """Play a piece on a small synthesizer into a mono file: WAV of 16 bits or Ogg Vorbis, a tenth as large.
 
     Every pitched note is a decaying tone of six harmonics, every drum a burst of noise; programs sound
     alike. The loudest sample is at 0.9 of full scale. Tempo changes are followed. Music after ten minutes
-    is left out, with a warning. Equal pieces give equal bytes.
+    is left out, with a warning. Equal pieces give equal bytes of WAV.
 
     Args:
         piece: what to play; without notes the file is a moment of silence.
-        path: the file; folders that are missing are made.
+        path: the file, whose suffix says which of the two; folders that are missing are made.
         sample_rate: samples a second.
+
+    Raises:
+        UserError: see `check_audio_path`.
     """
+    check_audio_path(path)
     if piece.duration_seconds > MAX_AUDIO_SECONDS:
         logger.warning(
             "%s lasts %.0f s: only the first %.0f s are played",
@@ -140,12 +147,38 @@ def save_audio(piece: Piece, path: Path, sample_rate: int = 22050) -> None:
     samples = _mix(piece, sample_rate)
     loudest = float(np.abs(samples).max())
     scale = PEAK * 32767 / loudest if loudest > 0 else 0.0
+    write = _write_ogg if path.suffix.lower() == ".ogg" else _write_wav
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as whole, wave.open(whole, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(sample_rate)
-        file.writeframes(np.rint(samples * scale).astype("<i2").tobytes())
+    with replacing(path) as file:
+        write(file, np.rint(samples * scale).astype("<i2"), sample_rate)
+
+
+def check_audio_path(path: Path) -> None:
+    """Refuse a file that `save_audio` could not write.
+
+    Raises:
+        UserError: if it is neither .wav nor .ogg, or if it is .ogg and its library is not installed.
+    """
+    if path.suffix.lower() not in (".wav", ".ogg"):
+        raise UserError(f"{path}: sound is written as .wav or .ogg")
+    if path.suffix.lower() == ".ogg" and not importlib.util.find_spec("soundfile"):
+        raise UserError(f'{path}: .ogg takes a library more: pip install "noternn[ogg]"; or write .wav')
+
+
+def _write_wav(file: BinaryIO, samples: NDArray[np.int16], sample_rate: int) -> None:
+    with wave.open(file, "wb") as wav:
+        wav.setnchannels(1)
+        wav.setsampwidth(2)
+        wav.setframerate(sample_rate)
+        wav.writeframes(samples.tobytes())
+
+
+def _write_ogg(file: BinaryIO, samples: NDArray[np.int16], sample_rate: int) -> None:
+    import soundfile  # a wheel with libsndfile in it: no package of the system is needed
+
+    with soundfile.SoundFile(file, "w", sample_rate, 1, subtype="VORBIS", format="OGG") as ogg:
+        for start in range(0, len(samples), sample_rate):  # its encoder overflows the stack on many at once
+            ogg.write(samples[start : start + sample_rate])
 
 
 def _mix(piece: Piece, sample_rate: int) -> NDArray[np.float32]:
@@ -310,7 +343,8 @@ def _instrument_colors(piece: Piece) -> dict[tuple[bool, int], str]:
     }
 
 
-def _instrument_name(is_drum: bool, program: int) -> str:
+def instrument_name(is_drum: bool, program: int) -> str:
+    """The family of a General MIDI program with its number, from 0."""
     return "drums" if is_drum else f"{INSTRUMENT_FAMILIES[program // 8]} ({program})"
 
 
@@ -333,7 +367,7 @@ def _draw_pitch_axis(axes: Axes, piece: Piece) -> None:
 def _draw_bar_axis(axes: Axes, piece: Piece, end: int) -> None:
     """Bar lines, every one of them where there is room, with numbers below."""
     axes.set_xlim(0, end)
-    bars = _bar_ticks(piece, end)
+    bars = bar_ticks(piece, end)
     step = _round_step(len(bars) / MAX_LABELS)
     numbered = [i for i in range(len(bars)) if i == 0 or (i + 1) % step == 0]
     axes.set_xticks([bars[i] for i in numbered], [str(i + 1) for i in numbered])
@@ -345,9 +379,11 @@ def _draw_bar_axis(axes: Axes, piece: Piece, end: int) -> None:
         axes.spines[side].set_color(GRID_COLOR)
 
 
-def _bar_ticks(piece: Piece, end: int) -> list[float]:
+def bar_ticks(piece: Piece, end: int) -> list[float]:
     """The ticks at which bars begin, before `end`; 4/4 where the piece names no metre."""
-    metres = piece.metres if piece.metres and piece.metres[0][0] == 0 else ((0, 4, 4), *piece.metres)
+    metres = [metre for metre in piece.metres if metre[1] > 0]  # a file may say 0/4
+    if not metres or metres[0][0] > 0:
+        metres = [(0, 4, 4), *metres]
     limits = [tick for tick, _, _ in metres[1:]] + [end]
     bars: list[float] = []
     for (tick, numerator, denominator), limit in zip(metres, limits, strict=True):

@@ -31,28 +31,12 @@ def save_curves(metrics_path: Path, path: Path, title: str = "") -> None:
     figure = Figure(figsize=(9, 6.5), layout="constrained")
     FigureCanvasAgg(figure)
     loss, gap = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    epochs = [row["epoch"] for row in rows]
     best = best_row(rows)
-    marker = "o" if len(rows) < 40 else None
-    style: dict[str, Any] = {"marker": marker, "markersize": 3}
-    loss.plot(
-        epochs, [r["val/nll"] for r in rows], color="tab:red", label="val/nll: held-out pieces", **style
-    )
-    loss.plot(
-        epochs, [r["train_eval/nll"] for r in rows],
-        color="tab:blue", label="train_eval/nll: training pieces, same weights", **style,
-    )  # fmt: skip
-    loss.plot(
-        epochs, [r["train/nll"] for r in rows],
-        color="tab:blue", alpha=0.45, linestyle="--", label="train/nll: running, with dropout",
-    )  # fmt: skip
-    loss.axvline(best["epoch"], color="black", linewidth=1, linestyle=":")
-    loss.plot(best["epoch"], best["val/nll"], "*", color="black", markersize=13, linestyle="none",
-              label=f"best: epoch {best['epoch']:.0f}, val/nll {best['val/nll']:.3f}")  # fmt: skip
+    draw_losses(loss, rows)
     loss.set_ylabel("nll (nats per token)")
     loss.set_title(f"{title}\n{verdict(rows)}" if title else verdict(rows), fontsize=11)
     loss.legend(fontsize=9)
-    gap.plot(epochs, [r["gap/nll"] for r in rows], color="tab:purple", **style)
+    gap.plot([r["epoch"] for r in rows], [r["gap/nll"] for r in rows], color="tab:purple", **_points(rows))
     gap.axvline(best["epoch"], color="black", linewidth=1, linestyle=":")
     gap.axhline(0, color="gray", linewidth=0.8)
     gap.set_ylabel("gap/nll")
@@ -62,6 +46,38 @@ def save_curves(metrics_path: Path, path: Path, title: str = "") -> None:
         axes.grid(alpha=0.25)
     with replacing(path) as file:
         figure.savefig(file, format="png", dpi=120)
+
+
+def draw_losses(
+    axes: Axes,
+    rows: Sequence[Row],
+    *,
+    validation: str = "tab:red",
+    training: str = "tab:blue",
+    ink: str = "black",
+) -> None:
+    """Draw the losses of a run, with labels and the best epoch marked, in the colors that are named."""
+    epochs, best = [row["epoch"] for row in rows], best_row(rows)
+    axes.plot(
+        epochs, [r["val/nll"] for r in rows],
+        color=validation, label="val/nll: held-out pieces", **_points(rows),
+    )  # fmt: skip
+    axes.plot(
+        epochs, [r["train_eval/nll"] for r in rows],
+        color=training, label="train_eval/nll: training pieces, same weights", **_points(rows),
+    )  # fmt: skip
+    axes.plot(
+        epochs, [r["train/nll"] for r in rows],
+        color=training, alpha=0.45, linestyle="--", label="train/nll: running, with dropout",
+    )  # fmt: skip
+    axes.axvline(best["epoch"], color=ink, linewidth=1, linestyle=":")
+    axes.plot(best["epoch"], best["val/nll"], "*", color=ink, markersize=13, linestyle="none",
+              label=f"best: epoch {best['epoch']:.0f}, val/nll {best['val/nll']:.3f}")  # fmt: skip
+
+
+def _points(rows: Sequence[Row]) -> dict[str, Any]:
+    """A point an epoch while there are few."""
+    return {"marker": "o" if len(rows) < 40 else None, "markersize": 3}
 
 
 def verdict(rows: Sequence[Row]) -> str:

@@ -360,6 +360,24 @@ def test_the_page_loads_nothing(mixed_dir: Path, tmp_path: Path, capsys: Capture
     assert not any({"src", "href"} & set(attributes) for _, attributes in parsed(tmp_path / "a.html").found)
 
 
+def test_the_page_sorts_its_files_under_its_own_policy(
+    browser: Any, mixed_dir: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    look(capsys, mixed_dir, "--html", tmp_path / "a.html")
+    page = browser.new_page()
+    messages: list[str] = []
+    page.on("console", lambda message: messages.append(message.text))
+    page.goto((tmp_path / "a.html").as_uri())
+    table = page.locator("table.sortable").last
+    names = [table.locator("tbody td:first-child").all_inner_texts()]
+    for _ in range(2):
+        table.locator("th").first.click()
+        names.append(table.locator("tbody td:first-child").all_inner_texts())
+    page.close()
+    assert names[2] == names[1][::-1]
+    assert messages == []
+
+
 def test_the_page_shows_what_the_text_tells(mixed_dir: Path, tmp_path: Path, capsys: Capture) -> None:
     look(capsys, mixed_dir, "--html", tmp_path / "a.html")
     text = " ".join(parsed(tmp_path / "a.html").text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import wave
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import pytest
 from numpy.typing import NDArray
 
 from noternn import render
+from noternn.errors import UserError
 from noternn.piece import Piece
-from noternn.render import save_audio, save_piano_roll
+from noternn.render import check_audio_path, save_audio, save_piano_roll
 
 SAMPLE_RATE = 22050
 
@@ -157,6 +159,33 @@ def test_a_title_with_dollar_signs_is_text(tmp_path: Path) -> None:
 )
 def test_odd_pieces_can_be_drawn(tmp_path: Path, piece: Piece) -> None:
     assert drawn(piece, tmp_path).size
+
+
+def test_ogg_is_the_same_sound_in_less_space(tmp_path: Path) -> None:
+    soundfile = pytest.importorskip("soundfile", reason="soundfile, an optional extra, is not installed")
+    samples = played(a4(), tmp_path) / 32768
+    save_audio(a4(), tmp_path / "piece.ogg", SAMPLE_RATE)
+    decoded, sample_rate = soundfile.read(tmp_path / "piece.ogg")
+    assert sample_rate == SAMPLE_RATE
+    assert np.corrcoef(samples, decoded)[0, 1] > 0.99
+    assert (tmp_path / "piece.ogg").stat().st_size < (tmp_path / "piece.wav").stat().st_size / 3
+
+
+def test_ogg_without_its_library_is_refused_with_the_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    with pytest.raises(UserError, match=r'pip install "noternn\[ogg\]"; or write \.wav'):
+        save_audio(a4(), tmp_path / "piece.ogg")
+
+
+def test_sound_of_another_suffix_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"piece\.mp3: sound is written as \.wav or \.ogg"):
+        check_audio_path(tmp_path / "piece.mp3")
+
+
+def test_a_metre_of_no_beats_is_passed_over() -> None:
+    assert render.bar_ticks(Piece.from_notes([0], [1], [60], metres=[(0, 0, 4)]), 3840) == [0, 1920]
 
 
 def test_folders_are_made(tmp_path: Path) -> None:

@@ -196,6 +196,12 @@ def test_the_losses_are_on_one_chart_at_every_checkpoint_and_at_the_end(finished
     assert lines == 2 * [{"train/nll", "train_eval/nll", "val/nll"}]  # after epochs 2 and 3
 
 
+def test_every_sample_is_logged_as_sound_and_as_a_picture(finished: Finished) -> None:
+    media = finished.folder / "wandb" / "files" / "media"
+    assert len(list((media / "audio" / "sample").glob("audio_*.wav"))) == 2  # after epoch 2, and the best
+    assert len(list((media / "images" / "sample").glob("piano_roll_*.png"))) == 2
+
+
 # The same in this process
 
 
