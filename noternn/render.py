@@ -265,7 +265,7 @@ def _draw_instruments(axes: Axes, piece: Piece) -> None:
     rgb = np.array([to_rgb(colors[key]) for key in keys]).reshape(-1, 3)
     _draw_notes(axes, piece, 1 - strength * (1 - rgb))
     if len(colors) > 1:
-        _draw_legend(axes, [(_instrument_name(*key), color) for key, color in colors.items()])
+        _draw_legend(axes, [(instrument_name(*key), color) for key, color in colors.items()])
 
 
 def _draw_colored(axes: Axes, piece: Piece, coloring: Coloring) -> None:
