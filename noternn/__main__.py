@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
 def generate(options: argparse.Namespace) -> None:
     """Compose MIDI files with a checkpoint."""
     from noternn.copying import FILE_NAME, load_weights
-    from noternn.generation import checkpoint_path, load_composer
+    from noternn.generation import load_composer
     from noternn.health import FILE_NAME as HEALTH
     from noternn.health import Yardstick, check, measure
     from noternn.midi import write_midi
@@ -58,16 +58,17 @@ def generate(options: argparse.Namespace) -> None:
 
     if options.output.suffix.lower() not in (".mid", ".midi"):
         raise UserError(f"-o {options.output}: it must end in .mid or .midi")
-    checkpoint = checkpoint_path(options.checkpoint)
+    checkpoint = _checkpoint(options.checkpoint, options.max_copied)
     composer = load_composer(checkpoint)
+    folder = options.checkpoint if options.checkpoint.is_dir() else checkpoint.parent
     if options.copy:
-        composer = replace(composer, copy_weights=load_weights(checkpoint.with_name(FILE_NAME)))
+        composer = replace(composer, copy_weights=load_weights(folder / FILE_NAME))
     primers, origins = _primers(options, composer.codec)
     beats = options.beats if options.seconds is None else options.seconds * composer.tempo / 60
     sampling = SamplingOptions(beats=beats, **{name: getattr(options, name) for name in SAMPLING})
     pieces = composer.compose_each(primers, sampling)
     paths = _output_paths(options.output, len(pieces))
-    held_out = checkpoint.with_name(HEALTH)  # of a run's folder; a checkpoint alone has none
+    held_out = folder / HEALTH  # of a run's folder; a checkpoint alone has none
     yardstick = Yardstick.load(held_out) if held_out.is_file() else None
     for path, piece, origin in zip(paths, pieces, origins, strict=True):
         try:
@@ -80,6 +81,19 @@ def generate(options: argparse.Namespace) -> None:
             f"longest repetition {s.longest_repetition}, silent {s.silent_fraction:.0%}"
             + (f"; {check(piece, yardstick).sentence}" if yardstick else "")
         )
+
+
+def _checkpoint(run: Path, max_copied: float | None) -> Path:
+    """That of the best epoch, or of the best one whose samples copy at most so much."""
+    from noternn.generation import checkpoint_path
+
+    if max_copied is None:
+        return checkpoint_path(run)
+    from noternn.audit import choose_checkpoint
+
+    path = choose_checkpoint(run, max_copied)
+    print(f"composing with {path}", file=sys.stderr)
+    return path
 
 
 def _primers(options: argparse.Namespace, codec: Codec) -> tuple[list[list[int]], list[str]]:
@@ -507,6 +521,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--copy",
         action="store_true",
         help="mix in the copy model, whose weights evaluate --copy has left beside the checkpoint",
+    )
+    g.add_argument(
+        "--max-copied",
+        type=_fraction,
+        metavar="SHARE",
+        help="take the run's best checkpoint among those of whose samples at most this share of the notes, "
+        "0 to 1, stands in passages of 16 from training",
     )
     g.set_defaults(run=generate)
     h = commands.add_parser("health", help="compare samples with held-out music, and say what is wrong")

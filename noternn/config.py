@@ -37,6 +37,7 @@ def _require_finite(name: str, value: float) -> None:
     _require(0 <= value < float("inf"), name, value, "at least 0 and finite")
 
 
+MAX_PITCHES = 64  # see `noternn.intervals.MEMORY`, which torch would have to be imported for
 TRACKS_ALLOWED = (
     f"{', '.join(TRACKS)} or a list of General MIDI instruments or programs from 0 to 127 such as [violin,73]"
 )
@@ -293,8 +294,10 @@ class Model:
         _require(can_be_tied or not self.tied, "model.tied", self.tied, allowed)
         are_positive = all(beats >= 1 for beats in self.position_beats)
         _require(are_positive, "model.position_beats", self.position_beats, "beats, each at least 1")
-        for key in ("num_slots", "num_pitches"):
-            _require(getattr(self, key) >= 0, f"model.{key}", getattr(self, key), "at least 0")
+        _require(self.num_slots >= 0, "model.num_slots", self.num_slots, "at least 0")
+        _require(
+            0 <= self.num_pitches <= MAX_PITCHES, "model.num_pitches", self.num_pitches, f"0 to {MAX_PITCHES}"
+        )
 
 
 @dataclass

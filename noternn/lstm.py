@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout, embedding, embedding_bag
 
-from noternn.intervals import Intervals
+from noternn.intervals import MEMORY, Intervals
 
 #: hidden and cell, each (num_layers, batch, hidden_size); the last ids, (num_input_tokens - 1, batch); the
 #: grid steps since the piece began and how many ids came since time last moved, (2, batch); and the last
-#: pitches, (num_pitches, batch), see `Intervals`
+#: pitches, (MEMORY, batch), see `Intervals`
 State = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
@@ -238,7 +238,7 @@ class NoteLSTM(nn.Module):
         """The all-zero state before the first id of `batch_size` pieces: before it all ids are PAD."""
         weight = self.embedding.weight
         shape = (len(self.layers), batch_size, self.hidden_size)
-        count = self.intervals.num_pitches if self.intervals is not None else 0
+        count = MEMORY if self.intervals is not None else 0
         recent, place, pitches = (
             self.token_steps.new_zeros(number, batch_size) for number in (self.num_input_tokens - 1, 2, count)
         )

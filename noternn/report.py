@@ -25,12 +25,22 @@ FEW_PIECES = (
 )
 
 
-def save_curves(metrics_path: Path, path: Path, title: str = "") -> None:
-    """Draw training against validation, with the best epoch marked and the gap below."""
+def save_curves(
+    metrics_path: Path, path: Path, title: str = "", audits: Sequence[Mapping[str, float]] = ()
+) -> None:
+    """Draw training against validation, with the best epoch marked and the gap below.
+
+    Args:
+        metrics_path: metrics.csv.
+        path: the picture.
+        title: what stands above it.
+        audits: rows of audit.csv: how much samples copy is drawn below the gap where there are any.
+    """
     rows = read_csv(metrics_path)
     figure = Figure(figsize=(9, 6.5), layout="constrained")
     FigureCanvasAgg(figure)
-    loss, gap = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    heights = (3, 1, 1) if audits else (3, 1)
+    loss, gap, *others = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
     best = best_row(rows)
     draw_losses(loss, rows)
     loss.set_ylabel("nll (nats per token)")
@@ -40,9 +50,16 @@ def save_curves(metrics_path: Path, path: Path, title: str = "") -> None:
     gap.axvline(best["epoch"], color="black", linewidth=1, linestyle=":")
     gap.axhline(0, color="gray", linewidth=0.8)
     gap.set_ylabel("gap/nll")
-    gap.set_xlabel("epoch")
-    gap.xaxis.get_major_locator().set_params(integer=True)
-    for axes in (loss, gap):
+    for copied in others:
+        shares = [100 * row["audit/copied_16"] for row in audits]
+        copied.plot([row["epoch"] for row in audits], shares, "o-", color="tab:green", markersize=4)
+        copied.axvline(best["epoch"], color="black", linewidth=1, linestyle=":")
+        copied.set_ylabel("copied (%)")
+        copied.set_ylim(bottom=0, top=max(5, 1.1 * max(shares)))
+    bottom = others[-1] if others else gap
+    bottom.set_xlabel("epoch")
+    bottom.xaxis.get_major_locator().set_params(integer=True)
+    for axes in (loss, gap, *others):
         axes.grid(alpha=0.25)
     with replacing(path) as file:
         figure.savefig(file, format="png", dpi=120)

@@ -89,12 +89,17 @@ class PreparedStepper:
         self.intervals = network.intervals
         if self.intervals is not None:
             self.read_intervals = self._tables(self.intervals.table.flatten(0, 1), w_ih)
+            classes = self._tables(self.intervals.classes.weight.T, w_ih)  # (counts, as much as above)
         linear = [module for module in network.head.modules() if isinstance(module, nn.Linear)]
         pairs = [(w_hh, torch.zeros(4 * self.size))]
         pairs += [(torch.cat([w_ih, w_hh], 1), b_ih + b_hh) for w_ih, w_hh, b_ih, b_hh in layers[1:]]
-        linear += [self.intervals.scores] if self.intervals is not None else []
-        products = list(build(pairs + [(module.weight, module.bias) for module in linear]))
+        pairs += [(module.weight, module.bias) for module in linear]
+        if self.intervals is not None:
+            pairs += [(classes.T, torch.zeros(classes.shape[1]))]
+            pairs += [(self.intervals.scores.weight, self.intervals.scores.bias)]
+        products = list(build(pairs))
         self.scores = products.pop() if self.intervals is not None else None
+        self.classes = products.pop() if self.intervals is not None else None
         self.recurrent, self.head = products[: len(layers)], products[len(layers) :]
         hidden, cell, self.recent, self.place, self.pitches = network.initial_state(1)
         self.hidden, self.cell = list(hidden), list(cell)
@@ -115,8 +120,9 @@ class PreparedStepper:
             columns, self.place = self.network.places_after(ids[:, None], self.place)
             for table, place in zip(self.places, columns, strict=True):
                 row = row + table[place[:, 0]]
-        if self.intervals is not None:
+        if self.intervals is not None and self.classes is not None:
             pitches, self.pitches = self.intervals.recall(ids[:, None], self.pitches)
+            row = row + self.classes(self.intervals.counts(pitches[:, 0]))
             for column in self.intervals.rows(pitches[:, 0]).T:
                 row = row + self.read_intervals[column]
         return row[:, : 4 * self.size], row[:, 4 * self.size :]

@@ -48,6 +48,11 @@ class Tracker:
         }
         self.run.log({"epoch": epoch, **shown})
 
+    def audit(self, row: dict[str, float]) -> None:
+        """Log how much the samples of an epoch copy."""
+        if self.run:
+            self.run.log(row)
+
     def curves(self, rows: Sequence[dict[str, Any]]) -> None:
         """Draw the losses so far on one chart."""
         if not self.run:

@@ -20,6 +20,8 @@ from pytorch_lightning.accelerators import CUDAAccelerator, MPSAccelerator
 import noternn
 from noternn import config as configuration
 from noternn import slurm
+from noternn.audit import FILE_NAME as AUDIT
+from noternn.audit import Index, copied_after, held_out_limit, note_audit
 from noternn.callbacks import (
     AtomicCheckpointIO,
     ConfiguredEarlyStopping,
@@ -54,6 +56,7 @@ from noternn.render import save_audio, save_piano_roll
 from noternn.report import advice, best_row, save_curves, verdict
 from noternn.sampling import SamplingOptions
 from noternn.stopping import Stopped, StopRequest
+from noternn.tables import read_csv
 from noternn.tokenizer import Codec, build_tokenizer
 from noternn.tracking import Tracker, track
 
@@ -64,6 +67,8 @@ MAX_PARAMETERS_PER_NOTE = 30  # see `_describe_network`
 LAST = "last.ckpt"
 SUMMARY = "summary.json"
 METRICS = "metrics.csv"
+NUM_AUDITED = 8  # samples at each checkpoint, made together: one alone says little
+MAX_AUDITED_NOTES = 5_000_000  # of a training split whose index is built: 200 MB, half a minute
 # Of these sections what decides a result; the other settings are places (the files are compared) and speed.
 DECISIVE = {
     "dataset": ("tracks", "pedal", "limits", "validation_fraction", "test_fraction", "train_fraction"),
@@ -164,7 +169,8 @@ def _say_how_to_resume(config: Config, run_dir: Path) -> None:
 
 
 def _draw_curves(config: Config, run_dir: Path) -> None:
-    save_curves(run_dir / METRICS, run_dir / "curves.png", f"{config.dataset.name}, {run_dir.name}")
+    audits = read_csv(run_dir / AUDIT) if (run_dir / AUDIT).exists() else []
+    save_curves(run_dir / METRICS, run_dir / "curves.png", f"{config.dataset.name}, {run_dir.name}", audits)
 
 
 def _check_accelerator(name: str) -> None:
@@ -386,7 +392,7 @@ class Run:
         self.corpus = self.data.corpus
         self.curve = OverfittingCurve(self.run_dir / METRICS, self.corpus.sizes["validation"])
         self.module.checkpoint_content = self.content
-        self.primer = self._primer()
+        self.primers = self._primers()
 
     def complete(self, tracker: Tracker, resumed: dict[str, Any] | None) -> dict[str, Any]:
         """Train from the start or from a checkpoint, then write what the run came to."""
@@ -452,25 +458,61 @@ class Run:
         yardstick.save(self.run_dir / HEALTH)
         return yardstick
 
-    def _primer(self) -> list[int]:
-        """The opening of the first validation piece."""
-        return opening(self.corpus.ids["validation"][0], self.data.codec, self.config.sampling.primer_notes)
+    @cached_property
+    def audited(self) -> Index | None:
+        """Of the training pieces as their tokens tell them; None if they are too many for a run."""
+        num_notes = self.corpus.sizes["train"].num_notes
+        if num_notes > MAX_AUDITED_NOTES:
+            log.info(
+                "samples are not audited: %s training notes are too many for it; see python -m noternn audit",
+                f"{num_notes:,}",
+            )
+            return None
+        tokenizer = build_tokenizer(**self.data.tokenizer)
+        return Index.build(pieces_of(self.corpus, tokenizer, "train"), self.corpus.names["train"])
 
-    def _compose(self, composer: Composer) -> Piece:
+    def _primers(self) -> list[list[int]]:
+        """The openings of the first validation pieces."""
+        pieces, count = self.corpus.ids["validation"], self.config.sampling.primer_notes
+        numbers = range(min(NUM_AUDITED, len(pieces)))
+        return [opening(pieces[number], self.data.codec, count) for number in numbers]
+
+    def _compose(self, composer: Composer, epoch: int, tracker: Tracker) -> Piece:
+        """The sample from the first primer; what it and the others copy is noted."""
         settings = asdict(self.config.sampling)
         settings.pop("primer_notes")
-        return composer.compose(self.primer, SamplingOptions(**settings))
+        samples = composer.compose_each(self.primers, SamplingOptions(**settings))
+        if self.audited is not None:
+            copied = [
+                copied_after(self.audited, piece, self._end(primer))
+                for piece, primer in zip(samples, self.primers, strict=True)
+            ]
+            tracker.audit(note_audit(self.run_dir / AUDIT, epoch, copied))
+        return samples[0]
+
+    def _copied(self, epoch: int) -> dict[str, float | None]:
+        """What the samples of an epoch copy, and the most that 95 of 100 held-out pieces do."""
+        if self.audited is None:
+            return {}
+        tokenizer = build_tokenizer(**self.data.tokenizer)
+        limit = held_out_limit(self.audited, list(pieces_of(self.corpus, tokenizer, "validation")))
+        (row,) = (row for row in read_csv(self.run_dir / AUDIT) if row["epoch"] == epoch)
+        return {"audit/copied_16": row["audit/copied_16"], "audit/copied_16_held_out_95": limit}
+
+    def _end(self, primer: list[int]) -> int:
+        """The tick at which a primer ends."""
+        return self.data.codec.decode(primer, self.corpus.tempo).end if primer else 0
 
     def _sample_at(self, epoch: int, tracker: Tracker) -> None:
         """A sample of the current weights, always from the same primer and seed."""
         composer = Composer(self.module.evaluated, self.data.codec, self.corpus.tempo)
         stem = self.run_dir / "samples" / f"epoch_{epoch:03d}"
-        self._save_sample(self._compose(composer), stem, epoch, tracker)
+        self._save_sample(self._compose(composer, epoch, tracker), stem, epoch, tracker)
         tracker.curves(self.curve.rows)
 
     def _save_sample(self, piece: Piece, stem: Path, epoch: int, tracker: Tracker) -> dict[str, Any]:
         stem.parent.mkdir(parents=True, exist_ok=True)
-        primer_end = self.data.codec.decode(self.primer, self.corpus.tempo).end if self.primer else None
+        primer_end = self._end(self.primers[0]) or None
         midi, audio, picture = (stem.with_suffix(suffix) for suffix in (".mid", ".wav", ".png"))
         write_midi(piece, midi)
         save_audio(piece, audio)
@@ -484,8 +526,9 @@ class Run:
         """The best weights' sample, the curves and the summary."""
         rows = self.curve.rows
         best = best_row(rows)
-        sample = self._compose(load_composer(self.run_dir / "best.ckpt"))
-        statistics = self._save_sample(sample, self.run_dir / "sample", int(best["epoch"]), tracker)
+        epoch = int(best["epoch"])
+        sample = self._compose(load_composer(self.run_dir / "best.ckpt"), epoch, tracker)
+        statistics = self._save_sample(sample, self.run_dir / "sample", epoch, tracker)
         _draw_curves(self.config, self.run_dir)
         summary: dict[str, Any] = {
             "status": "finished",
@@ -510,12 +553,21 @@ class Run:
                 rows, configuration.to_plain(self.config), self.corpus.sizes["validation"].num_pieces
             ),
             "sample": statistics,
+            **self._copied(epoch),
         }
         write_text(self.run_dir / SUMMARY, json.dumps(summary, indent=1))
         tracker.curves(rows)
         tracker.finish(summary, self.run_dir / "curves.png")
         print(_summary_text(summary, self.run_dir, tracker))
         return summary
+
+
+def _copied_lines(summary: dict[str, Any]) -> list[str]:
+    if "audit/copied_16" not in summary:
+        return []
+    copied, limit = summary["audit/copied_16"], summary["audit/copied_16_held_out_95"]
+    beside = "" if limit is None else f" (in 95 of 100 held-out pieces at most {limit:.0%})"
+    return [f"  copied               {copied:.0%} of the samples' notes, in passages of 16{beside}"]
 
 
 def _summary_text(summary: dict[str, Any], run_dir: Path, tracker: Tracker) -> str:
@@ -534,6 +586,7 @@ def _summary_text(summary: dict[str, Any], run_dir: Path, tracker: Tracker) -> s
         f"  sample               {s['num_notes']} notes, {s['num_pitches']} pitches, longest repetition "
         f"{s['longest_repetition']}, silent {s['silent_fraction'] or 0:.0%}",
         f"                       {s['health']}",
+        *_copied_lines(summary),
         f"  run folder           {shortest(run_dir)}",
         "    best.ckpt last.ckpt metrics.csv curves.png sample.mid sample.png sample.wav split.json",
     ]

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from noternn.intervals import SPANS
 from noternn.lstm import NoteLSTM, Place, build_network, num_parameters, select_lanes, store_lanes
 
 VOCAB_SIZE, HIDDEN_SIZE, NUM_LAYERS = 29, 6, 2
@@ -112,6 +113,12 @@ def slow_logits(network: NoteLSTM, ids: list[int]) -> Tensor:
             for ago, table in enumerate(network.intervals.table):
                 is_heard = ago < len(heard)
                 values = values + table[min(max(heard[ago] - heard[0], -24), 24) + 24 if is_heard else -1]
+            spans = [span for span, length in enumerate(SPANS) for _ in range(length)]
+            for span, past in zip(spans, heard, strict=False):
+                column = network.intervals.classes.weight[:, 12 * span + (past - heard[0]) % 12]
+                values = (
+                    values + column * torch.tensor(SPANS[span] ** -0.5).double()
+                )  # rounded as a buffer is
         for number, layer in enumerate(network.layers):
             hidden, cell = states[number]
             w_ih, w_hh, b_ih, b_hh = layer.parameters()
