@@ -54,10 +54,14 @@ def generate(options: argparse.Namespace) -> None:
     from noternn.health import FILE_NAME as HEALTH
     from noternn.health import Yardstick, check, measure
     from noternn.midi import write_midi
+    from noternn.render import check_audio_path, save_audio
     from noternn.sampling import SamplingOptions
 
     if options.output.suffix.lower() not in (".mid", ".midi"):
         raise UserError(f"-o {options.output}: it must end in .mid or .midi")
+    sounds = [suffix for suffix in (".wav", ".ogg") if getattr(options, suffix[1:])]
+    for suffix in sounds:
+        check_audio_path(options.output.with_suffix(suffix))
     checkpoint = _checkpoint(options.checkpoint, options.max_copied)
     composer = load_composer(checkpoint)
     folder = options.checkpoint if options.checkpoint.is_dir() else checkpoint.parent
@@ -73,6 +77,8 @@ def generate(options: argparse.Namespace) -> None:
     for path, piece, origin in zip(paths, pieces, origins, strict=True):
         try:
             write_midi(piece, path)
+            for suffix in sounds:
+                save_audio(piece, path.with_suffix(suffix))
         except OSError as error:
             raise UserError(f"-o {path}: cannot be written: {error.strerror or error}") from error
         s = measure(piece)
@@ -374,11 +380,20 @@ def listen(options: argparse.Namespace) -> None:
     """Write the page on which the samples of a run are heard and seen."""
     output = options.output or options.folder / "listen.html"
     _check_output("-o", output, ".html")
-    from noternn.listen import read_run, save_page
+    from noternn.audit import is_run, load, reference_of_run
+    from noternn.health import FILE_NAME, Yardstick
+    from noternn.listen import read_run, save_page, with_audit, with_health
 
     run = read_run(options.folder)
     for line in run.left_out:
         print(f"left out: {line}", file=sys.stderr)
+    try:
+        if (options.folder / FILE_NAME).is_file():
+            run = with_health(run, Yardstick.load(options.folder / FILE_NAME))
+        if is_run(options.folder):
+            run = with_audit(run, load(reference_of_run(options.folder)))
+    except UserError as error:
+        print(f"without what is copied, or healthy: {error}", file=sys.stderr)
     _write("-o", output, lambda path: save_page(run, path))
 
 
@@ -522,6 +537,8 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="mix in the copy model, whose weights evaluate --copy has left beside the checkpoint",
     )
+    g.add_argument("--wav", action="store_true", help="also write the sound, as OUT.wav")
+    g.add_argument("--ogg", action="store_true", help="also write the sound, as OUT.ogg (the extra ogg)")
     g.add_argument(
         "--max-copied",
         type=_fraction,

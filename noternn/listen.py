@@ -9,25 +9,29 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib
+import numpy as np
 import yaml  # type: ignore[import-untyped]
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from noternn import player
+from noternn.audit import Against, Figures
+from noternn.audit.report import MIN_NOTES, bar_words
 from noternn.errors import PieceError, UserError
 from noternn.files import read_limited, write_text
+from noternn.health import QUANTITIES, Yardstick, check
 from noternn.html_page import html_page
 from noternn.limits import DEFAULT_LIMITS
 from noternn.midi import read_midi_bytes
-from noternn.player import Take, take_section
+from noternn.player import Measure, Take, take_section
 from noternn.report import Row, best_row, draw_losses, verdict
 from noternn.tables import read_csv
 
@@ -101,6 +105,49 @@ def read_run(run_dir: Path) -> Run:
     rows = _read_rows(run_dir / "metrics.csv", left_out)
     takes = _read_takes(run_dir, rows, left_out)
     return Run(run_dir.resolve().name, rows, takes, left_out, _state(run_dir / "summary.json"))
+
+
+def with_audit(run: Run, against: Against) -> Run:
+    """The same with each copied note marked by the piece that it stands in.
+
+    Args:
+        run: any.
+        against: the pieces that it was trained on, see `noternn.audit`.
+    """
+    return replace(run, takes=[_audited(take, against) for take in run.takes])
+
+
+def _audited(take: Take, against: Against) -> Take:
+    audit = against.index.audit(take.piece)
+    is_copied = audit.longest >= MIN_NOTES
+    pieces, sources = np.unique(audit.source_piece[is_copied], return_inverse=True)
+    marks = np.full(take.piece.num_notes, -1, dtype=np.int64)
+    marks[is_copied] = sources
+    names = []
+    for number in pieces.tolist():
+        notes = audit.source_note[is_copied & (audit.source_piece == number)]
+        names.append(f"{against.index.names[number]}, {bar_words(against.index.bars(number, notes))}")
+    percentile = against.yardstick.percentile(Figures.of(audit))
+    beside = f", more than {percentile:.0f} of 100 {against.yardstick.what}" if percentile else ""
+    copied = f"{audit.copied(MIN_NOTES):.0%} of the notes stand in training passages of {MIN_NOTES} or more"
+    return replace(take, sources=marks, source_names=names, remarks=[*take.remarks, copied + beside])
+
+
+def with_health(run: Run, yardstick: Yardstick) -> Run:
+    """The same with the figures of each sample beside those of held-out pieces."""
+    return replace(run, takes=[_checked(take, yardstick) for take in run.takes])
+
+
+def _checked(take: Take, yardstick: Yardstick) -> Take:
+    checkup = check(take.piece, yardstick, take.title)
+    ranges = yardstick.ranges.get(checkup.length, {})
+    figures = {
+        quantity.label: Measure(value, (usual.low, usual.high) if usual else None)
+        for quantity in QUANTITIES
+        if math.isfinite(value := checkup.values.get(quantity.name, math.nan))
+        for usual in [ranges.get(quantity.name)]
+    }
+    return replace(take, health=figures, remarks=[*take.remarks, checkup.sentence])
 
 
 def _state(summary: Path) -> str:

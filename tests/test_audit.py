@@ -19,7 +19,15 @@ from numpy.typing import NDArray
 
 from noternn import bench_audit
 from noternn.__main__ import main
-from noternn.audit import Figures, Index, Yardstick
+from noternn.audit import (
+    Figures,
+    Index,
+    Yardstick,
+    choose_checkpoint,
+    copied_after,
+    held_out_limit,
+    note_audit,
+)
 from noternn.audit.exhibits import file_names
 from noternn.audit.index import STRETCHES
 from noternn.audit.report import bar_words, how, shortened
@@ -543,3 +551,81 @@ def test_the_scan_finds_what_the_index_finds() -> None:
     index = corpus_of(piece, tune(3))
     by_index, by_scan = bench_audit._searches(index, sample)
     assert by_index().tolist() == by_scan().tolist()
+
+
+def test_the_primer_of_a_sample_does_not_count_as_copied() -> None:
+    source, new = tune(1), tune(2)
+    sample = joined(source, new)
+    start = int(sample.onset[source.num_notes])
+    index = corpus_of(source)
+    assert Figures.of(index.audit(sample)).copied_16 > 0.4
+    after = copied_after(index, sample, start)
+    assert (after.num_notes, after.copied_16) == (new.num_notes, 0.0)
+    assert copied_after(index, joined(new, source), int(sample.onset[new.num_notes])).copied_16 > 0.9
+
+
+def test_an_epoch_has_one_row_in_the_curve_of_copying(tmp_path: Path) -> None:
+    path = tmp_path / "audit.csv"
+    for epoch, copied in ((10, 0.5), (20, 0.25), (4, 0.125), (10, 0.0)):
+        note_audit(path, epoch, [figures(copied), figures(copied)])
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["epoch"], float(row["audit/copied_16"])) for row in rows] == [
+        ("4", 0.125),
+        ("10", 0.0),
+        ("20", 0.25),
+    ]
+    assert rows[0]["num_notes"] == str(2 * int(figures(0.0).num_notes))
+
+
+def test_what_held_out_pieces_copy_bounds_what_samples_may() -> None:
+    assert held_out_limit(corpus_of(tune(1)), [tune(1), tune(2)]) == pytest.approx(0.95)
+    assert held_out_limit(corpus_of(tune(1)), []) is None
+
+
+@pytest.fixture
+def audited_run(tmp_path: Path) -> Path:
+    """Best at epoch 3; of the checkpoints of 2 and 4 the later is better in validation and copies more."""
+    (tmp_path / "checkpoints").mkdir()
+    for name in ("best.ckpt", "checkpoints/epoch_002.ckpt", "checkpoints/epoch_004.ckpt"):
+        (tmp_path / name).touch()
+    losses = "\n".join(f"{epoch},{nll}" for epoch, nll in ((1, 3.0), (2, 2.0), (3, 1.0), (4, 1.5)))
+    (tmp_path / "metrics.csv").write_text(f"epoch,val/nll\n{losses}\n")
+    for epoch, copied in ((2, 0.1), (3, 0.4), (4, 0.2)):
+        note_audit(tmp_path / "audit.csv", epoch, [figures(copied)])
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("ceiling", "chosen"),
+    [
+        (1.0, "best.ckpt"),
+        (0.4, "best.ckpt"),
+        (0.3, "checkpoints/epoch_004.ckpt"),
+        (0.1, "checkpoints/epoch_002.ckpt"),
+    ],
+)
+def test_a_checkpoint_is_chosen_by_validation_under_a_ceiling_of_copying(
+    audited_run: Path, ceiling: float, chosen: str
+) -> None:
+    assert choose_checkpoint(audited_run, ceiling) == audited_run / chosen
+
+
+def test_a_ceiling_that_no_checkpoint_keeps_is_refused(
+    audited_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["generate", str(audited_run), "-o", str(audited_run / "out.mid"), "--max-copied"]
+    assert main([*command, "0.05"]) == 1
+    assert "no checkpoint copies at most 5.0%; the least is 10.0%" in capsys.readouterr().err
+    (audited_run / "audit.csv").unlink()
+    assert main([*command, "0.5"]) == 1
+    assert "its checkpoints were not audited" in capsys.readouterr().err
+
+
+def test_a_run_audits_its_samples_at_every_checkpoint(tiny_run: Path) -> None:
+    with (tiny_run / "audit.csv").open(newline="") as file:
+        rows = {int(row["epoch"]): row for row in csv.DictReader(file)}
+    summary = json.loads((tiny_run / "summary.json").read_text())
+    assert set(rows) == {2, summary["best_epoch"]}
+    assert summary["audit/copied_16"] == float(rows[summary["best_epoch"]]["audit/copied_16"])
+    assert 0 <= summary["audit/copied_16_held_out_95"] <= 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from noternn import health
 from noternn.__main__ import main
-from noternn.listen import Run, read_run, save_page
+from noternn.audit import Against, Index, Yardstick
+from noternn.corpus import ReadingOptions
+from noternn.listen import Run, read_run, save_page, with_audit, with_health
 from noternn.midi import write_midi
 from noternn.piece import Piece
 from noternn.player import GRAY, NUM_COLORS, Measure, Take, take_section
@@ -181,6 +185,38 @@ def test_copied_notes_have_the_color_of_their_source_and_new_ones_are_gray() -> 
         ("color-1", "one, bars 1 to 2: 20%"),
         ("gray", "new: 40%"),
     ]
+
+
+def test_copied_notes_are_found_in_the_training_pieces_and_health_is_told(
+    run_dir: Path, make_piece: MakePiece
+) -> None:
+    source = replace(make_piece(4), pitch=make_piece(4).pitch + 2)  # the sample of epoch 4, in another key
+    index = Index.build([source, make_piece(9)], ["one, <two>", "other"])
+    real = np.array([[50, 0.1, 0.05, 0.0, 9.0]])
+    against = Against("corpus", index, Yardstick(real, real[:0]), (), ReadingOptions(), ())
+    pieces = [make_piece(seed) for seed in range(20, 30)]
+    run = with_health(with_audit(read_run(run_dir), against), health.Yardstick.of(pieces))
+    new, _, copied = run.takes
+    assert copied.sources is not None
+    assert (copied.sources == 0).mean() > 0.9
+    assert copied.source_names == ["one, <two>, bars 1-9"]
+    assert "more than 100 of 100 held-out pieces" in copied.remarks[0]
+    assert new.sources is not None
+    assert set(new.sources.tolist()) == {-1}
+    assert new.remarks[0].startswith("0% of the notes")
+    assert "in one scale" in new.health
+    assert new.health["in one scale"].held_out is not None
+    save_page(run, run_dir / "out.html")
+    assert "one, &lt;two&gt;, bars 1-9: " in (run_dir / "out.html").read_text(encoding="utf-8")
+
+
+def test_a_run_whose_files_have_changed_is_shown_without_sources(
+    tiny_run: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    shutil.copytree(tiny_run, tmp_path / "run")
+    (tmp_path / "run" / "health.json").write_text("{}")
+    assert main(["listen", str(tmp_path / "run")]) == 0
+    assert "without what is copied, or healthy:" in capsys.readouterr().err
 
 
 def test_sources_beyond_the_colors_share_one() -> None:
