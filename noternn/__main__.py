@@ -397,6 +397,34 @@ def listen(options: argparse.Namespace) -> None:
     _write("-o", output, lambda path: save_page(run, path))
 
 
+def samplers(options: argparse.Namespace) -> None:
+    """Print what a network composes with one way of sampling and another."""
+    _check_output("--csv", options.csv, ".csv")
+    from noternn.evaluation import load_runs
+    from noternn.samplers import compare
+    from noternn.tables import format_table, write_csv
+
+    run = load_runs([options.folder])[0]
+    rows = compare(run, _yardstick(str(options.folder)), options.num_samples, options.num_notes)
+    if options.csv:
+        _write("--csv", options.csv, lambda path: write_csv(path, rows, list(rows[0])))
+    columns = {
+        "name": ("way", "{}"),
+        "nats_per_note": ("nats a note", "{:.2f}"),
+        "num_pitches": ("pitches", "{:.0f}"),
+        "longest_repetition": ("in a row", "{:.0f}"),
+        "local_scale_consistency": ("in one scale", "{:.0%}"),
+        "repeated_fraction": ("heard before", "{:.0%}"),
+        "healthy": ("healthy", "{}"),
+        "unusual": ("unusual", "{}"),
+        "unhealthy": ("unhealthy", "{}"),
+        "copied_16": ("copied", "{:.1%}"),
+        "longest": ("longest", "{}"),
+    }
+    shown = [{title: form.format(row[key]) for key, (title, form) in columns.items()} for row in rows]
+    print(format_table(shown, [title for title, _ in columns.values()]))
+
+
 def bench(options: argparse.Namespace) -> None:
     """Compare speeds with other libraries, and with what this machine can do at most."""
     from noternn.tables import format_table
@@ -489,16 +517,16 @@ def build_parser() -> argparse.ArgumentParser:
     g.add_argument(
         "--top-k",
         type=_natural,
-        default=10,
+        default=0,
         metavar="K",
-        help="choose among the K most probable tokens, 0 for all, 1 is greedy (10)",
+        help="choose among the K most probable tokens, 0 for all, 1 is greedy (0)",
     )
     g.add_argument(
         "--top-p",
         type=_top_p,
-        default=1.0,
+        default=0.9,
         metavar="P",
-        help="and the fewest that together have probability P, 1 for all (1.0)",
+        help="and the fewest that together have probability P, 1 for all (0.9)",
     )
     g.add_argument(
         "--min-p",
@@ -614,6 +642,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     c.add_argument("--clear-cache", action="store_true", help="remove the token caches, and look at nothing")
     c.set_defaults(run=corpus)
+    w = commands.add_parser("samplers", help="compare ways of sampling from one network")
+    w.add_argument("folder", type=Path, metavar="RUN", help="a run's folder")
+    w.add_argument("--num-samples", type=_positive_int, default=16, metavar="N", help="with each way (16)")
+    w.add_argument("--num-notes", type=_positive_int, default=200, metavar="N", help="of each sample (200)")
+    w.add_argument("--csv", type=Path, metavar="OUT.csv", help="write the same as a table")
+    w.set_defaults(run=samplers)
     r = commands.add_parser("report", help="compare the arms of sweeps, with spreads over seeds")
     r.add_argument(
         "folders", type=Path, nargs="+", metavar="FOLDER", help="of sweeps or runs; their runs are one study"
