@@ -268,6 +268,10 @@ def test_pieces_of_few_notes_can_be_in_a_corpus() -> None:
     assert set(index.audit(tune(2)).source_piece.tolist()) == {2}
 
 
+def test_an_index_of_pieces_without_steps_finds_nothing() -> None:
+    assert corpus_of(part(tune(1), 0, 0)).audit(tune(2)).longest.max() == 0
+
+
 def test_an_index_of_nothing_finds_nothing() -> None:
     assert corpus_of().audit(tune(1)).copied(2) == 0
 

@@ -40,7 +40,7 @@ def test_two_commands_do_all_the_setting_up() -> None:
     first, second = BLOCKS[:2]
     assert first.strip().count("\n") == second.strip().count("\n") == 0
     assert first.strip().endswith("train.py")
-    assert second.strip().endswith("pytest")
+    assert second.strip().endswith("pytest -n auto")
 
 
 def test_every_file_that_the_readme_names_is_there() -> None:
