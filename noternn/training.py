@@ -588,7 +588,7 @@ def _summary_text(summary: dict[str, Any], run_dir: Path, tracker: Tracker) -> s
         f"                       {s['health']}",
         *_copied_lines(summary),
         f"  run folder           {shortest(run_dir)}",
-        "    best.ckpt last.ckpt metrics.csv curves.png audit.csv sample.mid sample.png sample.wav split.json",
+        "    best.ckpt last.ckpt metrics.csv curves.png sample.mid sample.png sample.wav split.json",
     ]
     if tracker.directory:
         lines.append(f"  wandb                {'offline' if tracker.offline else tracker.url}")

@@ -108,9 +108,9 @@ def test_a_run_exits_with_status_0(finished: Finished) -> None:
 
 def test_a_run_leaves_its_files(finished: Finished) -> None:
     assert files_of(finished.folder) == {
-        ".hydra", "audit.csv", "best.ckpt", "checkpoints", "curves.png", "health.json", "last.ckpt", "metrics.csv",
-        "sample.mid", "sample.png", "sample.wav", "samples", "split.json", "summary.json", "train.log",
-        "wandb",
+        ".hydra", "audit.csv", "best.ckpt", "checkpoints", "curves.png", "health.json", "last.ckpt",
+        "metrics.csv", "sample.mid", "sample.png", "sample.wav", "samples", "split.json", "summary.json",
+        "train.log", "wandb",
     }  # fmt: skip
     assert all(path.stat().st_size > 0 for path in finished.folder.iterdir())
 
