@@ -112,7 +112,9 @@ class NoteLSTM(nn.Module):
         self.register_buffer("token_steps", torch.tensor(list(place.token_steps)))
         sizes = [*self.periods, *([self.num_slots] if self.num_slots else [])]
         self.places = nn.ParameterList(0.1 * torch.randn(size, width) for size in sizes)
-        self.intervals = Intervals(token_pitches, num_pitches, width, hidden_size) if num_pitches else None
+        self.intervals = None
+        if num_pitches and max(token_pitches, default=-1) >= 0:  # else no token says one
+            self.intervals = Intervals(token_pitches, num_pitches, width, hidden_size)
         self.layers = nn.ModuleList(
             nn.LSTM(hidden_size if layer else width, hidden_size, batch_first=True)
             for layer in range(num_layers)

@@ -147,6 +147,10 @@ def test_ids_that_may_not_follow_have_no_probability() -> None:
     assert (logits > -torch.inf).sum().item() == 2 * 5
 
 
+def test_intervals_need_ids_that_say_pitches() -> None:
+    assert build(num_pitches=3, token_pitches=[-1] * VOCAB_SIZE).intervals is None
+
+
 def test_initial_state_is_that_of_no_state() -> None:
     network, ids = build().eval(), random_ids(3, 4)
     torch.testing.assert_close(network(ids, network.initial_state(3))[0], network(ids)[0])

@@ -166,9 +166,9 @@ class ChordTokenizer(Tokenizer):
         return steps if kind != "Chord" or self.durations else self._chord_steps
 
     def pitch(self, token: str) -> int | None:
-        """That of a chord of one note."""
+        """That of a chord of one note; None among pitch classes, whose lone notes alone would have one."""
         pitches = self._pitches(token)
-        return pitches[0] if len(pitches) == 1 else None
+        return pitches[0] if len(pitches) == 1 and not self.pitch_class else None
 
     def transposed(self, token: str, semitones: int) -> str | None:
         """A chord with all of its pitches (or pitch classes) moved; times stay."""
