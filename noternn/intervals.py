@@ -11,6 +11,7 @@ from torch.nn.functional import embedding_bag, pad
 SPANS = (8, 8, 16, 32)  # of the last pitches, the latest first: in each their pitch classes are counted
 MEMORY = sum(SPANS)  # pitches
 MAX_INTERVAL = 24  # semitones; further apart is as far in what is read, and nothing in what is predicted
+NUM_PLACES = 128 + 1 + 2 * MAX_INTERVAL + 1  # of pitches, of none, of some too low or high; the last stays 0
 
 
 class Intervals(nn.Module):
@@ -29,7 +30,7 @@ class Intervals(nn.Module):
     """
 
     pitches: Tensor
-    pitch_ids: Tensor
+    place: Tensor
     span: Tensor
     weight: Tensor
 
@@ -38,9 +39,9 @@ class Intervals(nn.Module):
     ) -> None:
         super().__init__()
         self.num_pitches = num_pitches
-        ids = [id_ for id_, pitch in enumerate(token_pitches) if pitch >= 0]
         self.register_buffer("pitches", torch.tensor(list(token_pitches)) + 1)  # 0 for none
-        self.register_buffer("pitch_ids", torch.tensor(ids, dtype=torch.int64))
+        places = [pitch + 1 + MAX_INTERVAL if pitch >= 0 else NUM_PLACES - 1 for pitch in token_pitches]
+        self.register_buffer("place", torch.tensor(places))
         rows = 2 * MAX_INTERVAL + 2  # the last of them for no pitch
         self.table = nn.Parameter(0.1 * torch.randn(num_pitches, rows, input_size))
         spans = [span for span, length in enumerate(SPANS) for _ in range(length)]  # of each of the last
@@ -114,10 +115,8 @@ class Intervals(nn.Module):
         Returns:
             (..., vocab_size).
         """
-        pitches = pitches[..., : self.num_pitches]
-        each = pad(scores.view(*pitches.shape, -1), (0, 1))  # a 0 for what is too far, or from no pitch
-        interval = self.pitches[self.pitch_ids] - pitches[..., None]  # (..., num_pitches, num_pitch_ids)
-        is_near = (interval.abs() <= MAX_INTERVAL) & (pitches[..., None] > 0)
-        added = each.gather(-1, torch.where(is_near, interval + MAX_INTERVAL, 2 * MAX_INTERVAL + 1)).sum(-2)
-        logits = added.new_zeros(*added.shape[:-1], len(self.pitches))
-        return logits.index_add(-1, self.pitch_ids, added)
+        pitches = pitches[..., : self.num_pitches, None]
+        each = scores.view(*pitches.shape[:-1], -1) * (pitches > 0)
+        place = pitches + torch.arange(each.shape[-1], device=pitches.device)  # of the pitch at each interval
+        sums = each.new_zeros(*each.shape[:-2], NUM_PLACES)
+        return sums.scatter_add(-1, place.flatten(-2), each.flatten(-2)).index_select(-1, self.place)
