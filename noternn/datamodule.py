@@ -23,8 +23,10 @@ from noternn.corpus import (
     Source,
     TokenizedCorpus,
     encode_corpus,
+    pieces_of,
     tokenize_corpus,
 )
+from noternn.piece import Piece
 from noternn.tokenizer import Codec, build_tokenizer
 
 
@@ -207,6 +209,10 @@ class MidiDataModule(pl.LightningDataModule):
         self.options = options
         self.ready_made = ready_made
         self.train_fraction = train_fraction
+
+    def pieces(self, split: str) -> Iterator[Piece]:
+        """Those of a split, see `pieces_of`."""
+        return pieces_of(self.corpus, build_tokenizer(**self.tokenizer), split)
 
     def prepare_data(self) -> None:
         if not hasattr(self, "tokenized"):

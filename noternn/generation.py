@@ -210,6 +210,11 @@ def encode_primer(path: Path, codec: Codec) -> tuple[list[int], str]:
     return ids, line
 
 
+def primer_end(primer: Sequence[int], codec: Codec, tempo: float) -> int:
+    """The tick at which what is composed begins, after a primer without BOS and EOS."""
+    return codec.decode(list(primer), tempo).end if primer else 0
+
+
 def opening(piece: NDArray[np.int64], codec: Codec, num_notes: int) -> list[int]:
     """A primer: the beginning of a piece, (num_tokens,) with BOS and EOS, of `num_notes` notes or a few more.
 

@@ -15,15 +15,14 @@ from tqdm import tqdm
 
 from noternn.audit import Figures, Index, copied_after
 from noternn.audit.yardstick import pooled
-from noternn.corpus import pieces_of
 from noternn.evaluation import LoadedRun
-from noternn.generation import Composer, opening
+from noternn.generation import Composer, opening, primer_end
 from noternn.health import Yardstick, check
 from noternn.lstm import NoteLSTM
-from noternn.piece import Piece
 from noternn.sampling import BuildStepper, SamplingOptions, sample_each
 from noternn.stepper import Stepper, build_stepper
-from noternn.tokenizer import BOS_ID, build_tokenizer
+from noternn.tokenizer import BOS_ID
+from noternn.training import index_of
 
 REAL = "the pieces themselves"
 INVERTED = "Note-RNN's (inverted) top-k 10"
@@ -91,9 +90,7 @@ def compare(run: LoadedRun, yardstick: Yardstick, num_samples: int, num_notes: i
         `longest`, see `noternn.audit.Figures`.
     """
     data, composer = run.data, run.composer
-    index = Index.build(
-        pieces_of(data.corpus, build_tokenizer(**data.tokenizer), "train"), data.corpus.names["train"]
-    )
+    index = index_of(data)
     num_given = run.config["sampling"]["primer_notes"]
     pieces = data.corpus.ids["validation"]
     chosen = [pieces[k % len(pieces)] for k in range(num_samples)]
@@ -120,7 +117,7 @@ def _row(
     pieces = [composer.codec.decode(ids, composer.tempo) for ids in samples]
     checkups = [check(piece, yardstick) for piece in pieces]
     verdicts = Counter(checkup.verdict for checkup in checkups)
-    starts = [_end(composer, primer) for primer in primers]
+    starts = [primer_end(primer, composer.codec, composer.tempo) for primer in primers]
     copied = [copied_after(index, piece, start) for piece, start in zip(pieces, starts, strict=True)]
     total: Figures = pooled(copied)
     nats = sum(nll_after(composer.network, ids, len(p)) for ids, p in zip(samples, primers, strict=True))
@@ -133,11 +130,6 @@ def _row(
         "copied_16": total.copied_16,
         "longest": int(total.longest),
     }
-
-
-def _end(composer: Composer, primer: list[int]) -> int:
-    piece: Piece = composer.codec.decode(primer, composer.tempo)
-    return piece.end if primer else 0
 
 
 @torch.no_grad()

@@ -59,8 +59,10 @@ def run_job(composed: DictConfig) -> float | None:
     if hydra_config.mode == RunMode.MULTIRUN:
         sweep_dir = Path(hydra_config.sweep.dir)
         if composed.resume or (sweep_dir / AGAIN_NOTE).exists():
-            if _is_over(run_dir, again=not composed.resume):
-                return _best_loss(run_dir)
+            summary = _summary(run_dir)
+            # One that failed is tried again when the sweep is resumed, not while it is under way.
+            if summary and (not composed.resume or summary["status"] == "finished"):
+                return summary.get("val/nll")
             _go_on(composed, run_dir)
         if _is_side_by_side(hydra_config) and FORKS:
             return _run_apart(composed, run_dir, sweep_dir)
@@ -121,21 +123,7 @@ def _run_apart(composed: DictConfig, run_dir: Path, sweep_dir: Path) -> float | 
     if job.exitcode and job.exitcode < 0:
         name = signal.Signals(-job.exitcode).name
         _note_failure(run_dir, f"its process was ended by {name}; was there too little memory?")
-    return _best_loss(run_dir)
-
-
-def _is_over(run_dir: Path, *, again: bool) -> bool:
-    """Whether a job of a sweep that goes on has nothing to do: it is finished, or failed in this very sweep.
-
-    Args:
-        run_dir: the job's.
-        again: whether the sweep has not ended since; else one that failed is tried again.
-    """
-    try:
-        summary = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return False
-    return again or summary["status"] == "finished"
+    return (_summary(run_dir) or {}).get("val/nll")
 
 
 def _go_on(composed: DictConfig, run_dir: Path) -> None:
@@ -153,13 +141,13 @@ def _run_forked(composed: DictConfig, run_dir: Path, sweep_dir: Path) -> None:
             _run_of_sweep(composed, run_dir, sweep_dir)
 
 
-def _best_loss(run_dir: Path) -> float | None:
+def _summary(run_dir: Path) -> dict[str, Any] | None:
+    """What a job came to; None if it was stopped, or never began."""
     try:
-        summary = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:  # stopped
+        summary: dict[str, Any] = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
         return None
-    best: float | None = summary.get("val/nll")
-    return best
+    return summary
 
 
 def _users_reason(error: Exception, run_dir: Path) -> str | None:

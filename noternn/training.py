@@ -32,7 +32,7 @@ from noternn.callbacks import (
     SampleEveryCheckpoint,
 )
 from noternn.config import Config, Dataset
-from noternn.corpus import SPLITS, EncodedCorpus, ReadingOptions, Source, pieces_of
+from noternn.corpus import SPLITS, EncodedCorpus, ReadingOptions, Source
 from noternn.datamodule import MidiDataModule
 from noternn.datasets import ready_made_split
 from noternn.errors import UserError
@@ -44,6 +44,7 @@ from noternn.generation import (
     load_composer,
     network_for,
     opening,
+    primer_end,
 )
 from noternn.health import FILE_NAME as HEALTH
 from noternn.health import Yardstick, as_rows, check
@@ -57,7 +58,7 @@ from noternn.report import advice, best_row, save_curves, verdict
 from noternn.sampling import SamplingOptions
 from noternn.stopping import Stopped, StopRequest
 from noternn.tables import read_csv
-from noternn.tokenizer import Codec, build_tokenizer
+from noternn.tokenizer import Codec
 from noternn.tracking import Tracker, track
 
 log = logging.getLogger(__name__)
@@ -145,7 +146,12 @@ def _train(
 
 def yardstick_of(data: MidiDataModule) -> Yardstick:
     """What samples of a run are compared with."""
-    return Yardstick.of(pieces_of(data.corpus, build_tokenizer(**data.tokenizer), "validation"))
+    return Yardstick.of(data.pieces("validation"))
+
+
+def index_of(data: MidiDataModule) -> Index:
+    """The training pieces of a run as their tokens tell them, to audit its samples with."""
+    return Index.build(data.pieces("train"), data.corpus.names["train"])
 
 
 def build_module(plain: dict[str, Any], codec: Codec) -> NoteRNN:
@@ -460,7 +466,7 @@ class Run:
 
     @cached_property
     def audited(self) -> Index | None:
-        """Of the training pieces as their tokens tell them; None if they are too many for a run."""
+        """See `index_of`; None if the training pieces are too many for a run."""
         num_notes = self.corpus.sizes["train"].num_notes
         if num_notes > MAX_AUDITED_NOTES:
             log.info(
@@ -468,8 +474,7 @@ class Run:
                 f"{num_notes:,}",
             )
             return None
-        tokenizer = build_tokenizer(**self.data.tokenizer)
-        return Index.build(pieces_of(self.corpus, tokenizer, "train"), self.corpus.names["train"])
+        return index_of(self.data)
 
     def _primers(self) -> list[list[int]]:
         """The openings of the first validation pieces."""
@@ -494,14 +499,13 @@ class Run:
         """What the samples of an epoch copy, and the most that 95 of 100 held-out pieces do."""
         if self.audited is None:
             return {}
-        tokenizer = build_tokenizer(**self.data.tokenizer)
-        limit = held_out_limit(self.audited, list(pieces_of(self.corpus, tokenizer, "validation")))
+        limit = held_out_limit(self.audited, list(self.data.pieces("validation")))
         (row,) = (row for row in read_csv(self.run_dir / AUDIT) if row["epoch"] == epoch)
         return {"audit/copied_16": row["audit/copied_16"], "audit/copied_16_held_out_95": limit}
 
     def _end(self, primer: list[int]) -> int:
         """The tick at which a primer ends."""
-        return self.data.codec.decode(primer, self.corpus.tempo).end if primer else 0
+        return primer_end(primer, self.data.codec, self.corpus.tempo)
 
     def _sample_at(self, epoch: int, tracker: Tracker) -> None:
         """A sample of the current weights, always from the same primer and seed."""

@@ -23,6 +23,7 @@ from noternn.command_line import check, resumed
 from noternn.config import CONF_DIR, Config, dataset_of, parse, to_plain
 from noternn.datamodule import MidiDataModule
 from noternn.errors import UserError
+from noternn.intervals import MEMORY
 from noternn.lstm import NoteLSTM
 from noternn.module import NoteRNN
 from noternn.optim import Schedule, build_optimizer
@@ -573,6 +574,10 @@ def test_record_of_a_run_that_is_none_is_refused(record: str, tmp_path: Path) ->
     (tmp_path / ".hydra" / "overrides.yaml").write_text(record)
     assert f"resume={tmp_path}: its record of settings cannot be read" in error_of(f"resume={tmp_path}")
     assert not Path("ran").exists()
+
+
+def test_as_many_pitches_can_be_asked_for_as_are_remembered() -> None:
+    assert config.MAX_PITCHES == MEMORY
 
 
 def write_sweep(folder: Path, task: object, own: object) -> None:

@@ -9,6 +9,7 @@ from noternn.audit.index import Index
 from noternn.audit.yardstick import LENGTHS, Figures, Yardstick, measure, pooled, spread
 from noternn.errors import UserError
 from noternn.piece import Piece
+from noternn.report import best_row
 from noternn.tables import read_csv, write_csv
 
 FILE_NAME = "audit.csv"  # in a run's folder
@@ -67,8 +68,9 @@ def choose_checkpoint(run: Path, max_copied: float) -> Path:
         raise UserError(
             f"{run}: its checkpoints were not audited; give a run's folder that holds {FILE_NAME}"
         )
-    losses = {row["epoch"]: row["val/nll"] for row in read_csv(run / "metrics.csv")}
-    best = min(losses, key=lambda epoch: losses[epoch])
+    rows = read_csv(run / "metrics.csv")
+    losses = {row["epoch"]: row["val/nll"] for row in rows}
+    best = best_row(rows)["epoch"]
     copied: dict[Path, tuple[float, float]] = {}
     for row in read_csv(run / FILE_NAME):
         epoch = row["epoch"]
