@@ -196,6 +196,12 @@ def test_dropout_acts_in_training_mode_only(num_fc_layers: int) -> None:
     assert torch.equal(network.eval()(ids)[0], network(ids)[0])
 
 
+def test_no_lstm_of_torch_drops_between_layers_of_its_own() -> None:
+    """On Apple silicon torch up to 2.13 then computes wrong gradients (pytorch/pytorch#190056)."""
+    network = NoteLSTM(5, 4, 6, 3, 0.5, 1)
+    assert [(lstm.num_layers, lstm.dropout) for lstm in network.layers] == [(1, 0.0)] * 3
+
+
 def test_one_layer_with_dropout_warns_of_nothing() -> None:
     network, ids = build(num_layers=1), random_ids(2, 5)
     assert not torch.equal(network(ids)[0], network(ids)[0])
