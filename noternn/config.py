@@ -279,6 +279,7 @@ class Model:
     position_beats: list[int] = field(default_factory=list)
     num_slots: int = 0
     num_pitches: int = 0
+    pitch_channels: int = 0
 
     def __post_init__(self) -> None:
         for key in ("embedding_dim", "hidden_size", "num_layers", "num_input_tokens"):
@@ -298,6 +299,7 @@ class Model:
         _require(
             0 <= self.num_pitches <= MAX_PITCHES, "model.num_pitches", self.num_pitches, f"0 to {MAX_PITCHES}"
         )
+        _require(self.pitch_channels >= 0, "model.pitch_channels", self.pitch_channels, "at least 0")
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""`Intervals`: the last pitches as intervals, in what a network reads and in what it predicts."""
+"""The last pitches as intervals, in what a network reads (`Intervals`) and in what it predicts."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding_bag, pad
+from torch.nn.functional import conv1d, embedding_bag, pad
 
 SPANS = (8, 8, 16, 32)  # of the last pitches, the latest first: in each their pitch classes are counted
 MEMORY = sum(SPANS)  # pitches
 MAX_INTERVAL = 24  # semitones; further apart is as far in what is read, and nothing in what is predicted
 NUM_PLACES = 128 + 1 + 2 * MAX_INTERVAL + 1  # of pitches, of none, of some too low or high; the last stays 0
+REACH = 12  # semitones up and down that a convolution sees
+LAGS = (1, 1, 1, 1, 2, 2, 4, 4, 16, 32)  # of the last pitches, the latest first: what it tells apart
+AGES = (1, 2, 3, 5, 9, 17, 33, 65)  # grid steps since an onset, likewise: 0, 1, 2, 3 to 4, 5 to 8, ...
 
 
 class Intervals(nn.Module):
@@ -27,6 +30,7 @@ class Intervals(nn.Module):
         num_pitches: how many of the last pitches, 1 to `MEMORY`.
         input_size: width of what is read.
         hidden_size: width of what the scores are made of.
+        num_channels: of the `PitchConvolution` that scores pitches too; 0 for none.
     """
 
     pitches: Tensor
@@ -35,7 +39,12 @@ class Intervals(nn.Module):
     weight: Tensor
 
     def __init__(
-        self, token_pitches: Sequence[int], num_pitches: int, input_size: int, hidden_size: int
+        self,
+        token_pitches: Sequence[int],
+        num_pitches: int,
+        input_size: int,
+        hidden_size: int,
+        num_channels: int = 0,
     ) -> None:
         super().__init__()
         self.num_pitches = num_pitches
@@ -49,27 +58,34 @@ class Intervals(nn.Module):
         self.register_buffer("weight", torch.tensor([SPANS[span] ** -0.5 for span in spans]))
         self.classes = nn.Linear(12 * len(SPANS), input_size, bias=False)
         self.scores = nn.Linear(hidden_size, num_pitches * (2 * MAX_INTERVAL + 1))
+        self.convolution = (
+            PitchConvolution(token_pitches, hidden_size, num_channels) if num_channels else None
+        )
 
-    def recall(self, ids: Tensor, recent: Tensor) -> tuple[Tensor, Tensor]:
-        """The last pitches after each id, and those to go on from.
+    def recall(self, ids: Tensor, onsets: Tensor, recent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The last pitches after each id, how long ago they began, and those to go on from.
 
         Args:
             ids: (batch, time).
-            recent: (MEMORY, batch) the last pitches before them plus 1, the latest first; 0 for none.
+            onsets: (batch, time) grid steps since the piece began, after each id.
+            recent: (2, batch, MEMORY) the last pitches before them plus 1, the latest first, 0 for none; and
+                their onsets.
 
         Returns:
-            The last pitches plus 1 after each id, (batch, time, MEMORY), and after all, as `recent`.
+            The last pitches plus 1 after each id, (batch, time, MEMORY), the grid steps since their onsets,
+            likewise, and `recent` after all.
         """
         heard = self.pitches[ids]
         count = (heard > 0).cumsum(1)
         # all pitches in their order of time, after them a place for what is none
-        memory = pad(recent.flip(0).T, (0, ids.shape[1] + 1))
-        nowhere = memory.shape[1] - 1
-        memory = memory.scatter(1, torch.where(heard > 0, MEMORY + count - 1, nowhere), heard)
+        memory = pad(recent.flip(2), (0, ids.shape[1] + 1))
+        nowhere = memory.shape[2] - 1
+        column = torch.where(heard > 0, MEMORY + count - 1, nowhere)
+        memory = memory.scatter(2, column.expand(2, -1, -1), torch.stack([heard, onsets]))
         ago = torch.arange(MEMORY, device=ids.device)
         place = (MEMORY - 1 + count)[..., None] - ago  # (batch, time, MEMORY)
-        pitches = memory.gather(1, place.flatten(1)).view(place.shape)
-        return pitches, pitches[:, -1].T
+        pitches, began = memory.gather(2, place.flatten(1).expand(2, -1, -1)).view(2, *place.shape)
+        return pitches, onsets[..., None] - began, torch.stack([pitches[:, -1], began[:, -1]])
 
     def rows(self, pitches: Tensor) -> Tensor:
         """The row of the table, its first two dimensions as one, for each of the last pitches.
@@ -120,3 +136,78 @@ class Intervals(nn.Module):
         place = pitches + torch.arange(each.shape[-1], device=pitches.device)  # of the pitch at each interval
         sums = each.new_zeros(*each.shape[:-2], NUM_PLACES)
         return sums.scatter_add(-1, place.flatten(-2), each.flatten(-2)).index_select(-1, self.place)
+
+
+class PitchConvolution(nn.Module):
+    """Scores every pitch by what began at and around it, with the same weights for all pitches.
+
+    The last pitches are laid out twice as piano rolls: by how many pitches, and by how many grid steps ago
+    they began. A convolution along the pitches, `REACH` semitones up and down, and what the network's hidden
+    units add make the channels of each pitch; its score is a weighted sum of those above 0. Unlike
+    `Intervals.scores` it tells what stands together: a third below, where a moment ago there was this pitch.
+    (Johnson, EvoMusArt 2017, runs an LSTM for every pitch to the same end.)
+
+    Args:
+        token_pitches: (vocab_size,) the pitch that each id says, -1 for one that says none, not all -1.
+        hidden_size: width of the hidden units.
+        num_channels: of each pitch.
+    """
+
+    lag: Tensor
+    ages: Tensor
+    column: Tensor
+
+    def __init__(self, token_pitches: Sequence[int], hidden_size: int, num_channels: int) -> None:
+        super().__init__()
+        told = [pitch for pitch in token_pitches if pitch >= 0]
+        self.lowest, self.num_pitches = min(told), max(told) - min(told) + 1
+        self.register_buffer("lag", torch.arange(len(LAGS)).repeat_interleave(torch.tensor(LAGS)))
+        self.register_buffer("ages", torch.tensor(AGES))
+        columns = [pitch - self.lowest if pitch >= 0 else self.num_pitches for pitch in token_pitches]
+        self.register_buffer("column", torch.tensor(columns))
+        self.num_rolls = len(LAGS) + len(AGES) + 1
+        width = 2 * REACH + 1
+        deviation = (self.num_rolls * width) ** -0.5
+        self.weight = nn.Parameter(
+            deviation * (2 * torch.rand(num_channels, self.num_rolls, width) - 1)
+        )  # as torch's
+        self.hidden = nn.Linear(hidden_size, num_channels)
+        self.output = nn.Linear(num_channels, 1, bias=False)
+
+    def rolls(self, pitches: Tensor, ages: Tensor) -> Tensor:
+        """How often each pitch is among the last, by lag and by age.
+
+        Args:
+            pitches: (n, MEMORY) as `Intervals.recall` gives them.
+            ages: (n, MEMORY) likewise.
+
+        Returns:
+            (n, num_rolls, num_pitches + 2 * REACH), with `REACH` columns of zeros on both sides.
+        """
+        width = self.num_pitches + 2 * REACH
+        column = (pitches - 1 - self.lowest).clamp(min=0) + REACH
+        age = torch.bucketize(ages, self.ages, right=True) + len(LAGS)
+        place = torch.cat([column + self.lag * width, column + age * width], 1)
+        is_heard = (pitches > 0).to(self.weight.dtype).repeat(1, 2)
+        zeros = self.weight.new_zeros(len(pitches), self.num_rolls * width)
+        return zeros.scatter_add(1, place, is_heard).view(len(pitches), self.num_rolls, width)
+
+    def forward(self, values: Tensor, pitches: Tensor, ages: Tensor) -> Tensor:
+        """What is added to the logits of the ids.
+
+        Args:
+            values: (..., hidden_size).
+            pitches: (..., MEMORY) as `Intervals.recall` gives them.
+            ages: (..., MEMORY) likewise.
+
+        Returns:
+            (..., vocab_size).
+        """
+        found = conv1d(self.rolls(pitches.flatten(0, -2), ages.flatten(0, -2)), self.weight)
+        channels = (found + self.hidden(values).flatten(0, -2)[..., None]).relu()  # (n, channels, pitches)
+        scores = torch.einsum("ncp,c->np", channels, self.output.weight[0])
+        return self.spread(scores).view(*pitches.shape[:-1], -1)
+
+    def spread(self, scores: Tensor) -> Tensor:
+        """Scores of pitches, (n, num_pitches), at the ids that say them, (n, vocab_size); else 0."""
+        return pad(scores, (0, 1)).index_select(-1, self.column)

@@ -13,7 +13,7 @@ from noternn.intervals import MEMORY, Intervals
 
 #: hidden and cell, each (num_layers, batch, hidden_size); the last ids, (num_input_tokens - 1, batch); the
 #: grid steps since the piece began and how many ids came since time last moved, (2, batch); and the last
-#: pitches, (MEMORY, batch), see `Intervals`
+#: pitches and their onsets, (2, batch, MEMORY), see `Intervals`
 State = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
@@ -58,6 +58,7 @@ class NoteLSTM(nn.Module):
             must be hidden_size.
         place: what is told of the place in the piece.
         num_pitches: how many of the last pitches are read and predicted from as intervals, see `Intervals`.
+        pitch_channels: of the convolution that scores pitches too, where there are intervals; 0 for none.
         token_pitches: (vocab_size,) the pitch that each id says, -1 for none; needed for `num_pitches`.
         followers: (vocab_size, vocab_size) whether an id may follow another; None if any may.
     """
@@ -84,6 +85,7 @@ class NoteLSTM(nn.Module):
         tied: bool = False,
         place: Place | None = None,
         num_pitches: int = 0,
+        pitch_channels: int = 0,
         token_pitches: Sequence[int] = (),
         followers: Tensor | None = None,
     ) -> None:
@@ -114,7 +116,7 @@ class NoteLSTM(nn.Module):
         self.places = nn.ParameterList(0.1 * torch.randn(size, width) for size in sizes)
         self.intervals = None
         if num_pitches and max(token_pitches, default=-1) >= 0:  # else no token says one
-            self.intervals = Intervals(token_pitches, num_pitches, width, hidden_size)
+            self.intervals = Intervals(token_pitches, num_pitches, width, hidden_size, pitch_channels)
         self.layers = nn.ModuleList(
             nn.LSTM(hidden_size if layer else width, hidden_size, batch_first=True)
             for layer in range(num_layers)
@@ -148,11 +150,11 @@ class NoteLSTM(nn.Module):
         hidden, cell, recent, place, pitches = self.initial_state(len(ids)) if state is None else state
         known = torch.cat([recent.T, ids], 1)  # (batch, num_input_tokens - 1 + time)
         values = self._embed(known)  # (batch, time, width)
-        if len(self.places):
-            told, place = self._place(ids, place)
-            values = values + told
+        columns, onsets, place = self.places_after(ids, place)
+        for column, table in zip(columns, self.places, strict=True):
+            values = values + embedding(column, table)
         if self.intervals is not None:
-            last_pitches, pitches = self.intervals.recall(ids, pitches)
+            last_pitches, ages, pitches = self.intervals.recall(ids, onsets, pitches)
             values = values + self.intervals.read(last_pitches)
         values = self._drop(values, self.input_dropout)
         last: list[tuple[Tensor, Tensor]] = []
@@ -166,6 +168,8 @@ class NoteLSTM(nn.Module):
         logits = self.head(values)
         if self.intervals is not None:
             logits = logits + self.intervals.spread(self.intervals.scores(values), last_pitches)
+            if self.intervals.convolution is not None:
+                logits = logits + self.intervals.convolution(values, last_pitches, ages)
         if self.followers is not None:
             logits = logits.masked_fill(~self.followers[ids], -torch.inf)
         hiddens, cells = zip(*last, strict=True)
@@ -196,14 +200,13 @@ class NoteLSTM(nn.Module):
         sums = embedding_bag(row.flatten(0, 1), tables.flatten(0, 1), mode="sum")
         return sums.view(*windows.shape[:2], -1)
 
-    def _place(self, ids: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
-        """What is told of the place after each id, (batch, time, width), and `place` after the last."""
-        columns, after = self.places_after(ids, place)
-        told = [embedding(column, table) for column, table in zip(columns, self.places, strict=True)]
-        return sum(told, torch.zeros((), device=ids.device)), after
+    def places_after(self, ids: Tensor, place: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Where a piece stands after each id.
 
-    def places_after(self, ids: Tensor, place: Tensor) -> tuple[list[Tensor], Tensor]:
-        """The rows of `places` that tell of the place after each id, (batch, time), and `place` after all."""
+        Returns:
+            the rows of `places` that tell it, each (batch, time); the grid steps since the piece began,
+            likewise; and `place` after all.
+        """
         steps = self.token_steps[ids]
         time = place[0][:, None] + steps.cumsum(1)
         index = torch.arange(ids.shape[1], device=ids.device)
@@ -214,7 +217,7 @@ class NoteLSTM(nn.Module):
         columns = [time % period for period in self.periods]
         if self.num_slots:
             columns.append(slot.clamp(max=self.num_slots - 1))
-        return columns, torch.stack([time[:, -1], slot[:, -1] + 1])
+        return columns, time, torch.stack([time[:, -1], slot[:, -1] + 1])
 
     def _recur(
         self, layer: nn.Module, values: Tensor, state: tuple[Tensor, Tensor]
@@ -240,10 +243,9 @@ class NoteLSTM(nn.Module):
         """The all-zero state before the first id of `batch_size` pieces: before it all ids are PAD."""
         weight = self.embedding.weight
         shape = (len(self.layers), batch_size, self.hidden_size)
-        count = MEMORY if self.intervals is not None else 0
-        recent, place, pitches = (
-            self.token_steps.new_zeros(number, batch_size) for number in (self.num_input_tokens - 1, 2, count)
-        )
+        zeros = self.token_steps.new_zeros
+        recent, place = zeros(self.num_input_tokens - 1, batch_size), zeros(2, batch_size)
+        pitches = zeros(2, batch_size, MEMORY if self.intervals is not None else 0)
         return weight.new_zeros(shape), weight.new_zeros(shape), recent, place, pitches
 
 

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from noternn.intervals import REACH, PitchConvolution
 from noternn.lstm import NoteLSTM, State
 
 MAX_STREAMS = 64  # more at once gain nothing: the weights are read once for all of these
@@ -97,7 +98,12 @@ class PreparedStepper:
         if self.intervals is not None:
             pairs += [(classes.T, torch.zeros(classes.shape[1]))]
             pairs += [(self.intervals.scores.weight, self.intervals.scores.bias)]
+        self.convolution = self.intervals.convolution if self.intervals is not None else None
+        if self.convolution is not None:
+            pairs += [(self.convolution.hidden.weight, self.convolution.hidden.bias)]
+            self.kernel = np.ascontiguousarray(self.convolution.weight.flatten(1).T.numpy())
         products = list(build(pairs))
+        self.channels = products.pop() if self.convolution is not None else None
         self.scores = products.pop() if self.intervals is not None else None
         self.classes = products.pop() if self.intervals is not None else None
         self.recurrent, self.head = products[: len(layers)], products[len(layers) :]
@@ -116,12 +122,12 @@ class PreparedStepper:
         row = self.tables[0, known[0]]
         for table, column in zip(self.tables[1:], known[1:], strict=True):
             row = row + table[column]
-        if self.places:
-            columns, self.place = self.network.places_after(ids[:, None], self.place)
-            for table, place in zip(self.places, columns, strict=True):
-                row = row + table[place[:, 0]]
+        columns, onsets, self.place = self.network.places_after(ids[:, None], self.place)
+        for table, place in zip(self.places, columns, strict=True):
+            row = row + table[place[:, 0]]
         if self.intervals is not None and self.classes is not None:
-            pitches, self.pitches = self.intervals.recall(ids[:, None], self.pitches)
+            pitches, ages, self.pitches = self.intervals.recall(ids[:, None], onsets, self.pitches)
+            self.ages = ages[:, 0]
             row = row + self.classes(self.intervals.counts(pitches[:, 0]))
             for column in self.intervals.rows(pitches[:, 0]).T:
                 row = row + self.read_intervals[column]
@@ -150,8 +156,19 @@ class PreparedStepper:
             below = product(below).relu_()
         logits = self.head[-1](below)
         if self.intervals is not None and self.scores is not None:
-            logits.add_(self.intervals.spread(self.scores(values), self.pitches.T))
+            logits.add_(self.intervals.spread(self.scores(values), self.pitches[0]))
+        if self.convolution is not None and self.channels is not None:
+            logits.add_(self._convolve(self.channels(values), self.convolution))
         return logits
+
+    def _convolve(self, hidden: Tensor, convolution: PitchConvolution) -> Tensor:
+        """What the convolution adds to the logits; each stream is a matrix of its own, for the same bits."""
+        rolls = convolution.rolls(self.pitches[0], self.ages)
+        windows = rolls.unfold(2, 2 * REACH + 1, 1).transpose(1, 2).flatten(2)  # (n, pitches, weights)
+        found = torch.from_numpy(np.matmul(windows.numpy(), self.kernel))  # (n, pitches, channels)
+        channels = found.add_(hidden[:, None]).relu_()
+        scores = np.matmul(channels.numpy(), convolution.output.weight[0].numpy())
+        return convolution.spread(torch.from_numpy(scores))
 
     def _advance(self, layer: int, gates: Tensor) -> Tensor:
         """The layer's new hidden state from its gates before their non-linearities, (n, 4 * size)."""
@@ -168,7 +185,7 @@ class PreparedStepper:
         self.cell = [part[:1].repeat(num_streams, 1) for part in self.cell]
         self.recent = self.recent[:, :1].repeat(1, num_streams)
         self.place = self.place[:, :1].repeat(1, num_streams)
-        self.pitches = self.pitches[:, :1].repeat(1, num_streams)
+        self.pitches = self.pitches[:, :1].repeat(1, num_streams, 1)
 
 
 class DraftStepper:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from noternn.intervals import SPANS
+from noternn.intervals import AGES, LAGS, REACH, SPANS, PitchConvolution
 from noternn.lstm import NoteLSTM, Place, build_network, num_parameters, select_lanes, store_lanes
 
 VOCAB_SIZE, HIDDEN_SIZE, NUM_LAYERS = 29, 6, 2
@@ -65,8 +65,9 @@ FEATURES: list[dict[str, Any]] = [
     {"num_input_tokens": 4},
     {"place": PLACE},
     {"num_pitches": 3, "token_pitches": PITCHES},
+    {"num_pitches": 2, "pitch_channels": 3, "token_pitches": PITCHES},
     {"residual": True, "num_input_tokens": 3, "place": PLACE, "num_fc_layers": 2, "tied": True,
-     "num_pitches": 4, "token_pitches": PITCHES},
+     "num_pitches": 4, "pitch_channels": 5, "token_pitches": PITCHES},
 ]  # fmt: skip
 each_kind = pytest.mark.parametrize("options", FEATURES, ids=lambda options: "-".join(options) or "plain")
 
@@ -97,6 +98,7 @@ def slow_logits(network: NoteLSTM, ids: list[int]) -> Tensor:
     """An id after the other, by the equations of Hochreiter and Schmidhuber as torch writes them."""
     states = [(torch.zeros(HIDDEN_SIZE).double(), torch.zeros(HIDDEN_SIZE).double()) for _ in network.layers]
     logits, time, slot = [], 0, -1
+    onsets: list[int] = []  # of the pitches heard so far, the latest first
     for now, id_ in enumerate(ids):
         if network.projection is None:
             values = network.embedding.weight[id_]
@@ -109,6 +111,7 @@ def slow_logits(network: NoteLSTM, ids: list[int]) -> Tensor:
         columns = [time % period for period in network.periods] + [min(slot, 2)] * bool(network.num_slots)
         values = values + sum(table[row] for table, row in zip(network.places, columns, strict=True))
         heard = [pitch for past in ids[: now + 1] if (pitch := PITCHES[past]) >= 0][::-1]
+        onsets = [time, *onsets] if PITCHES[id_] >= 0 else onsets
         if network.intervals:
             for ago, table in enumerate(network.intervals.table):
                 is_heard = ago < len(heard)
@@ -136,8 +139,26 @@ def slow_logits(network: NoteLSTM, ids: list[int]) -> Tensor:
                 near = [(ago, interval) for ago, interval in near if pitch >= 0 and abs(interval) <= 24]
                 added.append(sum((scores[ago, interval + 24] for ago, interval in near), torch.zeros(())))
             scored = scored + torch.stack([a.double() for a in added])
+            if network.intervals.convolution:
+                began = [(pitch, time - onset) for pitch, onset in zip(heard, onsets, strict=True)]
+                scored = scored + slow_convolution(network.intervals.convolution, values, began)
         logits.append(scored)
     return torch.stack(logits)
+
+
+def slow_convolution(convolution: PitchConvolution, values: Tensor, began: list[tuple[int, int]]) -> Tensor:
+    """A pitch after the other: what of the last ones, and how long ago, lies within an octave."""
+    lags = [roll for roll, length in enumerate(LAGS) for _ in range(length)]
+    scores = []
+    for pitch in PITCHES:
+        channels = convolution.hidden(values)
+        for lag, (past, age) in zip(lags, began, strict=False):
+            if abs(past - pitch) <= REACH:
+                row = past - pitch + REACH
+                channels = channels + convolution.weight[:, lag, row]
+                channels = channels + convolution.weight[:, len(LAGS) + sum(age >= a for a in AGES), row]
+        scores.append(convolution.output(channels.relu())[0] if pitch >= 0 else torch.zeros(()).double())
+    return torch.stack(scores)
 
 
 def test_ids_that_may_not_follow_have_no_probability() -> None:
@@ -177,7 +198,7 @@ def test_store_lanes_writes_the_named_lanes_only() -> None:
         [[5 * HIDDEN_SIZE, 0, 5 * HIDDEN_SIZE]],
         [[5, 0, 5]],
         [[5, 0, 5], [5, 0, 5]],
-        [],
+        [[0, 0, 0]] * 2,  # no pitches are kept
     ]
 
 

@@ -37,6 +37,7 @@ networks = st.builds(
     st.booleans(),  # residual
     st.booleans(),  # has_places
     st.integers(0, 5),  # num_pitches
+    st.integers(0, 4),  # pitch_channels
 )
 
 
@@ -51,6 +52,7 @@ def random_network(
     residual: bool = False,
     has_places: bool = False,
     num_pitches: int = 0,
+    pitch_channels: int = 0,
 ) -> NoteLSTM:
     torch.manual_seed(seed)
     steps = [id_ % 4 for id_ in range(vocab_size)]
@@ -65,6 +67,7 @@ def random_network(
         residual=residual,
         place=Place(steps, (3, 8), 4) if has_places else None,
         num_pitches=num_pitches,
+        pitch_channels=pitch_channels,
         token_pitches=[id_ % 40 if id_ % 3 else -1 for id_ in range(vocab_size)],
     )
     return network.eval()
