@@ -64,6 +64,7 @@ class NoteLSTM(nn.Module):
     """
 
     followers: Tensor | None
+    before_pitch: Tensor
     token_steps: Tensor
 
     def __init__(
@@ -123,6 +124,7 @@ class NoteLSTM(nn.Module):
         )
         self.head = self._build_head(vocab_size, num_fc_layers, tied)
         self.register_buffer("followers", followers)
+        self.register_buffer("before_pitch", _before_pitch(vocab_size, token_pitches, followers))
 
     def _build_head(self, vocab_size: int, num_fc_layers: int, tied: bool) -> nn.Module:
         if num_fc_layers == 1:
@@ -169,7 +171,9 @@ class NoteLSTM(nn.Module):
         if self.intervals is not None:
             logits = logits + self.intervals.spread(self.intervals.scores(values), last_pitches)
             if self.intervals.convolution is not None:
-                logits = logits + self.intervals.convolution(values, last_pitches, ages)
+                rows = self.before_pitch[ids].nonzero(as_tuple=True)  # its work is in vain elsewhere
+                scores = self.intervals.convolution(values[rows], last_pitches[rows], ages[rows])
+                logits = logits.index_put(rows, scores, accumulate=True)
         if self.followers is not None:
             logits = logits.masked_fill(~self.followers[ids], -torch.inf)
         hiddens, cells = zip(*last, strict=True)
@@ -247,6 +251,13 @@ class NoteLSTM(nn.Module):
         recent, place = zeros(self.num_input_tokens - 1, batch_size), zeros(2, batch_size)
         pitches = zeros(2, batch_size, MEMORY if self.intervals is not None else 0)
         return weight.new_zeros(shape), weight.new_zeros(shape), recent, place, pitches
+
+
+def _before_pitch(vocab_size: int, token_pitches: Sequence[int], followers: Tensor | None) -> Tensor:
+    """Whether an id that says a pitch may follow each id, (vocab_size,) booleans."""
+    if followers is None or not token_pitches:
+        return torch.ones(vocab_size, dtype=torch.bool)
+    return followers[:, torch.tensor(list(token_pitches)) >= 0].any(1)
 
 
 def build_network(

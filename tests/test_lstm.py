@@ -168,6 +168,17 @@ def test_ids_that_may_not_follow_have_no_probability() -> None:
     assert (logits > -torch.inf).sum().item() == 2 * 5
 
 
+def test_scores_of_pitches_are_those_of_all_places_where_a_pitch_may_follow() -> None:
+    followers = torch.rand(VOCAB_SIZE, VOCAB_SIZE) < 0.3
+    followers[::2] &= torch.tensor(PITCHES) < 0  # after these no pitch comes
+    options = {"num_pitches": 2, "pitch_channels": 3, "token_pitches": PITCHES}
+    network, ids = build(followers=followers, **options).eval(), random_ids(2, 5)
+    free = build(**options).eval()
+    free.load_state_dict({**network.state_dict(), "before_pitch": free.before_pitch}, strict=False)
+    torch.testing.assert_close(network(ids)[0], free(ids)[0].masked_fill(~followers[ids], -torch.inf))
+    assert not network.before_pitch.all()
+
+
 def test_intervals_need_ids_that_say_pitches() -> None:
     assert build(num_pitches=3, token_pitches=[-1] * VOCAB_SIZE).intervals is None
 
