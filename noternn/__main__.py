@@ -368,12 +368,19 @@ def report(options: argparse.Namespace) -> None:
     print(as_markdown(study))
     if options.study:
         try:
-            written = record(study, options.folders, options.study)
+            written = record(study, options.study)
         except OSError as error:
             raise UserError(
                 f"--study {options.study}: cannot be written: {error.strerror or error}"
             ) from error
         print(f"written: {', '.join(map(str, written))}", file=sys.stderr)
+
+
+def compare(options: argparse.Namespace) -> None:
+    """Print some runs side by side: what differs between them, and what each came to so far."""
+    from noternn.comparison import as_text, read_runs
+
+    print(as_text(read_runs(options.folders)))
 
 
 def listen(options: argparse.Namespace) -> None:
@@ -660,6 +667,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="write results.csv and figures there, and the table into its README.md",
     )
     r.set_defaults(run=report)
+    d = commands.add_parser("compare", help="print runs side by side: what differs, what each came to")
+    d.add_argument(
+        "folders", type=Path, nargs="+", metavar="RUN", help="folders of runs, finished or not, or of sweeps"
+    )
+    d.set_defaults(run=compare)
     p = commands.add_parser("listen", help="write a page that plays and shows the samples of a run")
     p.add_argument("folder", type=Path, metavar="RUN", help="a run's folder, also of one that still trains")
     p.add_argument("-o", "--output", type=Path, metavar="OUT.html", help="the page (RUN/listen.html)")
