@@ -226,7 +226,7 @@ def save_page(run: Run, path: Path) -> None:
             "</main>",
         ]
     )
-    write_text(path, html_page(f"Listen: {run.name}", body, style=STYLE + marks, script=player.SCRIPT))
+    write_text(path, html_page(f"Listen: {run.name}", body, style=STYLE + marks, scripts=[player.SCRIPT]))
 
 
 def _summary(run: Run) -> str:
