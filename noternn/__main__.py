@@ -690,7 +690,7 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="?",
         const=Path(),
         metavar="OUT.html",
-        help="instead write a page of any runs, finished or not, with curves and samples (FOLDER/report.html)",
+        help="instead write a page of runs, finished or not, with curves and samples (FOLDER/report.html)",
     )
     r.set_defaults(run=report)
     d = commands.add_parser("compare", help="print runs side by side: what differs, what each came to")

@@ -20,7 +20,7 @@ from noternn.tables import format_table
 ELSEWHERE = re.compile(r"(resume|logger|hydra|checkpoint|datamodule\.(cache_dir|num_processes))\b")
 DATASET = ("dataset", "dataset.name", "dataset.path", "dataset.tracks")  # of other notes, other losses
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, for sweeps of hundreds
-MAX_COLUMNS = 8  # of settings, in the terminal
+MAX_COLUMNS = 8  # of settings between a run's name and what it came to
 STATES = {"stopped": "running or stopped"}  # which of the two its files do not say
 
 

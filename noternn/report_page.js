@@ -2,7 +2,7 @@
 "use strict";
 { // Draws the curves of runs and how their settings go with their losses, with Plotly.
   const {quantity, runs, axes} = JSON.parse(document.getElementById("report-data").textContent);
-  const AXIS_WIDTH = 130, HEAD_HEIGHT = 46; // pixels: of a column of settings, and of its name
+  const AXIS_WIDTH = 110, HEAD_HEIGHT = 46; // pixels: of a column of settings, and of its name
   const others = runs.filter(run => run.color < 0), colored = runs.filter(run => run.color >= 0).reverse();
   const isAlone = runs.length == 1;
   const coarse = matchMedia("(pointer: coarse)"); // there a drag scrolls the page
@@ -26,7 +26,10 @@
       hovertemplate: `%{text}<br>epoch %{x}<br>${unit} %{y:.4f}<extra></extra>`};
   }
 
-  const dotted = (run, points) => points.mode = run.epochs.length < 40 ? "lines+markers" : "lines";
+  // A point an epoch while there are few.
+  function dotted(run, trace) {
+    if (isAlone && run.epochs.length < 40) Object.assign(trace, {mode: "lines+markers", marker: {size: 5}});
+  }
 
   function curves() {
     const traces = [line(joined(others, run => run.epochs, run => run.val), quantity, faint())];
@@ -35,9 +38,8 @@
       const of = name => joined([run], run => run.epochs, run => run[name]);
       const train = line(of("train"), "training pieces", {color: own, width: 1.5, dash: isAlone ? "solid" : "dash"});
       const val = line(of("val"), "held-out pieces", {color: hue, width: 2});
-      val.marker = train.marker = {size: 5};
       dotted(run, val);
-      if (isAlone) dotted(run, train);
+      dotted(run, train);
       traces.push(train, val);
       if (isAlone && run.running)
         traces.push(line(of("running"), "while training", {color: own, width: 1.5, dash: "dot"}));
@@ -52,18 +54,18 @@
     draw("curves", traces, {yaxis: {...axis(quantity), ...others.length ? {range: around(shown)} : {}}});
   }
 
-  function small(id, name, unit, x = "epochs") {
+  // A quantity below the losses, from 0 on and at least as far as `least`.
+  function small(id, name, unit, least, x = "epochs") {
     const present = runs => runs.filter(run => run[name].length);
     const traces = [line(joined(present(others), run => run[x], run => run[name]), unit, faint())];
     for (const run of present(colored)) {
       const hue = ink(`color-${isAlone ? 4 : run.color}`);
       const trace = line(joined([run], run => run[x], run => run[name]), unit, {color: hue, width: 2});
-      trace.marker = {size: 5};
-      dotted(run, trace);
+      if (run[name].length < 40) Object.assign(trace, {mode: "lines+markers", marker: {size: isAlone ? 6 : 4}});
       traces.push(trace);
     }
-    const ranged = others.length ? {range: around(colored.flatMap(run => run[name]))} : {};
-    draw(id, traces, {yaxis: {...axis(unit), zeroline: true, ...ranged}});
+    const values = colored.flatMap(run => run[name]);
+    draw(id, traces, {yaxis: {...axis(unit), zeroline: true, range: around([0, least, ...values])}});
   }
 
   // What the best runs need: one that diverged would flatten all others. A double click shows everything.
@@ -100,14 +102,13 @@
     if (!target) return;
     target.style.minWidth = `${AXIS_WIDTH * axes.length}px`;
     const place = axes.map((_, i) => i), last = axes.length - 1;
-    const known = runs => runs.filter(run => run.places.every(y => y !== null));
     const text = run => axes.map((axis, i) => plain(`${run.name}\n${axis.name}: ${run.values[i]}`).replace("\n", "<br>"));
     const across = (runs, style, width) => ({
       ...joined(runs, () => place, run => run.places), text: runs.flatMap(run => [...text(run), ""]),
       type: "scatter", mode: "lines", line: {...style, width}, hovertemplate: "%{text}<extra></extra>",
     });
-    const traces = [across(known(others), faint(), 1)];
-    for (const run of known(colored)) traces.push(across([run], {color: ink(`color-${run.color}`)}, 2.2));
+    const traces = [across(others, faint(), 1)];
+    for (const run of colored) traces.push(across([run], {color: ink(`color-${run.color}`)}, 2.2));
     const label = {showarrow: false, xanchor: "left", xshift: 5, bgcolor: ink("paper"), opacity: 0.85, borderpad: 1};
     const annotations = axes.flatMap((axis, x) => axis.ticks.map(([y, text]) =>
       ({...label, x, y, text: plain(text), ...(x == last ? {xanchor: "right", xshift: -5} : {})})));
@@ -121,8 +122,8 @@
 
   function drawAll() {
     curves();
-    small("gap", "gap", "gap");
-    small("copied", "copied", "copied (%)", "copiedEpochs");
+    small("gap", "gap", "gap", 0);
+    small("copied", "copied", "copied (%)", 5, "copiedEpochs");
     parallel();
   }
 

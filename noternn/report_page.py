@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import noternn
 from noternn import listen, player
 from noternn.comparison import (
+    MAX_COLUMNS,
     ComparedRun,
     compares_per_token,
     differing,
@@ -189,11 +190,12 @@ def _key(runs: Sequence[ComparedRun]) -> str:
 def _results(runs: Sequence[ComparedRun]) -> str:
     rows = table_rows(runs)[:MAX_ROWS]
     classes = [f"color-{color}" if color >= 0 else "plain" for color in _colors(runs)][:MAX_ROWS]
-    is_sortable = len(runs) > 1
-    lines = notes(runs)
+    columns, settings, lines = list(rows[0]), differing(runs), notes(runs)
+    if len(settings) > MAX_COLUMNS:  # what came of them would be out of sight
+        columns = [name for name in columns if name not in settings] + settings
     if len(runs) > MAX_ROWS:
         lines.append(f"and {len(runs) - MAX_ROWS:,} more, which are not shown")
-    return f"<h2>Results</h2>\n{table(rows, list(rows[0]), is_sortable, classes)}\n{_lines(lines)}"
+    return f"<h2>Results</h2>\n{table(rows, columns, len(runs) > 1, classes)}\n{_lines(lines)}"
 
 
 def _lines(lines: Sequence[str]) -> str:
