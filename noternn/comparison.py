@@ -13,7 +13,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from noternn.errors import UserError
-from noternn.report import Row, read_epochs, sweep_rows
+from noternn.report import Row, read_epochs, so_far, sweep_rows
 from noternn.tables import format_table
 
 # Settings that say where a run is kept or watched, not what it is.
@@ -33,7 +33,7 @@ class ComparedRun:
         folder: where its files lie.
         status: finished, failed, or running or stopped.
         error: why it failed; "" if it did not.
-        results: what summary.json says, or of an unfinished run its metrics.csv, by the names of either.
+        results: what summary.json says, or until there is one metrics.csv, by the names of the former.
         settings: of its configuration by dotted name, and the options chosen for its groups, as text.
         groups: the names among them that are groups of options, such as `optimizer`.
         given: the names of those that it was given on its command line.
@@ -109,7 +109,15 @@ def _read_run(name: str, folder: Path, row: Mapping[str, Any]) -> ComparedRun:
     status = STATES.get(row["status"], row["status"])
     error = str(row.get("error", ""))
     return ComparedRun(
-        name, folder, status, error, row, chosen | settings, list(chosen), _given(folder), epochs
+        name,
+        folder,
+        status,
+        error,
+        {**so_far(epochs), **row},
+        chosen | settings,
+        list(chosen),
+        _given(folder),
+        epochs,
     )
 
 

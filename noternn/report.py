@@ -264,11 +264,15 @@ def _job_row(folder: Path) -> dict[str, Any]:
         rows = read_epochs(folder)
     except UserError as error:
         return {"status": "stopped", "num_epochs": 0, "error": str(error)}
+    return {"status": "stopped", **so_far(rows)}
+
+
+def so_far(rows: Sequence[Row]) -> dict[str, float]:
+    """What a run that is not finished came to, by the names that summary.json has for it."""
     if not rows:
-        return {"status": "stopped", "num_epochs": 0}
+        return {"num_epochs": 0}
     best, last = best_row(rows), rows[-1]
     return {
-        "status": "stopped",
         **{name: best[name] for name in ("val/nll", "val/nats_per_note", "gap/nll")},
         "best_epoch": int(best["epoch"]),
         "num_epochs": int(last["epoch"]),

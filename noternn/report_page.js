@@ -1,10 +1,9 @@
 
 "use strict";
 { // Draws the curves of runs and how their settings go with their losses, with Plotly.
-  const {quantity, runs, axes} = JSON.parse(document.getElementById("report-data").textContent);
+  const {quantity, isAlone, runs, axes} = JSON.parse(document.getElementById("report-data").textContent);
   const AXIS_WIDTH = 110, HEAD_HEIGHT = 46; // pixels: of a column of settings, and of its name
   const others = runs.filter(run => run.color < 0), colored = runs.filter(run => run.color >= 0).reverse();
-  const isAlone = runs.length == 1;
   const coarse = matchMedia("(pointer: coarse)"); // there a drag scrolls the page
   const ink = name => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   // Plotly reads a little HTML in texts, and names are anyone's.
@@ -61,7 +60,8 @@
     for (const run of present(colored)) {
       const hue = ink(`color-${isAlone ? 4 : run.color}`);
       const trace = line(joined([run], run => run[x], run => run[name]), unit, {color: hue, width: 2});
-      if (run[name].length < 40) Object.assign(trace, {mode: "lines+markers", marker: {size: isAlone ? 6 : 4}});
+      if (x == "epochs") dotted(run, trace);
+      else Object.assign(trace, {mode: "lines+markers", marker: {size: 6}}); // of few epochs
       traces.push(trace);
     }
     const values = colored.flatMap(run => run[name]);

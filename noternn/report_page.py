@@ -155,7 +155,7 @@ def _charts(runs: Sequence[ComparedRun]) -> str:
 <p class="note">The loss of held-out pieces less that of training pieces, same weights</p>
 <div class="chart low" id="gap" role="img" aria-label="Generalization gap by epoch"></div>
 {copied}
-<p class="note">A drag enlarges, a double click goes back.</p>"""
+<p class="note drag">A drag enlarges, a double click goes back.</p>"""
 
 
 def _key_of_one() -> str:
@@ -184,13 +184,13 @@ def _key(runs: Sequence[ComparedRun]) -> str:
 <li><span class="own"></span>training pieces, same weights</li>
 <li><span class="star">\N{BLACK STAR}</span>best epoch</li>
 {others}</ul>
-<ul class="key">{"".join(named)}</ul>"""
+<ul class="key runs">{"".join(named)}</ul>"""
 
 
 def _results(runs: Sequence[ComparedRun]) -> str:
     rows = table_rows(runs)[:MAX_ROWS]
     classes = [f"color-{color}" if color >= 0 else "plain" for color in _colors(runs)][:MAX_ROWS]
-    columns, settings, lines = list(rows[0]), differing(runs), notes(runs)
+    columns, settings, lines = list(rows[0]), differing(runs), notes(runs) if len(runs) > 1 else []
     if len(settings) > MAX_COLUMNS:  # what came of them would be out of sight
         columns = [name for name in columns if name not in settings] + settings
     if len(runs) > MAX_ROWS:
@@ -300,6 +300,7 @@ def _chart_data(runs: Sequence[ComparedRun]) -> dict[str, Any]:
             )
     return {
         "quantity": "nats a token" if per_token else "nats a note",
+        "isAlone": len(runs) == 1,
         "runs": drawn,
         "axes": [{"name": axis.name, "ticks": axis.ticks} for axis in axes],
     }

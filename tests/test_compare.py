@@ -27,8 +27,8 @@ def test_the_best_is_first_and_what_differs_stands_beside_it(tmp_path: Path, cap
     assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "run  model.dropout  nats a note  val/nll  gap/nll  best epoch  seconds  parameters  status",
-        "b              0.5       2.0000   1.0000   0.4000  2 of 2           20     811,496  finished",
-        "a              0.1       2.5000   1.2500   0.6000  3 of 4           40     811,496  finished",
+        "b              0.5       2.0000   1.0000   0.0400  2 of 2           20     811,496  finished",
+        "a              0.1       2.5000   1.2500   0.0600  3 of 4           40     811,496  finished",
     ]
 
 
@@ -46,7 +46,7 @@ def test_a_run_that_is_named_twice_stands_once(tmp_path: Path) -> None:
 
 
 def test_unfinished_and_failed_runs_come_last_with_what_is_known(tmp_path: Path, capsys: Capture) -> None:
-    write_run(tmp_path / "a", status="failed", error="loss is no finite number")
+    write_run(tmp_path / "a", status="failed", error="loss is no finite number", val_nll=(2.0, 1.5))
     write_run(tmp_path / "b", status="running", val_nll=())
     write_run(tmp_path / "c", status="running", val_nll=(1.5, 1.0, 1.25))
     write_run(tmp_path / "d", val_nll=(3.0,))
@@ -55,6 +55,7 @@ def test_unfinished_and_failed_runs_come_last_with_what_is_known(tmp_path: Path,
     assert [line.split()[0] for line in lines[1:5]] == ["d", "c", "b", "a"]
     assert "2 of 3" in lines[2]
     assert lines[2].endswith("running or stopped")
+    assert "1.5000" in lines[4]
     assert lines[5] == "a: loss is no finite number"
 
 
@@ -92,7 +93,7 @@ def test_losses_a_token_are_left_out_where_they_do_not_compare(
     table = capsys.readouterr().out
     assert "nats a token do not compare" in table
     assert "val/nll" not in table
-    assert [row["gap, nats a note"] for row in table_rows(read_runs([tmp_path]))] == ["1.2000", "1.2000"]
+    assert [row["gap, nats a note"] for row in table_rows(read_runs([tmp_path]))] == ["0.1200", "0.1200"]
 
 
 def test_many_differing_settings_are_named_below_the_table(tmp_path: Path, capsys: Capture) -> None:
