@@ -97,8 +97,7 @@ def table(
     def line(tag: str, texts: Mapping[str, object], kind: str = "") -> str:
         marks = (' class="n"' if name in numeric else "" for name in columns)
         cells = (
-            # Names of runs are settings with commas between them: there a long one may break.
-            f"<{tag}{mark}>{escape(str(texts[name])).replace(',', ',<wbr>')}</{tag}>"
+            f"<{tag}{mark}>{escape(str(texts[name]))}</{tag}>"
             for name, mark in zip(columns, marks, strict=True)
         )
         return f"<tr{kind}>{''.join(cells)}</tr>"

@@ -195,7 +195,9 @@ def _results(runs: Sequence[ComparedRun]) -> str:
         columns = [name for name in columns if name not in settings] + settings
     if len(runs) > MAX_ROWS:
         lines.append(f"and {len(runs) - MAX_ROWS:,} more, which are not shown")
-    return f"<h2>Results</h2>\n{table(rows, columns, len(runs) > 1, classes)}\n{_lines(lines)}"
+    # Names of runs are settings with commas between them: there a long one may break.
+    results = table(rows, columns, len(runs) > 1, classes).replace(",", ",<wbr>")
+    return f"<h2>Results</h2>\n{results}\n{_lines(lines)}"
 
 
 def _lines(lines: Sequence[str]) -> str:
