@@ -361,19 +361,44 @@ def _write(option: str, path: Path, save: Callable[[Path], None]) -> None:
 
 
 def report(options: argparse.Namespace) -> None:
-    """Print what the runs of some sweeps came to, with spreads over seeds; record them as a study."""
+    """Print what the runs of some sweeps came to, with spreads over seeds; record them, or draw a page."""
+    if options.html:
+        _save_report_page(options)
+        if not (options.study or options.baseline):
+            return
     from noternn.study import as_markdown, read_study, record
 
     study = read_study(options.folders, options.baseline)
     print(as_markdown(study))
     if options.study:
         try:
-            written = record(study, options.folders, options.study)
+            written = record(study, options.study)
         except OSError as error:
             raise UserError(
                 f"--study {options.study}: cannot be written: {error.strerror or error}"
             ) from error
         print(f"written: {', '.join(map(str, written))}", file=sys.stderr)
+
+
+def _save_report_page(options: argparse.Namespace) -> None:
+    """Write the page of some runs, finished or not: where `--html` says, or into the first folder."""
+    first = options.folders[0]
+    output = options.html if options.html.name else first / "report.html"
+    _check_output("--html", output, ".html")
+    from noternn.comparison import read_runs
+    from noternn.report_page import check_charts, save_page
+
+    check_charts()
+    runs = read_runs(options.folders)
+    title = ", ".join(folder.resolve().name for folder in options.folders)
+    _write("--html", output, lambda path: save_page(runs, title, path))
+
+
+def compare(options: argparse.Namespace) -> None:
+    """Print some runs side by side: what differs between them, and what each came to so far."""
+    from noternn.comparison import as_text, read_runs
+
+    print(as_text(read_runs(options.folders)))
 
 
 def listen(options: argparse.Namespace) -> None:
@@ -659,7 +684,20 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="experiments/NAME",
         help="write results.csv and figures there, and the table into its README.md",
     )
+    r.add_argument(
+        "--html",
+        type=Path,
+        nargs="?",
+        const=Path(),
+        metavar="OUT.html",
+        help="instead write a page of runs, finished or not, with curves and samples (FOLDER/report.html)",
+    )
     r.set_defaults(run=report)
+    d = commands.add_parser("compare", help="print runs side by side: what differs, what each came to")
+    d.add_argument(
+        "folders", type=Path, nargs="+", metavar="RUN", help="folders of runs, finished or not, or of sweeps"
+    )
+    d.set_defaults(run=compare)
     p = commands.add_parser("listen", help="write a page that plays and shows the samples of a run")
     p.add_argument("folder", type=Path, metavar="RUN", help="a run's folder, also of one that still trains")
     p.add_argument("-o", "--output", type=Path, metavar="OUT.html", help="the page (RUN/listen.html)")

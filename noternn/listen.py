@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import csv
 import io
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -32,8 +30,8 @@ from noternn.html_page import html_page
 from noternn.limits import DEFAULT_LIMITS
 from noternn.midi import read_midi_bytes
 from noternn.player import Measure, Take, take_section
-from noternn.report import Row, best_row, draw_losses, verdict
-from noternn.tables import read_csv
+from noternn.report import Row, best_row, draw_losses, read_epochs, verdict
+from noternn.summary import read_summary
 
 LOSSES = {  # a column of metrics.csv: what it is called
     "val/nll": "held-out nll",
@@ -41,7 +39,6 @@ LOSSES = {  # a column of metrics.csv: what it is called
     "gap/nll": "gap",
     "val/nats_per_note": "held-out nats a note",
 }
-COLUMNS = ("epoch", "train/nll", *LOSSES)
 MANY = 12  # marks on the curves: more are small
 MAX_MARKS = 30
 NARROW = "(max-width: 44rem)"
@@ -102,9 +99,9 @@ def read_run(run_dir: Path) -> Run:
     if not any((run_dir / trace).exists() for trace in traces):
         raise UserError(f"{run_dir}: no run: give a folder that train.py has written, such as runs/NAME")
     left_out: list[str] = []
-    rows = _read_rows(run_dir / "metrics.csv", left_out)
+    rows = _read_rows(run_dir, left_out)
     takes = _read_takes(run_dir, rows, left_out)
-    return Run(run_dir.resolve().name, rows, takes, left_out, _state(run_dir / "summary.json"))
+    return Run(run_dir.resolve().name, rows, takes, left_out, _state(run_dir))
 
 
 def with_audit(run: Run, against: Against) -> Run:
@@ -150,22 +147,16 @@ def _checked(take: Take, yardstick: Yardstick) -> Take:
     return replace(take, health=figures, remarks=[*take.remarks, checkup.sentence])
 
 
-def _state(summary: Path) -> str:
-    """From what a run writes at its very end."""
-    try:
-        return str(json.loads(summary.read_text("utf-8"))["status"])
-    except (OSError, ValueError, TypeError, KeyError):
-        return "still training, or stopped"
+def _state(run_dir: Path) -> str:
+    summary = read_summary(run_dir)
+    return summary["status"] if summary else "still training, or stopped"
 
 
-def _read_rows(path: Path, left_out: list[str]) -> list[Row]:
-    if not path.exists():
-        return []
+def _read_rows(run_dir: Path, left_out: list[str]) -> list[Row]:
     try:
-        rows = read_csv(path)
-        return [row for row in rows if all(math.isfinite(row[name]) for name in COLUMNS)]
-    except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
-        left_out.append(f"{path.name}: no table of losses: {error}")
+        return read_epochs(run_dir)
+    except UserError as error:
+        left_out.append(str(error))
         return []
 
 
@@ -235,7 +226,7 @@ def save_page(run: Run, path: Path) -> None:
             "</main>",
         ]
     )
-    write_text(path, html_page(f"Listen: {run.name}", body, style=STYLE + marks, script=player.SCRIPT))
+    write_text(path, html_page(f"Listen: {run.name}", body, style=STYLE + marks, scripts=[player.SCRIPT]))
 
 
 def _summary(run: Run) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noternn.files import write_text
-from noternn.html_page import html_page
+from noternn.html_page import SORT_SCRIPT, html_page, table
 from noternn.inspection import (
     Inspection,
     file_rows,
@@ -75,19 +75,6 @@ table.sortable td:first-child { overflow-wrap: anywhere; min-width: 14em; white-
 table.sortable td { white-space: nowrap }
 table.sortable th { cursor: pointer } table.sortable th:hover { background: #eef }
 """
-SCRIPT = """
-for (const table of document.querySelectorAll("table.sortable"))
-  table.tHead.addEventListener("click", event => {
-    const heading = event.target.closest("th"), i = heading.cellIndex, body = table.tBodies[0];
-    const sign = heading.dataset.sign = heading.dataset.sign == 1 ? -1 : 1;
-    const value = row => row.cells[i].textContent;
-    const numeric = heading.className == "n", amount = row => parseFloat(value(row).replaceAll(",", ""));
-    const rows = [...body.rows].sort((a, b) => sign * (numeric
-      ? (isNaN(amount(a)) - isNaN(amount(b))) * sign || amount(a) - amount(b)
-      : value(a).localeCompare(value(b), undefined, {numeric: true})));
-    body.append(...rows);
-  });
-"""
 
 
 def save_page(inspection: Inspection, path: Path) -> None:
@@ -96,7 +83,7 @@ def save_page(inspection: Inspection, path: Path) -> None:
     sections = (*of_pieces[:4], _skipped, *of_pieces[4:])
     heading = f"<h1>{escape(inspection.title)}</h1>\n<p>{escape(totals(inspection))}</p>"
     body = "\n".join([heading, *(section(inspection) for section in sections)])
-    write_text(path, html_page(f"Corpus: {inspection.title}", body, style=STYLE, script=SCRIPT))
+    write_text(path, html_page(f"Corpus: {inspection.title}", body, style=STYLE, scripts=[SORT_SCRIPT]))
 
 
 def _music(inspection: Inspection) -> str:
@@ -120,14 +107,14 @@ def _split(inspection: Inspection) -> str:
     sizes = inspection.encoded.sizes
     shares = [(name, size.num_pieces / inspection.num_pieces) for name, size in sizes.items()]
     return (
-        f"<h2>Split</h2>\n{_table(rows, list(rows[0]))}\n<p>{escape(leak_line(inspection))}</p>\n"
+        f"<h2>Split</h2>\n{table(rows, list(rows[0]))}\n<p>{escape(leak_line(inspection))}</p>\n"
         + _shares("share of the pieces", shares)
     )
 
 
 def _tokenizers(inspection: Inspection) -> str:
     notes = "".join(f'<p class="note">{escape(note)}</p>\n' for note in tokenizer_notes(inspection))
-    return f"<h2>Tokenizers</h2>\n{_table(tokenizer_rows(inspection), TOKENIZER_COLUMNS)}\n{notes}"
+    return f"<h2>Tokenizers</h2>\n{table(tokenizer_rows(inspection), TOKENIZER_COLUMNS)}\n{notes}"
 
 
 def _duplicates(inspection: Inspection) -> str:
@@ -137,7 +124,7 @@ def _duplicates(inspection: Inspection) -> str:
     rows = [{"pieces": f"{len(names):,}", "names": _some(names)} for names in groups[:MAX_GROUPS]]
     return (
         f"<h2>Near-duplicates</h2>\n<p>{escape(duplicates_line(inspection))}</p>\n"
-        f"{_table(rows, ['pieces', 'names'])}\n" + _left_out(len(groups) - len(rows), "group")
+        f"{table(rows, ['pieces', 'names'])}\n" + _left_out(len(groups) - len(rows), "group")
     )
 
 
@@ -152,8 +139,8 @@ def _skipped(inspection: Inspection) -> str:
     reasons = [{"reason": reason, "files": f"{len(names):,}"} for reason, names in skip_reasons(inspection)]
     rows = [{"file": s.name, "reason": s.reason} for s in inspection.skipped[:MAX_ROWS]]
     return (
-        f"<h2>Skipped files</h2>\n{_table(reasons[:MAX_ROWS], ['reason', 'files'])}\n"
-        f"<p>&nbsp;</p>\n{_table(rows, ['file', 'reason'], sortable=True)}\n"
+        f"<h2>Skipped files</h2>\n{table(reasons[:MAX_ROWS], ['reason', 'files'])}\n"
+        f"<p>&nbsp;</p>\n{table(rows, ['file', 'reason'], sortable=True)}\n"
         + _left_out(len(inspection.skipped) - len(rows), "file")
     )
 
@@ -163,7 +150,7 @@ def _files(inspection: Inspection) -> str:
     tokens = {f"tokens_{report.name}": f"tokens {report.name}" for report in inspection.tokenizers}
     headings = FILE_COLUMNS | tokens
     shown = [{headings[name]: _cell(row.get(name)) for name in headings} for row in rows[:MAX_ROWS]]
-    return f"<h2>Files</h2>\n{_table(shown, list(headings.values()), sortable=True)}\n" + _left_out(
+    return f"<h2>Files</h2>\n{table(shown, list(headings.values()), sortable=True)}\n" + _left_out(
         len(rows) - len(shown), "file"
     )
 
@@ -176,32 +163,6 @@ def _cell(value: object) -> str:
 
 def _left_out(num_rows: int, noun: str) -> str:
     return f'<p class="note">and {count(num_rows, noun)} more: see --csv</p>\n' if num_rows else ""
-
-
-def _table(rows: Sequence[Mapping[str, object]], columns: Sequence[str], sortable: bool = False) -> str:
-    numeric = {name for name in columns if all(_is_number(str(row[name])) for row in rows)}
-
-    def line(tag: str, texts: Mapping[str, object]) -> str:
-        marks = (' class="n"' if name in numeric else "" for name in columns)
-        cells = (
-            f"<{tag}{mark}>{escape(str(texts[name]))}</{tag}>"
-            for name, mark in zip(columns, marks, strict=True)
-        )
-        return f"<tr>{''.join(cells)}</tr>"
-
-    head = line("th", {name: name for name in columns})
-    body = "\n".join(line("td", row) for row in rows)
-    kind = ' class="sortable"' if sortable else ""
-    return f'<div class="wide"><table{kind}>\n<thead>{head}</thead>\n<tbody>\n{body}\n</tbody></table></div>'
-
-
-def _is_number(text: str) -> bool:
-    """Whether a cell is a number, a share, or nothing."""
-    try:
-        float(text.removesuffix(" %").replace(",", ""))
-    except ValueError:
-        return text in ("", "-")
-    return True
 
 
 def _histogram(caption: str, values: NDArray[np.float64]) -> str:

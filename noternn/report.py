@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import csv
+import math
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from itertools import pairwise
@@ -15,14 +16,33 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
+from noternn.errors import UserError
 from noternn.files import replacing
+from noternn.summary import read_summary
 from noternn.tables import read_csv
 
 Row = dict[str, float]
 MAX_CURES = 3  # in the advice, which is read, not worked through
+NEEDED = ("epoch", "train/nll", "train_eval/nll", "val/nll", "gap/nll", "val/nats_per_note")
 FEW_PIECES = (
     10  # with another ten chorales the mean changes by about a tenth of a nat a note (standard error)
 )
+
+
+def read_epochs(run_dir: Path) -> list[Row]:
+    """The rows of a run's metrics.csv; none before its first epoch has ended.
+
+    Raises:
+        UserError: if it is no table of losses.
+    """
+    path = run_dir / "metrics.csv"
+    try:
+        rows = read_csv(path)
+        return [row for row in rows if all(math.isfinite(row[name]) for name in NEEDED)]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
+        raise UserError(f"{path.name}: no table of losses: {error}") from error
 
 
 def save_curves(
@@ -237,20 +257,26 @@ def sweep_rows(sweep_dir: Path) -> list[dict[str, Any]]:
 
 
 def _job_row(folder: Path) -> dict[str, Any]:
-    summary, metrics = folder / "summary.json", folder / "metrics.csv"
-    if summary.exists():
-        row: dict[str, Any] = json.loads(summary.read_text("utf-8"))
-        return row
-    rows = read_csv(metrics) if metrics.exists() else []
+    summary = read_summary(folder)
+    if summary:
+        return summary
+    try:
+        rows = read_epochs(folder)
+    except UserError as error:
+        return {"status": "stopped", "num_epochs": 0, "error": str(error)}
+    return {"status": "stopped", **so_far(rows)}
+
+
+def so_far(rows: Sequence[Row]) -> dict[str, float]:
+    """What a run that is not finished came to, by the names that summary.json has for it."""
     if not rows:
-        return {"status": "stopped", "num_epochs": 0}
+        return {"num_epochs": 0}
     best, last = best_row(rows), rows[-1]
     return {
-        "status": "stopped",
         **{name: best[name] for name in ("val/nll", "val/nats_per_note", "gap/nll")},
         "best_epoch": int(best["epoch"]),
         "num_epochs": int(last["epoch"]),
-        **{name: last[name] for name in ("seconds", "cpu_seconds")},
+        **{name: last[name] for name in ("seconds", "cpu_seconds") if name in last},
     }
 
 

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import yaml  # type: ignore[import-untyped]
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from noternn.comparison import ELSEWHERE, read_overrides, read_record
 from noternn.errors import UserError
 from noternn.files import replacing, write_text
 from noternn.report import best_row, save_learning_curve, sweep_rows
@@ -45,8 +45,6 @@ MARKERS = re.compile(
 # Two-sided 95 % quantiles of Student's t by degrees of freedom; beyond them the normal distribution's serves.
 T_QUANTILES = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160)
 NORMAL_QUANTILE = 1.96
-# Settings that say where a run is kept or watched, not what it is.
-ELSEWHERE = re.compile(r"(seed|resume|logger|hydra|checkpoint|datamodule\.(cache_dir|num_processes))\b")
 MAX_CURVES = 6  # arms whose curves can be told apart
 
 NEW_README = """\
@@ -147,11 +145,17 @@ class Row:
 class Study:
     """The finished runs of some sweeps, by dataset and arm."""
 
-    def __init__(self, runs: Sequence[Run], baseline: str | None = None) -> None:
+    def __init__(
+        self,
+        runs: Sequence[Run],
+        baseline: str | None = None,
+        sweep_rows: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
         """
         Args:
             runs: in the order in which their arms are to stand.
             baseline: the arm that others are compared with; None takes the first.
+            sweep_rows: what all jobs of its sweeps came to, where that is known, see `report.sweep_rows`.
 
         Raises:
             UserError: if there is no run, or none of that arm.
@@ -163,6 +167,7 @@ class Study:
             raise UserError(f"--baseline {baseline}: there is no such arm; there are {', '.join(arms)}")
         self.baseline = arms[0] if baseline is None else baseline
         self.runs = runs
+        self.sweep_rows = sweep_rows
         self.datasets = list(dict.fromkeys(run.dataset for run in runs))
 
     def rows(self, dataset: str) -> list[Row]:
@@ -222,7 +227,7 @@ def read_study(folders: Sequence[Path], baseline: str | None = None) -> Study:
         if row["status"] != "finished":
             log.warning("left out: %s: %s", path, row.get("error", row["status"]))
     finished = sorted((path, row) for path, row in jobs if row["status"] == "finished")
-    overrides = [_overrides(path) for path, _ in finished]
+    overrides = [read_overrides(path) for path, _ in finished]
     datasets = [_dataset(path) for path, _ in finished]
     runs = []
     for (path, row), own, dataset in zip(finished, overrides, datasets, strict=True):
@@ -231,7 +236,7 @@ def read_study(folders: Sequence[Path], baseline: str | None = None) -> Study:
         seed = int(own.get("seed", 0))
         runs.append(Run(dataset, _arm(own, others), seed, _measures(row, epochs), epochs))
     _refuse_doubles(runs, [path for path, _ in finished])
-    return Study(runs, baseline)
+    return Study(runs, baseline, [row for _, row in jobs])
 
 
 def _refuse_doubles(runs: Sequence[Run], paths: Sequence[Path]) -> None:
@@ -242,21 +247,10 @@ def _refuse_doubles(runs: Sequence[Run], paths: Sequence[Path]) -> None:
             raise UserError(f"{first} and {path}: both are {run.arm} on {run.dataset} with seed {run.seed}")
 
 
-def _overrides(path: Path) -> dict[str, str]:
-    """What a run was given, by name; where `resume` was added later it is left out."""
-    try:
-        given = yaml.safe_load((path / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: its record of settings cannot be read") from error
-    pairs = (str(override).lstrip("+").partition("=") for override in given or [])
-    return {name: value for name, _, value in pairs}
-
-
 def _dataset(path: Path) -> str:
     try:
-        config = yaml.safe_load((path / ".hydra" / "config.yaml").read_text(encoding="utf-8"))
-        return str(config["dataset"]["name"])
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
+        return str(read_record(path, "config.yaml")["dataset"]["name"])
+    except (KeyError, TypeError) as error:
         raise UserError(f"{path}: its record of settings cannot be read") from error
 
 
@@ -264,7 +258,9 @@ def _arm(own: Mapping[str, str], others: Sequence[Mapping[str, str]]) -> str:
     """The settings in which a run differs from others: a value alone where all differ in one group."""
     names = dict.fromkeys(name for other in [own, *others] for name in other)
     differing = [
-        name for name in names if not ELSEWHERE.match(name) and len({other.get(name) for other in others}) > 1
+        name
+        for name in names
+        if name != "seed" and not ELSEWHERE.match(name) and len({other.get(name) for other in others}) > 1
     ]
     given = {name: own[name] for name in differing if name in own}
     if len(differing) == 1 and given and "." not in differing[0]:
@@ -357,7 +353,7 @@ def _difference(value: Estimate) -> str:
     return f"**{text}**" if value.num_values > 1 and value.is_beyond_spread else text
 
 
-def record(study: Study, folders: Sequence[Path], target: Path) -> list[Path]:
+def record(study: Study, target: Path) -> list[Path]:
     """Write a study's table, figures and README; of a README that is there only the table is replaced.
 
     Returns:
@@ -374,7 +370,7 @@ def record(study: Study, folders: Sequence[Path], target: Path) -> list[Path]:
     if save_curves(study, curves):
         written.append(curves)
     learning = target / "learning_curve.png"
-    if save_learning_curve([row for folder in folders for row in sweep_rows(folder)], learning):
+    if save_learning_curve(study.sweep_rows, learning):
         written.append(learning)
     return written
 
