@@ -201,7 +201,7 @@ def _cures(config: Mapping[str, Any], best_epoch: int) -> list[str]:
     model, optimizer, epochs = config["model"], config["optimizer"], config["trainer"]["max_epochs"]
     is_decayed = optimizer["name"] == "AdamW" and optimizer["weight_decay"] >= 0.1
     cures = {
-        "model.num_pitches=8": not model["num_pitches"],
+        "model.num_pitches=8 model.pitch_channels=16": not model["num_pitches"],
         "model.residual=true": not model["residual"],
         "optimizer=adamw optimizer.weight_decay=0.3": not is_decayed,
         "model.dropout=0.5": model["dropout"] < 0.4,

@@ -77,7 +77,7 @@ def test_the_verdict_says_in_words_what_happened(rows: list[dict[str, float]], w
 
 def test_a_run_that_memorized_is_told_the_cures_it_lacks_the_strongest_first() -> None:
     assert cures(CONFIG) == [
-        "model.num_pitches=8",
+        "model.num_pitches=8 model.pitch_channels=16",
         "model.residual=true",
         "optimizer=adamw optimizer.weight_decay=0.3",
         "more music",
@@ -114,7 +114,7 @@ def test_a_run_that_stalled_is_told_smaller_steps() -> None:
 
 def test_a_run_that_settled_is_told_the_cures_it_lacks_and_more_music() -> None:
     (line,) = advice(SETTLED, CONFIG, num_validation_pieces=50)
-    assert line.startswith("try model.num_pitches=8; ")
+    assert line.startswith("try model.num_pitches=8 model.pitch_channels=16; ")
     assert line.endswith("; more music")
 
 
