@@ -161,7 +161,8 @@ class PitchConvolution(nn.Module):
         super().__init__()
         told = [pitch for pitch in token_pitches if pitch >= 0]
         self.lowest, self.num_pitches = min(told), max(told) - min(told) + 1
-        self.register_buffer("lag", torch.arange(len(LAGS)).repeat_interleave(torch.tensor(LAGS)))
+        lags = [lag for lag, length in enumerate(LAGS) for _ in range(length)]  # of each of the last
+        self.register_buffer("lag", torch.tensor(lags))
         self.register_buffer("ages", torch.tensor(AGES))
         columns = [pitch - self.lowest if pitch >= 0 else self.num_pitches for pitch in token_pitches]
         self.register_buffer("column", torch.tensor(columns))

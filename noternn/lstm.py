@@ -257,7 +257,8 @@ def _before_pitch(vocab_size: int, token_pitches: Sequence[int], followers: Tens
     """Whether an id that says a pitch may follow each id, (vocab_size,) booleans."""
     if followers is None or not token_pitches:
         return torch.ones(vocab_size, dtype=torch.bool)
-    return followers[:, torch.tensor(list(token_pitches)) >= 0].any(1)
+    says_pitch = torch.tensor([pitch >= 0 for pitch in token_pitches], device=followers.device)
+    return followers[:, says_pitch].any(1)
 
 
 def build_network(

@@ -27,7 +27,6 @@ from noternn.comparison import (
     differing,
     notes,
     read_overrides,
-    read_record,
     table_rows,
 )
 from noternn.errors import UserError
@@ -37,6 +36,7 @@ from noternn.health import Yardstick
 from noternn.html_page import SORT_SCRIPT, html_page, table
 from noternn.player import NUM_COLORS, Take, take_section
 from noternn.report import best_row, verdict
+from noternn.summary import read_summary
 from noternn.tables import read_csv
 
 MAX_POINTS = 60_000  # of curves on a page
@@ -48,7 +48,6 @@ MIN_PARALLEL = 6  # runs that are more than the table shows at a glance
 MAX_AXES = 8
 MAX_TICKS, MAX_LETTERS = 10, 18
 LOG_RATIO = 10  # of the largest value to the least, from which on an axis is logarithmic
-PACKAGES = ("noternn", "torch", "pytorch-lightning", "hydra-core", "numpy", "miditoolkit", "music21", "wandb")
 STYLE = listen.STYLE + files("noternn").joinpath("report_page.css").read_text("utf-8")
 SCRIPT = files("noternn").joinpath("report_page.js").read_text("utf-8")
 
@@ -438,14 +437,5 @@ def _data(folder: Path) -> str:
 
 
 def _versions(folder: Path) -> str:
-    """What of them a run's files tell: wandb lists all packages, Hydra only itself."""
-    try:
-        lines = (folder / "wandb" / "files" / "requirements.txt").read_text("utf-8").splitlines()
-        versions = dict(line.split("==", 1) for line in lines if "==" in line)
-        return ", ".join(f"{name} {versions[name]}" for name in PACKAGES if name in versions)
-    except (OSError, ValueError):
-        pass
-    try:
-        return f"hydra-core {read_record(folder, 'hydra.yaml')['hydra']['runtime']['version']}"
-    except (UserError, TypeError, KeyError):
-        return ""
+    versions = (read_summary(folder) or {}).get("versions", {})
+    return ", ".join(f"{name} {version}" for name, version in versions.items())

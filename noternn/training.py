@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,8 @@ from noternn.render import save_audio, save_piano_roll
 from noternn.report import advice, best_row, save_curves, verdict
 from noternn.sampling import SamplingOptions
 from noternn.stopping import Stopped, StopRequest
+from noternn.summary import FILE_NAME as SUMMARY
+from noternn.summary import read_summary
 from noternn.tables import read_csv
 from noternn.tokenizer import Codec
 from noternn.tracking import Tracker, track
@@ -66,7 +69,8 @@ log = logging.getLogger(__name__)
 MAX_SKIPPED_LINES = 20
 MAX_PARAMETERS_PER_NOTE = 30  # see `_describe_network`
 LAST = "last.ckpt"
-SUMMARY = "summary.json"
+# What decides a result, beside the settings and the music.
+PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "numpy", "miditoolkit", "music21", "wandb")
 METRICS = "metrics.csv"
 NUM_AUDITED = 8  # samples at each checkpoint, made together: one alone says little
 MAX_AUDITED_NOTES = 5_000_000  # of a training split whose index is built: 200 MB, half a minute
@@ -239,11 +243,8 @@ def _is_trained(config: Config, checkpoint: dict[str, Any]) -> bool:
 
 def _is_finished(run_dir: Path) -> bool:
     """Whether a run has left its results, the last of its files."""
-    try:
-        summary = json.loads((run_dir / SUMMARY).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return False
-    return bool(summary["status"] == "finished")
+    summary = read_summary(run_dir)
+    return summary is not None and summary["status"] == "finished"
 
 
 def _refuse_change(config: Config, name: str, before: object, value: object) -> None:
@@ -558,6 +559,10 @@ class Run:
             ),
             "sample": statistics,
             **self._copied(epoch),
+            "versions": {
+                "noternn": noternn.__version__,
+                **{name: metadata.version(name) for name in PACKAGES},
+            },
         }
         write_text(self.run_dir / SUMMARY, json.dumps(summary, indent=1))
         tracker.curves(rows)

@@ -41,11 +41,12 @@ def write_run(
     if status == "failed":
         _write_summary(run_dir, {"status": status, "error": error})
     if status == "finished":
+        versions = {"noternn": "0.1.0", "torch": "2.13.0"}
         best = best_row(rows)
         results = {name: best[name] for name in ("val/nll", "val/nats_per_note", "gap/nll", "train_eval/nll")}
         results |= {"best_epoch": int(best["epoch"]), "num_epochs": len(rows), "num_parameters": 811_496}
         results |= {"seconds": 10.0 * len(rows), "verdict": "a verdict", "advice": ["try more music"]}
-        _write_summary(run_dir, {"status": status, **results})
+        _write_summary(run_dir, {"status": status, **results, "versions": versions})
     return run_dir
 
 
