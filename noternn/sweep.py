@@ -11,6 +11,7 @@ import ctypes
 import errno
 import json
 import logging
+import math
 import multiprocessing
 import os
 import shlex
@@ -22,16 +23,28 @@ from types import FrameType
 from typing import Any
 
 from hydra.conf import HydraConf
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
+from tqdm import tqdm
 
 from noternn import config as configuration
 from noternn.errors import UserError
 from noternn.files import shortest, write_text
 from noternn.stopping import SIGNALS, Stopped, answering_signals
+from noternn.sweep_progress import (
+    SweepProgress,
+    begun_jobs,
+    forget_sweep,
+    note_job,
+    note_sweep,
+    num_jobs,
+    sweep_line,
+)
 from noternn.tables import format_table, write_csv
 
 log = logging.getLogger(__name__)
@@ -47,6 +60,8 @@ POLL_SECONDS = 0.2
 FORKS = sys.platform == "linux"  # a job side by side is a process of its own; elsewhere a fork is not safe
 PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when its parent dies
 
+_progress: list[SweepProgress] = []  # of the sweep that this process has started
+
 
 def run_job(composed: DictConfig) -> float | None:
     """Train with a composed configuration; the best val/nll, for sweepers that search.
@@ -57,23 +72,62 @@ def run_job(composed: DictConfig) -> float | None:
     hydra_config = HydraConfig.get()
     run_dir = Path(hydra_config.runtime.output_dir)
     if hydra_config.mode == RunMode.MULTIRUN:
-        sweep_dir = Path(hydra_config.sweep.dir)
-        if composed.resume or (sweep_dir / AGAIN_NOTE).exists():
-            summary = _summary(run_dir)
-            # One that failed is tried again when the sweep is resumed, not while it is under way.
-            if summary and (not composed.resume or summary["status"] == "finished"):
-                return summary.get("val/nll")
-            _go_on(composed, run_dir)
-        if _is_side_by_side(hydra_config) and FORKS:
-            return _run_apart(composed, run_dir, sweep_dir)
-        return _run_of_sweep(composed, run_dir, sweep_dir)
+        return _run_job_of_sweep(composed, hydra_config, run_dir)
     try:
-        return _run(composed, run_dir, None)
+        return _run(composed, run_dir, _sweep_of(run_dir))
     except Exception as error:
         reason = _users_reason(error, run_dir)
         if reason is None:
             raise
         sys.exit(f"error: {reason}")
+
+
+def _run_job_of_sweep(composed: DictConfig, hydra_config: HydraConf, run_dir: Path) -> float | None:
+    sweep_dir, is_side_by_side = Path(hydra_config.sweep.dir), _is_side_by_side(hydra_config)
+    is_over = None
+    if composed.resume or (sweep_dir / AGAIN_NOTE).exists():
+        is_over = _summary(run_dir)
+        # One that failed is tried again when the sweep is resumed, not while it is under way.
+        if is_over and composed.resume and is_over["status"] == "failed":
+            (run_dir / "summary.json").unlink()
+            is_over = None
+        if not is_over:
+            _go_on(composed, run_dir)
+    note_job(sweep_dir, run_dir, hydra_config.job.num + 1, composed.trainer.max_epochs)
+    if is_side_by_side:
+        _leave_the_terminal(run_dir / f"{hydra_config.job.name}.log")
+    else:
+        _introduce(sweep_dir)
+    if is_over:
+        return is_over.get("val/nll")
+    if is_side_by_side and FORKS:
+        return _run_apart(composed, run_dir, sweep_dir)
+    return _run_of_sweep(composed, run_dir, sweep_dir)
+
+
+def _leave_the_terminal(log_path: Path) -> None:
+    """Of jobs side by side the sweep tells how far they are; all else that they say goes into their logs."""
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        if not isinstance(handler, logging.FileHandler):
+            root.removeHandler(handler)
+    with log_path.open("ab") as file:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+            os.dup2(file.fileno(), stream.fileno())
+
+
+def _introduce(sweep_dir: Path) -> None:
+    """Say which job of how many begins, and how far the sweep is."""
+    jobs, number = begun_jobs(sweep_dir), num_jobs(sweep_dir)
+    job = jobs[-1]
+    of = f" of {number}" if number else ""
+    log.info("job %d%s: %s; %s", job.number, of, job.name, sweep_line(jobs, number))
+
+
+def _sweep_of(run_dir: Path) -> str | None:
+    """The name of the sweep in whose folder a run lies, when one of its jobs is run again alone."""
+    return next((folder.name for folder in run_dir.parents if (folder / "multirun.yaml").is_file()), None)
 
 
 def _run(composed: DictConfig, run_dir: Path, sweep: str | None) -> float:
@@ -177,7 +231,8 @@ class SweepCallback(Callback):
         """Leave what all jobs share out of the names of their folders."""
         params = OmegaConf.select(config, "hydra.sweeper.params") or {}  # what an experiment sweeps
         swept = [f"{name}={values}" for name, values in params.items()]
-        shared = _shared_keys([*config.hydra.overrides.task, *swept])
+        overrides = _parsed([*config.hydra.overrides.task, *swept])
+        shared = _shared_keys(overrides)
         if shared:
             # Jobs are composed anew from these overrides, also in other processes.
             keys = ",".join(shared)
@@ -187,8 +242,11 @@ class SweepCallback(Callback):
                 )
 
         sweep_dir = Path(config.hydra.sweep.dir)
+        note_sweep(sweep_dir, _num_jobs(overrides))
         atexit.register(_leave, sweep_dir)  # `on_multirun_end` is not called after a signal
         if _is_side_by_side(config.hydra):
+            _progress.append(SweepProgress(sweep_dir))
+            _progress[-1].start()
             _stop_jobs(sweep_dir)
             if FORKS:
                 _go_on_when_killed(sweep_dir)
@@ -199,6 +257,7 @@ class SweepCallback(Callback):
 
         sweep_dir = Path(config.hydra.sweep.dir)
         atexit.unregister(_leave)
+        _end_progress(sweep_dir)
         rows = _save_table(sweep_dir)
         print(f"\n{format_table(rows, SWEEP_COLUMNS)}\n")
         if (sweep_dir / LEARNING_CURVE).exists():
@@ -221,8 +280,15 @@ class SweepCallback(Callback):
 
 def _leave(sweep_dir: Path) -> None:
     """End a sweep that was stopped between or in jobs which stand one after the other."""
+    _end_progress(sweep_dir)
     if _save_table(sweep_dir):
         _say_how_to_go_on("stopped", sweep_dir)
+
+
+def _end_progress(sweep_dir: Path) -> None:
+    while _progress:
+        _progress.pop().stop()
+    forget_sweep(sweep_dir)
 
 
 def _say_how_to_go_on(why: str, sweep_dir: Path) -> None:
@@ -269,19 +335,33 @@ def _go_on_when_killed(sweep_dir: Path) -> None:
             try:
                 return launch(launcher, job_overrides, initial_job_idx)
             except TerminatedWorkerError:
-                log.warning(
+                message = (
                     "a process of the sweep was killed: jobs in flight go on from their last checkpoints"
                 )
+                tqdm.write(message, file=sys.stderr)
                 write_text(sweep_dir / AGAIN_NOTE, "")
         return launch(launcher, job_overrides, initial_job_idx)
 
     _core.launch = launch_again
 
 
-def _shared_keys(overrides: list[str]) -> list[str]:
+def _parsed(overrides: list[str]) -> list[Override]:
+    hydra = GlobalHydra.instance()  # glob(*) asks its loader for the options
+    loader = hydra.config_loader() if hydra.is_initialized() else None
+    return OverridesParser.create(loader).parse_overrides(overrides)
+
+
+def _shared_keys(overrides: list[Override]) -> list[str]:
     """The keys that a multirun sets but does not sweep; none if it sweeps nothing."""
-    parsed = OverridesParser.create().parse_overrides(overrides)
-    swept = {override.key_or_group for override in parsed if override.is_sweep_override()}
+    swept = {override.key_or_group for override in overrides if override.is_sweep_override()}
     if not swept:
         return []
-    return [override.key_or_group for override in parsed if override.key_or_group not in swept]
+    return [override.key_or_group for override in overrides if override.key_or_group not in swept]
+
+
+def _num_jobs(overrides: list[Override]) -> int | None:
+    """How many jobs the values of a sweep make; None where a sweeper draws some."""
+    swept = [override for override in overrides if override.is_sweep_override()]
+    if not all(override.is_discrete_sweep() for override in swept):
+        return None
+    return math.prod(sum(1 for _ in override.sweep_string_iterator()) for override in swept)
