@@ -9,15 +9,18 @@ from __future__ import annotations
 import atexit
 import ctypes
 import errno
+import importlib
 import json
 import logging
 import math
 import multiprocessing
 import os
 import shlex
+import shutil
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -53,9 +56,12 @@ log = logging.getLogger(__name__)
 DISK_TROUBLES = {errno.ENOSPC, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO}
 DISK_TROUBLES |= {errno.EDQUOT} if hasattr(errno, "EDQUOT") else set()
 
+# What a run imports beside this; wandb takes in the last when it begins.
+NEEDED = ("noternn.training", "noternn.score", "wandb.sdk.launch")
 LEARNING_CURVE = "learning_curve.png"  # in a sweep's folder, where its jobs differ in train_fraction
 STOP_NOTE = ".stop"  # in a sweep's folder: the signal that asked it to end
 AGAIN_NOTE = ".again"  # likewise: joblib was started again, for the jobs that are left
+CACHE = ".cache"  # likewise: the tokens of its corpora, where there is no other place for them
 POLL_SECONDS = 0.2
 FORKS = sys.platform == "linux"  # a job side by side is a process of its own; elsewhere a fork is not safe
 PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when its parent dies
@@ -73,13 +79,17 @@ def run_job(composed: DictConfig) -> float | None:
     run_dir = Path(hydra_config.runtime.output_dir)
     if hydra_config.mode == RunMode.MULTIRUN:
         return _run_job_of_sweep(composed, hydra_config, run_dir)
+    sweep_dir = _sweep_of(run_dir)
     try:
-        return _run(composed, run_dir, _sweep_of(run_dir))
+        best = _run(composed, run_dir, sweep_dir.name if sweep_dir else None)
     except Exception as error:
         reason = _users_reason(error, run_dir)
         if reason is None:
             raise
         sys.exit(f"error: {reason}")
+    if sweep_dir:
+        _save_table(sweep_dir)
+    return best
 
 
 def _run_job_of_sweep(composed: DictConfig, hydra_config: HydraConf, run_dir: Path) -> float | None:
@@ -93,6 +103,8 @@ def _run_job_of_sweep(composed: DictConfig, hydra_config: HydraConf, run_dir: Pa
             is_over = None
         if not is_over:
             _go_on(composed, run_dir)
+    if not is_over and (sweep_dir / STOP_NOTE).exists():
+        return None
     note_job(sweep_dir, run_dir, hydra_config.job.num + 1, composed.trainer.max_epochs)
     if is_side_by_side:
         _leave_the_terminal(run_dir / f"{hydra_config.job.name}.log")
@@ -100,9 +112,33 @@ def _run_job_of_sweep(composed: DictConfig, hydra_config: HydraConf, run_dir: Pa
         _introduce(sweep_dir)
     if is_over:
         return is_over.get("val/nll")
+    _share_corpora(composed, sweep_dir)
     if is_side_by_side and FORKS:
         return _run_apart(composed, run_dir, sweep_dir)
     return _run_of_sweep(composed, run_dir, sweep_dir)
+
+
+def _share_corpora(composed: DictConfig, sweep_dir: Path) -> None:
+    """Where no token cache can be written, the jobs share one in the sweep's folder until it is over.
+
+    What a cache that can only be read holds is linked into it.
+    """
+    cache_dir, shared = composed.datamodule.cache_dir, sweep_dir / CACHE
+    if cache_dir is not None and _is_writable(Path(cache_dir)):
+        return
+    shared.mkdir(exist_ok=True)
+    for entry in Path(cache_dir).glob("*/") if cache_dir is not None else ():
+        with suppress(FileExistsError):  # another job was faster
+            (shared / entry.name).symlink_to(entry.resolve(), target_is_directory=True)
+    composed.datamodule.cache_dir = str(shared)
+
+
+def _is_writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
 
 
 def _leave_the_terminal(log_path: Path) -> None:
@@ -125,9 +161,9 @@ def _introduce(sweep_dir: Path) -> None:
     log.info("job %d%s: %s; %s", job.number, of, job.name, sweep_line(jobs, number))
 
 
-def _sweep_of(run_dir: Path) -> str | None:
-    """The name of the sweep in whose folder a run lies, when one of its jobs is run again alone."""
-    return next((folder.name for folder in run_dir.parents if (folder / "multirun.yaml").is_file()), None)
+def _sweep_of(run_dir: Path) -> Path | None:
+    """The folder of the sweep, if one of its jobs is run again alone."""
+    return next((folder for folder in run_dir.parents if (folder / "multirun.yaml").is_file()), None)
 
 
 def _run(composed: DictConfig, run_dir: Path, sweep: str | None) -> float:
@@ -159,13 +195,11 @@ def _is_side_by_side(hydra_config: HydraConf | DictConfig) -> bool:
 
 def _run_apart(composed: DictConfig, run_dir: Path, sweep_dir: Path) -> float | None:
     """Run a job in a child of joblib's process, which would end all its neighbors by dying."""
-    import noternn.training  # noqa: F401  # once for all the jobs of this process
-
+    for module in NEEDED:  # once for all the jobs of this process
+        importlib.import_module(module)
     for signum in SIGNALS:
         signal.signal(signum, signal.SIG_IGN)  # the job has it too, or `_stop_jobs` tells of it
     stop_note, parent = sweep_dir / STOP_NOTE, os.getppid()
-    if stop_note.exists():
-        return None
     job = multiprocessing.get_context("fork").Process(target=_run_forked, args=(composed, run_dir, sweep_dir))
     job.start()
     is_told = False
@@ -266,6 +300,7 @@ class SweepCallback(Callback):
         failed = [row for row in rows if row["status"] == "failed"]
         for row in failed:
             print(f"failed: {row['job']}: {row['error']}", file=sys.stderr)
+            print(f"  again, alone: {_command_of(sweep_dir / row['job'])}", file=sys.stderr)
         (sweep_dir / AGAIN_NOTE).unlink(missing_ok=True)
         stop_note = sweep_dir / STOP_NOTE
         if stop_note.exists():
@@ -289,11 +324,23 @@ def _end_progress(sweep_dir: Path) -> None:
     while _progress:
         _progress.pop().stop()
     forget_sweep(sweep_dir)
+    shutil.rmtree(sweep_dir / CACHE, ignore_errors=True)
 
 
 def _say_how_to_go_on(why: str, sweep_dir: Path) -> None:
     place = shlex.quote(f"resume={shortest(sweep_dir)}")
     print(f"{why}; go on with the whole sweep: python train.py {place}", file=sys.stderr)
+
+
+def _command_of(run_dir: Path) -> str:
+    """The command that runs a job of a sweep again, by itself and in its folder."""
+    folder = shortest(run_dir)
+    if (run_dir / "last.ckpt").exists():
+        return shlex.join(["python", "train.py", f"resume={folder}"])
+    overrides = map(str, OmegaConf.load(run_dir / ".hydra" / "overrides.yaml"))
+    settings = [override for override in overrides if not override.startswith("resume=")]
+    quoted = folder.replace("'", "\\'")
+    return shlex.join(["python", "train.py", *settings, f"hydra.run.dir='{quoted}'"])
 
 
 def _save_table(sweep_dir: Path) -> list[dict[str, Any]]:
@@ -309,6 +356,7 @@ def _save_table(sweep_dir: Path) -> list[dict[str, Any]]:
 
 def _stop_jobs(sweep_dir: Path) -> None:
     """From now on answer signals with a note to the jobs, which save their step and end."""
+    (sweep_dir / STOP_NOTE).unlink(missing_ok=True)  # of a sweep that was killed
 
     def answer(signum: int, _: FrameType | None) -> None:
         if signum == signal.SIGINT and (sweep_dir / STOP_NOTE).exists():

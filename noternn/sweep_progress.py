@@ -142,19 +142,19 @@ def seconds_left(jobs: Sequence[Job], num_jobs: int | None) -> float | None:
 
 
 def sweep_line(jobs: Sequence[Job], num_jobs: int | None) -> str:
-    """How far the whole is: jobs done, running and waiting, the time left, the best so far."""
+    """How far the whole is: jobs done, the time left, jobs running and waiting, the best so far."""
     num_running = sum(job.status == "running" for job in jobs)
     num_failed = sum(job.status == "failed" for job in jobs)
     whole = "" if num_jobs is None else f" of {num_jobs}"
     parts = [f"{len(jobs) - num_running}{whole} jobs done"]
     if num_failed:
         parts[0] += f" ({num_failed} failed)"
-    parts.append(f"{num_running} running")
-    if num_jobs is not None and num_jobs > len(jobs):
-        parts.append(f"{num_jobs - len(jobs)} waiting")
     left = seconds_left(jobs, num_jobs)
     if left is not None and num_running:
         parts.append(f"about {_clock(left)} left")
+    parts.append(f"{num_running} running")
+    if num_jobs is not None and num_jobs > len(jobs):
+        parts.append(f"{num_jobs - len(jobs)} waiting")
     best = min((job for job in jobs if job.best is not None), key=lambda job: job.best or 0.0, default=None)
     if best:
         parts.append(f"best {best.best:.4f} ({best.name})")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import re
+import shlex
 import struct
 import subprocess
 import sys
@@ -11,14 +14,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import open_dict
+from omegaconf import OmegaConf, open_dict
 from wandb.proto.wandb_internal_pb2 import Record
 
 from noternn.config import CONF_DIR, register
+from noternn.corpus.cache import ArrayCache, Entry
 from noternn.report import SWEEP_COLUMNS
-from noternn.sweep import SweepCallback, _save_table
+from noternn.sweep import SweepCallback, _save_table, _share_corpora
 
 TRAIN = CONF_DIR.parent / "train.py"
 
@@ -195,14 +200,34 @@ def test_a_sweep_over_the_size_of_the_training_split_leaves_a_learning_curve(tmp
     assert (tmp_path / "learning_curve.png").exists()
 
 
+def test_a_cache_that_cannot_be_written_is_linked_to_by_one_that_the_jobs_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    kept = tmp_path / "kept"
+    kept_entry, new_entry = (Entry({"numbers": np.arange(n)}, {}) for n in (3, 4))
+    ArrayCache(kept).get("a" * 64, lambda: kept_entry)
+    before = sorted(kept.iterdir())
+    for _ in range(2):
+        composed = OmegaConf.create({"datamodule": {"cache_dir": str(kept)}})
+        _share_corpora(composed, tmp_path)
+        cache = ArrayCache(Path(composed.datamodule.cache_dir))
+        assert cache.get("a" * 64, pytest.fail).arrays["numbers"].tolist() == [0, 1, 2]
+        cache.get("b" * 64, lambda: new_entry)
+    assert sorted(kept.iterdir()) == before
+
+
 def test_a_sweep_goes_on_with_what_is_not_finished(
     corpus_dir: Path, tiny: list[str], offline: dict[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "music").symlink_to(corpus_dir)
     (tmp_path / "empty").mkdir()
     first = train(
-        tmp_path, offline, "-m", "dataset=folder", "dataset.path=music,empty", "seed=0,1", "logger=csv", *tiny
-    )
+        tmp_path, offline, "-m", "dataset=folder", "dataset.path=music,empty", "seed=0,1", "logger=csv",
+        "datamodule.cache_dir=null", *tiny,
+    )  # fmt: skip
+    assert first.stderr.count("reading 10 files") == 1
+    assert "\njob 2 of 4: dataset.path=music,seed=1; 1 of 4 jobs done, " in first.stderr
     assert "once that is mended; go on with the whole sweep: python train.py resume=runs/" in first.stderr
     finished, stopped, failed = (
         first.folder / f"dataset.path={path},seed={seed}"
@@ -212,6 +237,13 @@ def test_a_sweep_goes_on_with_what_is_not_finished(
     (stopped / "summary.json").unlink()  # as if it were killed
     (tmp_path / "empty").rmdir()
     (tmp_path / "empty").symlink_to(corpus_dir)
+    (again,) = re.findall(
+        r"failed: dataset\.path=empty,seed=1: .*\n  again, alone: python (.*)", first.stderr
+    )
+    subprocess.run(
+        [sys.executable, str(TRAIN), *shlex.split(again)[1:]], cwd=tmp_path, env=offline, check=True
+    )
+    assert [row["status"] for row in first.table] == ["finished", "finished", "stopped", "failed"]
     second = train(tmp_path, offline, f"resume={first.folder.relative_to(tmp_path)}")
     assert second.status == 0, second.stderr
     assert [row["status"] for row in second.table] == ["finished"] * 4
