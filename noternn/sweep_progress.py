@@ -6,6 +6,7 @@ Each job leaves a note when it begins; the rest stands in its metrics.csv and su
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import threading
@@ -23,6 +24,7 @@ from noternn.tables import read_csv
 NOTES = ".jobs"  # in a sweep's folder, while it is under way
 LOOK_SECONDS = 0.5
 EPOCH_LINE_SECONDS = 60.0  # between two lines of one job where there is no terminal
+MANY_ROWS = 10**6  # so that tqdm hides no line: there are never more than fit
 ROOMY_COLUMNS = 80  # fewer have no room for words beside the figures
 
 
@@ -263,12 +265,12 @@ class SweepProgress:
             self._told[job.number] = job.status, time.monotonic()
 
     def _show(self, jobs: Sequence[Job], number: int | None) -> None:
-        columns, rows = shutil.get_terminal_size()
+        columns, rows = os.get_terminal_size(sys.stderr.fileno())
         running = [job for job in jobs if job.status == "running"]
         lines = [sweep_line(jobs, number)[: columns - 1], *(job_line(job, columns) for job in running)]
         lines = lines[: max(1, rows - 2)]
         while len(self._bars) < len(lines):
-            self._bars.append(tqdm(bar_format="{desc}", leave=False, file=sys.stderr))
+            self._bars.append(tqdm(bar_format="{desc}", nrows=MANY_ROWS, leave=False, file=sys.stderr))
         lines += [""] * (len(self._bars) - len(lines))
         for bar, line in zip(self._bars, lines, strict=True):
             bar.set_description_str(line)

@@ -10,8 +10,9 @@ import logging
 import os
 import platform
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,21 @@ log = logging.getLogger(__name__)
 
 INIT_TIMEOUT_SECONDS = 20.0  # before an unreachable server makes a run offline
 OVERLAID = ("train/nll", "train_eval/nll", "val/nll")
+OF_BEST_EPOCH = ("val/*", "train_eval/nll", "gap/nll")  # in a run's summary; of others it has the last value
+
+
+class _BestLogger(WandbLogger):
+    """Keeps the figures of the best epoch so far in the run's summary.
+
+    wandb's own minimum would begin anew when a run is resumed, and would be none of the same epoch.
+    """
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        super().log_metrics(metrics, step)
+        if metrics.get("best_epoch", 0) == metrics.get("epoch"):
+            self.experiment.summary.update(
+                {name: value for name, value in metrics.items() if _is_of_best_epoch(name)}
+            )
 
 
 class Tracker:
@@ -35,7 +51,7 @@ class Tracker:
 
     def lightning_logger(self) -> WandbLogger | None:
         """For Lightning's Trainer."""
-        return WandbLogger(experiment=self.run) if self.run else None
+        return _BestLogger(experiment=self.run) if self.run else None
 
     def sample(self, epoch: int, audio: Path, piano_roll: Path, statistics: dict[str, Any]) -> None:
         """Show a sample: its sound, its picture and its numbers."""
@@ -83,6 +99,10 @@ class Tracker:
     def directory(self) -> Path | None:
         """Where wandb keeps the run's files."""
         return Path(self.run.dir).parent if self.run else None
+
+
+def _is_of_best_epoch(name: str) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in OF_BEST_EPOCH)
 
 
 @contextmanager
@@ -189,5 +209,6 @@ def _start(
         run = wandb.init(mode="offline", **options)
     run.define_metric("epoch", hidden=True)
     run.define_metric("*", step_metric="epoch")
-    run.define_metric("val/nll", step_metric="epoch", summary="min")
+    for name in OF_BEST_EPOCH:
+        run.define_metric(name, step_metric="epoch", summary="none")
     return run

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from test_sweep import records
 
 from noternn import command_line
 from noternn.config import CONF_DIR
@@ -85,6 +86,16 @@ def test_jobs_side_by_side_that_begin_at_once_read_their_corpus_once(done: tuple
     logs = [path.read_text() for path in done[0].glob("runs/*/*/train.log")]
     assert len(logs) == 4
     assert "".join(logs).count("reading 10 files") == 1
+
+
+@needs_joblib
+def test_jobs_side_by_side_are_closed_wandb_runs_of_one_group(done: tuple[Path, str, str]) -> None:
+    logs = [list(records(path)) for path in done[0].glob("runs/*/wandb/offline-run-*/*.wandb")]
+    runs = [record.run for log in logs for record in log if record.HasField("run")]
+    (sweep,) = done[0].glob("runs/*")
+    assert {run.run_group for run in runs} == {sweep.name}
+    assert sorted(run.display_name for run in runs) == sorted(JOBS)
+    assert all(log[-1].HasField("exit") for log in logs)
 
 
 @needs_joblib

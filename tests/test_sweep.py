@@ -10,6 +10,7 @@ import shlex
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +20,13 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf, open_dict
 from wandb.proto.wandb_internal_pb2 import Record
+from wandb_server import upload
 
 from noternn.config import CONF_DIR, register
 from noternn.corpus.cache import ArrayCache, Entry
 from noternn.report import SWEEP_COLUMNS
 from noternn.sweep import SweepCallback, _save_table, _share_corpora
+from noternn.tables import read_csv
 
 TRAIN = CONF_DIR.parent / "train.py"
 
@@ -152,6 +155,64 @@ def test_the_jobs_are_runs_of_one_wandb_group(sweep: Sweep) -> None:
     assert {run.run_group for run in runs} == {sweep.folder.name}
     assert {run.display_name for run in runs} == sweep.jobs
     assert len({run.run_id for run in runs}) == 2
+
+
+def test_every_wandb_run_of_a_sweep_is_closed(sweep: Sweep) -> None:
+    logs = list((sweep.folder / "wandb").glob("offline-run-*/*.wandb"))
+    assert len(logs) == 2
+    for path in logs:
+        *_, last = records(path)
+        assert last.HasField("exit")
+        assert last.exit.exit_code == 0
+
+
+def test_wandb_sync_of_a_sweep_uploads_each_run_once_with_its_best_values(
+    sweep: Sweep, offline: dict[str, str]
+) -> None:
+    runs = list(upload(sweep.folder / "wandb", offline).values())
+    assert {run.fields["groupName"] for run in runs} == {sweep.folder.name}
+    by_name = {run.fields["displayName"]: run for run in runs}
+    assert by_name.keys() == sweep.jobs
+    for job, run in by_name.items():
+        summary = json.loads((sweep.folder / job / "summary.json").read_text())
+        for name in ("val/nll", "val/nats_per_note", "train_eval/nll", "gap/nll", "best_epoch"):
+            assert run.summary[name] == summary[name]
+        losses = ("epoch", "train/nll", "train_eval/nll", "val/nll")
+        rows = [tuple(row[name] for name in losses) for row in run.history if "val/nll" in row]
+        metrics = read_csv(sweep.folder / job / "metrics.csv")
+        assert rows == [tuple(row[name] for name in losses) for row in metrics]
+        assert any("curves_table" in file for file in run.files)  # train and validation on one chart
+        assert run.exit_code == 0
+
+
+SEGMENT = """
+import sys
+from pathlib import Path
+from noternn.tracking import track
+first, last = map(int, sys.argv[1:])
+nll = [0.0, 3.0, 1.0, 2.0, 2.5]
+with track("offline", "project", None, Path("run"), "group", {}) as tracker:
+    for epoch in range(first, last + 1):
+        best = min(range(1, epoch + 1), key=nll.__getitem__)
+        row = {"epoch": epoch, "best_epoch": best, "val/nll": nll[epoch], "train_eval/nll": epoch}
+        tracker.lightning_logger().log_metrics(row, 10 * epoch)
+"""
+
+
+def test_a_resumed_run_is_one_wandb_run_whose_summary_has_the_best_epoch_of_all(
+    offline: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "run").mkdir()
+    for epochs in (("1", "2"), ("3", "4")):
+        command = [sys.executable, "-c", SEGMENT, *epochs]
+        environment = offline | {"PYTHONPATH": str(TRAIN.parent)}
+        subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=120)
+        time.sleep(1)  # wandb names folders by the second
+    (run,) = upload(tmp_path / "wandb", offline).values()
+    assert [row["epoch"] for row in run.history] == [1, 2, 3, 4]
+    assert [row["_step"] for row in run.history] == sorted({row["_step"] for row in run.history})
+    assert (run.summary["val/nll"], run.summary["train_eval/nll"]) == (1.0, 2)
+    assert (run.summary["epoch"], run.summary["best_epoch"]) == (4, 2)
 
 
 def test_a_sweep_with_a_failed_job_exits_with_status_1(failing: Sweep) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
+import select
+import struct
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -87,24 +91,33 @@ def test_a_line_fits_the_terminal(name: str, columns: int, left: float | None) -
     assert job_line(job, 400).startswith(name)
 
 
+def read(terminal: int) -> str:
+    """All that was written to a terminal since."""
+    shown = b""
+    while select.select([terminal], [], [], 0)[0]:
+        shown += os.read(terminal, 100_000)
+    return shown.decode()
+
+
 def test_on_a_terminal_running_jobs_have_a_line_that_is_updated_in_place(
     sweep: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     with os.fdopen(terminal, "w") as stream:
         monkeypatch.setattr(sys, "stderr", stream)
         progress = SweepProgress(sweep)
         progress._look()
-        shown = os.read(ours, 100_000).decode()
+        shown = read(ours)
         assert shown.count("seed=0: finished") == 1
         assert "2 of 5 jobs done" in shown
         assert "seed=2  epoch 3/10, best val/nll 2.0000 at 2" in shown
         (sweep / "seed=2" / "metrics.csv").write_text(METRICS + "4,1.75,40\n")
         progress._look()
-        shown = os.read(ours, 100_000).decode()
+        shown = read(ours)
         assert "seed=0: finished" not in shown
         assert "\rseed=2  epoch 4/10, best val/nll 1.7500 at 4" in shown
         progress._thread.start()
         progress.stop()
-        assert "seed=3: stopped after epoch 0 of 10" in os.read(ours, 100_000).decode()
+        assert "seed=3: stopped after epoch 0 of 10" in read(ours)
     os.close(ours)
