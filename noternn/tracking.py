@@ -12,7 +12,6 @@ import platform
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -25,21 +24,22 @@ log = logging.getLogger(__name__)
 
 INIT_TIMEOUT_SECONDS = 20.0  # before an unreachable server makes a run offline
 OVERLAID = ("train/nll", "train_eval/nll", "val/nll")
-OF_BEST_EPOCH = ("val/*", "train_eval/nll", "gap/nll")  # in a run's summary; of others it has the last value
+# Of these a run's summary has the values at the best epoch so far; of others the last.
+OF_BEST_EPOCH = (
+    "val/nll", "val/nats_per_note", "val/nats_per_beat", "val/nats_per_second", "train_eval/nll", "gap/nll",
+)  # fmt: skip
 
 
 class _BestLogger(WandbLogger):
-    """Keeps the figures of the best epoch so far in the run's summary.
+    """Keeps the figures of the best epoch in the run's summary.
 
-    wandb's own minimum would begin anew when a run is resumed, and would be none of the same epoch.
+    wandb's own minima would be none of the same epoch.
     """
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         super().log_metrics(metrics, step)
         if metrics.get("best_epoch", 0) == metrics.get("epoch"):
-            self.experiment.summary.update(
-                {name: value for name, value in metrics.items() if _is_of_best_epoch(name)}
-            )
+            _put_best(self.experiment, metrics)
 
 
 class Tracker:
@@ -52,6 +52,11 @@ class Tracker:
     def lightning_logger(self) -> WandbLogger | None:
         """For Lightning's Trainer."""
         return _BestLogger(experiment=self.run) if self.run else None
+
+    def best(self, row: Mapping[str, float]) -> None:
+        """Put the figures of the best epoch before a run was resumed into its summary."""
+        if self.run:
+            _put_best(self.run, row)
 
     def sample(self, epoch: int, audio: Path, piano_roll: Path, statistics: dict[str, Any]) -> None:
         """Show a sample: its sound, its picture and its numbers."""
@@ -101,8 +106,8 @@ class Tracker:
         return Path(self.run.dir).parent if self.run else None
 
 
-def _is_of_best_epoch(name: str) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in OF_BEST_EPOCH)
+def _put_best(run: Any, row: Mapping[str, float]) -> None:
+    run.summary.update({name: row[name] for name in OF_BEST_EPOCH if name in row})
 
 
 @contextmanager
