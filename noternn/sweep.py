@@ -339,8 +339,8 @@ def _command_of(run_dir: Path) -> str:
         return shlex.join(["python", "train.py", f"resume={folder}"])
     overrides = map(str, OmegaConf.load(run_dir / ".hydra" / "overrides.yaml"))
     settings = [override for override in overrides if not override.startswith("resume=")]
-    quoted = folder.replace("'", "\\'")
-    return shlex.join(["python", "train.py", *settings, f"hydra.run.dir='{quoted}'"])
+    quoted = folder.replace('"', '\\"')  # of a folder's name Hydra would read the commas
+    return shlex.join(["python", "train.py", *settings, f'hydra.run.dir="{quoted}"'])
 
 
 def _save_table(sweep_dir: Path) -> list[dict[str, Any]]:
