@@ -23,11 +23,10 @@ from typing import Any, Never
 from noternn.bench import write_pieces
 from noternn.config import CONF_DIR
 from noternn.errors import UserError
+from noternn.sweep import NEEDED
 
 Row = dict[str, Any]
 TRAIN = CONF_DIR.parent / "train.py"
-# What a run imports; wandb takes in the last when it begins.
-NEEDED = ("noternn.sweep", "noternn.training", "noternn.score", "wandb.sdk.launch")
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 

@@ -9,29 +9,45 @@ from __future__ import annotations
 import atexit
 import ctypes
 import errno
+import importlib
 import json
 import logging
+import math
 import multiprocessing
 import os
 import shlex
+import shutil
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from hydra.conf import HydraConf
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
+from tqdm import tqdm
 
 from noternn import config as configuration
 from noternn.errors import UserError
 from noternn.files import shortest, write_text
 from noternn.stopping import SIGNALS, Stopped, answering_signals
+from noternn.sweep_progress import (
+    SweepProgress,
+    begun_jobs,
+    forget_sweep,
+    note_job,
+    note_sweep,
+    num_jobs,
+    sweep_line,
+)
 from noternn.tables import format_table, write_csv
 
 log = logging.getLogger(__name__)
@@ -40,12 +56,17 @@ log = logging.getLogger(__name__)
 DISK_TROUBLES = {errno.ENOSPC, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO}
 DISK_TROUBLES |= {errno.EDQUOT} if hasattr(errno, "EDQUOT") else set()
 
+# What a run imports beside this; wandb takes in the last when it begins.
+NEEDED = ("noternn.training", "noternn.score", "wandb.sdk.launch")
 LEARNING_CURVE = "learning_curve.png"  # in a sweep's folder, where its jobs differ in train_fraction
 STOP_NOTE = ".stop"  # in a sweep's folder: the signal that asked it to end
 AGAIN_NOTE = ".again"  # likewise: joblib was started again, for the jobs that are left
+CACHE = ".cache"  # likewise: the tokens of its corpora, where there is no other place for them
 POLL_SECONDS = 0.2
 FORKS = sys.platform == "linux"  # a job side by side is a process of its own; elsewhere a fork is not safe
 PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when its parent dies
+
+_progress: list[SweepProgress] = []  # of the sweep that this process has started
 
 
 def run_job(composed: DictConfig) -> float | None:
@@ -57,23 +78,92 @@ def run_job(composed: DictConfig) -> float | None:
     hydra_config = HydraConfig.get()
     run_dir = Path(hydra_config.runtime.output_dir)
     if hydra_config.mode == RunMode.MULTIRUN:
-        sweep_dir = Path(hydra_config.sweep.dir)
-        if composed.resume or (sweep_dir / AGAIN_NOTE).exists():
-            summary = _summary(run_dir)
-            # One that failed is tried again when the sweep is resumed, not while it is under way.
-            if summary and (not composed.resume or summary["status"] == "finished"):
-                return summary.get("val/nll")
-            _go_on(composed, run_dir)
-        if _is_side_by_side(hydra_config) and FORKS:
-            return _run_apart(composed, run_dir, sweep_dir)
-        return _run_of_sweep(composed, run_dir, sweep_dir)
+        return _run_job_of_sweep(composed, hydra_config, run_dir)
+    sweep_dir = _sweep_of(run_dir)
     try:
-        return _run(composed, run_dir, None)
+        best = _run(composed, run_dir, sweep_dir.name if sweep_dir else None)
     except Exception as error:
         reason = _users_reason(error, run_dir)
         if reason is None:
             raise
         sys.exit(f"error: {reason}")
+    if sweep_dir:
+        _save_table(sweep_dir)
+    return best
+
+
+def _run_job_of_sweep(composed: DictConfig, hydra_config: HydraConf, run_dir: Path) -> float | None:
+    sweep_dir, is_side_by_side = Path(hydra_config.sweep.dir), _is_side_by_side(hydra_config)
+    is_over = None
+    if composed.resume or (sweep_dir / AGAIN_NOTE).exists():
+        is_over = _summary(run_dir)
+        # One that failed is tried again when the sweep is resumed, not while it is under way.
+        if is_over and composed.resume and is_over["status"] == "failed":
+            (run_dir / "summary.json").unlink()
+            is_over = None
+        if not is_over:
+            _go_on(composed, run_dir)
+    if not is_over and (sweep_dir / STOP_NOTE).exists():
+        return None
+    note_job(sweep_dir, run_dir, hydra_config.job.num + 1, composed.trainer.max_epochs)
+    if is_side_by_side:
+        _leave_the_terminal(run_dir / f"{hydra_config.job.name}.log")
+    else:
+        _introduce(sweep_dir)
+    if is_over:
+        return is_over.get("val/nll")
+    _share_corpora(composed, sweep_dir)
+    if is_side_by_side and FORKS:
+        return _run_apart(composed, run_dir, sweep_dir)
+    return _run_of_sweep(composed, run_dir, sweep_dir)
+
+
+def _share_corpora(composed: DictConfig, sweep_dir: Path) -> None:
+    """Where no token cache can be written, the jobs share one in the sweep's folder until it is over.
+
+    What a cache that can only be read holds is linked into it.
+    """
+    cache_dir, shared = composed.datamodule.cache_dir, sweep_dir / CACHE
+    if cache_dir is not None and _is_writable(Path(cache_dir)):
+        return
+    shared.mkdir(exist_ok=True)
+    for entry in Path(cache_dir).glob("*/") if cache_dir is not None else ():
+        with suppress(FileExistsError):  # another job was faster
+            (shared / entry.name).symlink_to(entry.resolve(), target_is_directory=True)
+    composed.datamodule.cache_dir = str(shared)
+
+
+def _is_writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
+
+
+def _leave_the_terminal(log_path: Path) -> None:
+    """Of jobs side by side the sweep tells how far they are; all else that they say goes into their logs."""
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        if not isinstance(handler, logging.FileHandler):
+            root.removeHandler(handler)
+    with log_path.open("ab") as file:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+            os.dup2(file.fileno(), stream.fileno())
+
+
+def _introduce(sweep_dir: Path) -> None:
+    """Say which job of how many begins, and how far the sweep is."""
+    jobs, number = begun_jobs(sweep_dir), num_jobs(sweep_dir)
+    job = jobs[-1]
+    of = f" of {number}" if number else ""
+    log.info("job %d%s: %s; %s", job.number, of, job.name, sweep_line(jobs, number))
+
+
+def _sweep_of(run_dir: Path) -> Path | None:
+    """The folder of the sweep, if one of its jobs is run again alone."""
+    return next((folder for folder in run_dir.parents if (folder / "multirun.yaml").is_file()), None)
 
 
 def _run(composed: DictConfig, run_dir: Path, sweep: str | None) -> float:
@@ -105,13 +195,11 @@ def _is_side_by_side(hydra_config: HydraConf | DictConfig) -> bool:
 
 def _run_apart(composed: DictConfig, run_dir: Path, sweep_dir: Path) -> float | None:
     """Run a job in a child of joblib's process, which would end all its neighbors by dying."""
-    import noternn.training  # noqa: F401  # once for all the jobs of this process
-
+    for module in NEEDED:  # once for all the jobs of this process
+        importlib.import_module(module)
     for signum in SIGNALS:
         signal.signal(signum, signal.SIG_IGN)  # the job has it too, or `_stop_jobs` tells of it
     stop_note, parent = sweep_dir / STOP_NOTE, os.getppid()
-    if stop_note.exists():
-        return None
     job = multiprocessing.get_context("fork").Process(target=_run_forked, args=(composed, run_dir, sweep_dir))
     job.start()
     is_told = False
@@ -177,7 +265,8 @@ class SweepCallback(Callback):
         """Leave what all jobs share out of the names of their folders."""
         params = OmegaConf.select(config, "hydra.sweeper.params") or {}  # what an experiment sweeps
         swept = [f"{name}={values}" for name, values in params.items()]
-        shared = _shared_keys([*config.hydra.overrides.task, *swept])
+        overrides = _parsed([*config.hydra.overrides.task, *swept])
+        shared = _shared_keys(overrides)
         if shared:
             # Jobs are composed anew from these overrides, also in other processes.
             keys = ",".join(shared)
@@ -187,8 +276,11 @@ class SweepCallback(Callback):
                 )
 
         sweep_dir = Path(config.hydra.sweep.dir)
+        note_sweep(sweep_dir, _num_jobs(overrides))
         atexit.register(_leave, sweep_dir)  # `on_multirun_end` is not called after a signal
         if _is_side_by_side(config.hydra):
+            _progress.append(SweepProgress(sweep_dir))
+            _progress[-1].start()
             _stop_jobs(sweep_dir)
             if FORKS:
                 _go_on_when_killed(sweep_dir)
@@ -199,6 +291,7 @@ class SweepCallback(Callback):
 
         sweep_dir = Path(config.hydra.sweep.dir)
         atexit.unregister(_leave)
+        _end_progress(sweep_dir)
         rows = _save_table(sweep_dir)
         print(f"\n{format_table(rows, SWEEP_COLUMNS)}\n")
         if (sweep_dir / LEARNING_CURVE).exists():
@@ -207,6 +300,7 @@ class SweepCallback(Callback):
         failed = [row for row in rows if row["status"] == "failed"]
         for row in failed:
             print(f"failed: {row['job']}: {row['error']}", file=sys.stderr)
+            print(f"  again, alone: {_command_of(sweep_dir / row['job'])}", file=sys.stderr)
         (sweep_dir / AGAIN_NOTE).unlink(missing_ok=True)
         stop_note = sweep_dir / STOP_NOTE
         if stop_note.exists():
@@ -221,13 +315,32 @@ class SweepCallback(Callback):
 
 def _leave(sweep_dir: Path) -> None:
     """End a sweep that was stopped between or in jobs which stand one after the other."""
+    _end_progress(sweep_dir)
     if _save_table(sweep_dir):
         _say_how_to_go_on("stopped", sweep_dir)
+
+
+def _end_progress(sweep_dir: Path) -> None:
+    while _progress:
+        _progress.pop().stop()
+    forget_sweep(sweep_dir)
+    shutil.rmtree(sweep_dir / CACHE, ignore_errors=True)
 
 
 def _say_how_to_go_on(why: str, sweep_dir: Path) -> None:
     place = shlex.quote(f"resume={shortest(sweep_dir)}")
     print(f"{why}; go on with the whole sweep: python train.py {place}", file=sys.stderr)
+
+
+def _command_of(run_dir: Path) -> str:
+    """The command that runs a job of a sweep again, by itself and in its folder."""
+    folder = shortest(run_dir)
+    if (run_dir / "last.ckpt").exists():
+        return shlex.join(["python", "train.py", f"resume={folder}"])
+    overrides = map(str, OmegaConf.load(run_dir / ".hydra" / "overrides.yaml"))
+    settings = [override for override in overrides if not override.startswith("resume=")]
+    quoted = folder.replace('"', '\\"')  # of a folder's name Hydra would read the commas
+    return shlex.join(["python", "train.py", *settings, f'hydra.run.dir="{quoted}"'])
 
 
 def _save_table(sweep_dir: Path) -> list[dict[str, Any]]:
@@ -243,6 +356,7 @@ def _save_table(sweep_dir: Path) -> list[dict[str, Any]]:
 
 def _stop_jobs(sweep_dir: Path) -> None:
     """From now on answer signals with a note to the jobs, which save their step and end."""
+    (sweep_dir / STOP_NOTE).unlink(missing_ok=True)  # of a sweep that was killed
 
     def answer(signum: int, _: FrameType | None) -> None:
         if signum == signal.SIGINT and (sweep_dir / STOP_NOTE).exists():
@@ -269,19 +383,33 @@ def _go_on_when_killed(sweep_dir: Path) -> None:
             try:
                 return launch(launcher, job_overrides, initial_job_idx)
             except TerminatedWorkerError:
-                log.warning(
+                message = (
                     "a process of the sweep was killed: jobs in flight go on from their last checkpoints"
                 )
+                tqdm.write(message, file=sys.stderr)
                 write_text(sweep_dir / AGAIN_NOTE, "")
         return launch(launcher, job_overrides, initial_job_idx)
 
     _core.launch = launch_again
 
 
-def _shared_keys(overrides: list[str]) -> list[str]:
+def _parsed(overrides: list[str]) -> list[Override]:
+    hydra = GlobalHydra.instance()  # glob(*) asks its loader for the options
+    loader = hydra.config_loader() if hydra.is_initialized() else None
+    return OverridesParser.create(loader).parse_overrides(overrides)
+
+
+def _shared_keys(overrides: list[Override]) -> list[str]:
     """The keys that a multirun sets but does not sweep; none if it sweeps nothing."""
-    parsed = OverridesParser.create().parse_overrides(overrides)
-    swept = {override.key_or_group for override in parsed if override.is_sweep_override()}
+    swept = {override.key_or_group for override in overrides if override.is_sweep_override()}
     if not swept:
         return []
-    return [override.key_or_group for override in parsed if override.key_or_group not in swept]
+    return [override.key_or_group for override in overrides if override.key_or_group not in swept]
+
+
+def _num_jobs(overrides: list[Override]) -> int | None:
+    """How many jobs the values of a sweep make; None where a sweeper draws some."""
+    swept = [override for override in overrides if override.is_sweep_override()]
+    if not all(override.is_discrete_sweep() for override in swept):
+        return None
+    return math.prod(sum(1 for _ in override.sweep_string_iterator()) for override in swept)

@@ -10,7 +10,7 @@ import logging
 import os
 import platform
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,22 @@ log = logging.getLogger(__name__)
 
 INIT_TIMEOUT_SECONDS = 20.0  # before an unreachable server makes a run offline
 OVERLAID = ("train/nll", "train_eval/nll", "val/nll")
+# Of these a run's summary has the values at the best epoch so far; of others the last.
+OF_BEST_EPOCH = (
+    "val/nll", "val/nats_per_note", "val/nats_per_beat", "val/nats_per_second", "train_eval/nll", "gap/nll",
+)  # fmt: skip
+
+
+class _BestLogger(WandbLogger):
+    """Keeps the figures of the best epoch in the run's summary.
+
+    wandb's own minima would be none of the same epoch.
+    """
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        super().log_metrics(metrics, step)
+        if metrics.get("best_epoch", 0) == metrics.get("epoch"):
+            _put_best(self.experiment, metrics)
 
 
 class Tracker:
@@ -35,7 +51,12 @@ class Tracker:
 
     def lightning_logger(self) -> WandbLogger | None:
         """For Lightning's Trainer."""
-        return WandbLogger(experiment=self.run) if self.run else None
+        return _BestLogger(experiment=self.run) if self.run else None
+
+    def best(self, row: Mapping[str, float]) -> None:
+        """Put the figures of the best epoch before a run was resumed into its summary."""
+        if self.run:
+            _put_best(self.run, row)
 
     def sample(self, epoch: int, audio: Path, piano_roll: Path, statistics: dict[str, Any]) -> None:
         """Show a sample: its sound, its picture and its numbers."""
@@ -83,6 +104,10 @@ class Tracker:
     def directory(self) -> Path | None:
         """Where wandb keeps the run's files."""
         return Path(self.run.dir).parent if self.run else None
+
+
+def _put_best(run: Any, row: Mapping[str, float]) -> None:
+    run.summary.update({name: row[name] for name in OF_BEST_EPOCH if name in row})
 
 
 @contextmanager
@@ -189,5 +214,6 @@ def _start(
         run = wandb.init(mode="offline", **options)
     run.define_metric("epoch", hidden=True)
     run.define_metric("*", step_metric="epoch")
-    run.define_metric("val/nll", step_metric="epoch", summary="min")
+    for name in OF_BEST_EPOCH:
+        run.define_metric(name, step_metric="epoch", summary="none")
     return run

@@ -404,8 +404,11 @@ class Run:
     def complete(self, tracker: Tracker, resumed: dict[str, Any] | None) -> dict[str, Any]:
         """Train from the start or from a checkpoint, then write what the run came to."""
         (self.run_dir / SUMMARY).unlink(missing_ok=True)  # of the run before it was resumed
+        state = resumed["callbacks"][self.curve.state_key] if resumed else {"rows": []}
+        if state["rows"]:
+            tracker.best(best_row(state["rows"]))
         if resumed and _is_trained(self.config, resumed):
-            self.curve.load_state_dict(resumed["callbacks"][self.curve.state_key])
+            self.curve.load_state_dict(state)
         else:
             self.fit(tracker, from_checkpoint=resumed is not None)
         return self._finish(tracker)

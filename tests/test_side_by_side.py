@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from test_sweep import records
 
 from noternn import command_line
 from noternn.config import CONF_DIR
@@ -61,18 +62,18 @@ def children(pid: int) -> list[int]:
 @pytest.fixture(scope="module")
 def done(
     corpus_dir: Path, tiny: list[str], offline: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, str]:
+) -> tuple[Path, str, str]:
     """A sweep that ended well: where it was started, and what it printed."""
     home = tmp_path_factory.mktemp("side_by_side")
     sweep = start(home, corpus_dir, *tiny, environment=offline)
     stdout, stderr = sweep.communicate(timeout=300)
     assert sweep.returncode == 0, stderr
-    return home, stdout
+    return home, stdout, stderr
 
 
 @needs_joblib
-def test_jobs_side_by_side_have_folders_and_rows_of_their_own(done: tuple[Path, str]) -> None:
-    home, stdout = done
+def test_jobs_side_by_side_have_folders_and_rows_of_their_own(done: tuple[Path, str, str]) -> None:
+    home, stdout, _ = done
     rows = table(home)
     assert set(rows) == JOBS
     assert {row["status"] for row in rows.values()} == {"finished"}
@@ -81,8 +82,40 @@ def test_jobs_side_by_side_have_folders_and_rows_of_their_own(done: tuple[Path, 
 
 
 @needs_joblib
+def test_jobs_side_by_side_that_begin_at_once_read_their_corpus_once(done: tuple[Path, str, str]) -> None:
+    logs = [path.read_text() for path in done[0].glob("runs/*/*/train.log")]
+    assert len(logs) == 4
+    assert "".join(logs).count("reading 10 files") == 1
+
+
+@needs_joblib
+def test_jobs_side_by_side_are_closed_wandb_runs_of_one_group(done: tuple[Path, str, str]) -> None:
+    logs = [list(records(path)) for path in done[0].glob("runs/*/wandb/offline-run-*/*.wandb")]
+    runs = [record.run for log in logs for record in log if record.HasField("run")]
+    (sweep,) = done[0].glob("runs/*")
+    assert {run.run_group for run in runs} == {sweep.name}
+    assert sorted(run.display_name for run in runs) == sorted(JOBS)
+    assert all(log[-1].HasField("exit") for log in logs)
+
+
+@needs_joblib
+def test_jobs_side_by_side_say_when_they_begin_and_what_they_came_to(done: tuple[Path, str, str]) -> None:
+    home, stdout, stderr = done
+    lines = stderr.splitlines()
+    for job, row in table(home).items():
+        assert sum(line.startswith(f"{job}: begins, job ") for line in lines) == 1
+        best = (
+            f"{job}: finished, best val/nll {float(row['val/nll']):.4f} at epoch {row['best_epoch']} of 3, "
+        )
+        assert sum(line.startswith(best) for line in lines) == 1
+    assert "4 of 4 jobs done" in stderr
+    assert "train/nll" not in stderr  # those lines stand in the logs of the jobs
+    assert len([line for line in stdout.splitlines() if line]) == 6  # the table
+
+
+@needs_joblib
 def test_a_job_side_by_side_comes_to_the_same_as_alone(
-    done: tuple[Path, str], corpus_dir: Path, tiny: list[str], offline: dict[str, str], tmp_path: Path
+    done: tuple[Path, str, str], corpus_dir: Path, tiny: list[str], offline: dict[str, str], tmp_path: Path
 ) -> None:
     alone = [f"dataset.path={corpus_dir}", "dataset=folder", "optimizer=sgd", "seed=1", "hydra.run.dir=run"]
     command = [sys.executable, str(TRAIN), *alone, *tiny, "logger=csv"]
@@ -157,7 +190,9 @@ def test_a_signal_ends_the_sweep_once_its_jobs_are_saved(
         sweep.send_signal(signum)
     _, stderr = sweep.communicate(timeout=60)
     assert sweep.returncode == status, stderr
-    assert stderr.count("stopped; go on with: python train.py") == 2
+    assert stderr.count(": stopped after epoch ") == 2
+    logs = "".join(path.read_text() for path in tmp_path.glob("runs/*/*/train.log"))
+    assert logs.count("stopped; go on with: python train.py") == 2
     assert not list(tmp_path.glob("runs/*/.stop"))
 
 

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import re
+import shlex
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import open_dict
+from omegaconf import OmegaConf, open_dict
 from wandb.proto.wandb_internal_pb2 import Record
+from wandb_server import upload
 
 from noternn.config import CONF_DIR, register
+from noternn.corpus.cache import ArrayCache, Entry
 from noternn.report import SWEEP_COLUMNS
-from noternn.sweep import SweepCallback, _save_table
+from noternn.sweep import SweepCallback, _save_table, _share_corpora
+from noternn.tables import read_csv
 
 TRAIN = CONF_DIR.parent / "train.py"
 
@@ -149,6 +157,68 @@ def test_the_jobs_are_runs_of_one_wandb_group(sweep: Sweep) -> None:
     assert len({run.run_id for run in runs}) == 2
 
 
+def test_every_wandb_run_of_a_sweep_is_closed(sweep: Sweep) -> None:
+    logs = list((sweep.folder / "wandb").glob("offline-run-*/*.wandb"))
+    assert len(logs) == 2
+    for path in logs:
+        *_, last = records(path)
+        assert last.HasField("exit")
+        assert last.exit.exit_code == 0
+
+
+def test_wandb_sync_of_a_sweep_uploads_each_run_once_with_its_best_values(
+    sweep: Sweep, offline: dict[str, str]
+) -> None:
+    runs = list(upload(sweep.folder / "wandb", offline).values())
+    assert {run.fields["groupName"] for run in runs} == {sweep.folder.name}
+    by_name = {run.fields["displayName"]: run for run in runs}
+    assert by_name.keys() == sweep.jobs
+    for job, run in by_name.items():
+        summary = json.loads((sweep.folder / job / "summary.json").read_text())
+        for name in ("val/nll", "val/nats_per_note", "train_eval/nll", "gap/nll", "best_epoch"):
+            assert run.summary[name] == summary[name]
+        losses = ("epoch", "train/nll", "train_eval/nll", "val/nll")
+        rows = [tuple(row[name] for name in losses) for row in run.history if "val/nll" in row]
+        metrics = read_csv(sweep.folder / job / "metrics.csv")
+        assert rows == [tuple(row[name] for name in losses) for row in metrics]
+        assert any("curves_table" in file for file in run.files)  # train and validation on one chart
+        assert run.exit_code == 0
+
+
+SEGMENT = """
+import sys
+from pathlib import Path
+from noternn.tracking import track
+first, last = map(int, sys.argv[1:])
+nll, best_epoch = [3.0, 1.0, 2.0, 2.5], [1, 2, 2, 2]
+rows = [
+    {"epoch": epoch, "best_epoch": best_epoch[epoch - 1], "val/nll": nll[epoch - 1], "train_eval/nll": epoch}
+    for epoch in range(1, last + 1)
+]
+with track("offline", "project", None, Path("run"), "group", {}) as tracker:
+    if first > 1:
+        tracker.best(rows[1])
+    for row in rows[first - 1 :]:
+        tracker.lightning_logger().log_metrics(row, 10 * row["epoch"])
+"""
+
+
+def test_a_resumed_run_is_one_wandb_run_whose_summary_has_the_best_epoch_of_all(
+    offline: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "run").mkdir()
+    for epochs in (("1", "2"), ("3", "4")):
+        command = [sys.executable, "-c", SEGMENT, *epochs]
+        environment = offline | {"PYTHONPATH": str(TRAIN.parent)}
+        subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=120)
+        time.sleep(1)  # wandb names folders by the second
+    (run,) = upload(tmp_path / "wandb", offline).values()
+    assert [row["epoch"] for row in run.history] == [1, 2, 3, 4]
+    assert [row["_step"] for row in run.history] == sorted({row["_step"] for row in run.history})
+    assert (run.summary["val/nll"], run.summary["train_eval/nll"]) == (1.0, 2)
+    assert (run.summary["epoch"], run.summary["best_epoch"]) == (4, 2)
+
+
 def test_a_sweep_with_a_failed_job_exits_with_status_1(failing: Sweep) -> None:
     assert failing.status == 1, failing.stderr
 
@@ -195,14 +265,34 @@ def test_a_sweep_over_the_size_of_the_training_split_leaves_a_learning_curve(tmp
     assert (tmp_path / "learning_curve.png").exists()
 
 
+def test_a_cache_that_cannot_be_written_is_linked_to_by_one_that_the_jobs_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    kept = tmp_path / "kept"
+    kept_entry, new_entry = (Entry({"numbers": np.arange(n)}, {}) for n in (3, 4))
+    ArrayCache(kept).get("a" * 64, lambda: kept_entry)
+    before = sorted(kept.iterdir())
+    for _ in range(2):
+        composed = OmegaConf.create({"datamodule": {"cache_dir": str(kept)}})
+        _share_corpora(composed, tmp_path)
+        cache = ArrayCache(Path(composed.datamodule.cache_dir))
+        assert cache.get("a" * 64, pytest.fail).arrays["numbers"].tolist() == [0, 1, 2]
+        cache.get("b" * 64, lambda: new_entry)
+    assert sorted(kept.iterdir()) == before
+
+
 def test_a_sweep_goes_on_with_what_is_not_finished(
     corpus_dir: Path, tiny: list[str], offline: dict[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "music").symlink_to(corpus_dir)
     (tmp_path / "empty").mkdir()
     first = train(
-        tmp_path, offline, "-m", "dataset=folder", "dataset.path=music,empty", "seed=0,1", "logger=csv", *tiny
-    )
+        tmp_path, offline, "-m", "dataset=folder", "dataset.path=music,empty", "seed=0,1", "logger=csv",
+        "datamodule.cache_dir=null", *tiny,
+    )  # fmt: skip
+    assert first.stderr.count("reading 10 files") == 1
+    assert "\njob 2 of 4: dataset.path=music,seed=1; 1 of 4 jobs done, " in first.stderr
     assert "once that is mended; go on with the whole sweep: python train.py resume=runs/" in first.stderr
     finished, stopped, failed = (
         first.folder / f"dataset.path={path},seed={seed}"
@@ -212,6 +302,13 @@ def test_a_sweep_goes_on_with_what_is_not_finished(
     (stopped / "summary.json").unlink()  # as if it were killed
     (tmp_path / "empty").rmdir()
     (tmp_path / "empty").symlink_to(corpus_dir)
+    (again,) = re.findall(
+        r"failed: dataset\.path=empty,seed=1: .*\n  again, alone: python (.*)", first.stderr
+    )
+    subprocess.run(
+        [sys.executable, str(TRAIN), *shlex.split(again)[1:]], cwd=tmp_path, env=offline, check=True
+    )
+    assert [row["status"] for row in first.table] == ["finished", "finished", "stopped", "failed"]
     second = train(tmp_path, offline, f"resume={first.folder.relative_to(tmp_path)}")
     assert second.status == 0, second.stderr
     assert [row["status"] for row in second.table] == ["finished"] * 4

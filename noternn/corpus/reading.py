@@ -120,9 +120,8 @@ class Reader(Generic[Made]):
         self._workers = None
         if num_processes > 1 and num_files >= MIN_FILES_FOR_PROCESSES:
             self._workers = Workers(self._read, num_processes, options.limits.max_seconds)
-        if not sys.stderr.isatty():  # a bar would fill a log file
-            log.info("reading %d files", num_files)
-        self._bar = tqdm(total=num_files, desc="reading", unit="file", leave=False, disable=None)
+        self._num_files = num_files
+        self._bar: tqdm[Any] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -130,12 +129,15 @@ class Reader(Generic[Made]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
         if self._workers:
             self._workers.__exit__(kind, error, trace)
 
     def read(self, sources: Sequence[Source]) -> Iterator[Made | Skipped]:
         """What is made of each file or why it was dropped, in any order."""
+        if self._bar is None:  # not before: another process may be reading for this one
+            self._bar = self._begin()
         results: Iterable[tuple[Source, Made | Skipped | Lost]]
         if self._workers:
             results = self._workers.map(sources)
@@ -144,6 +146,11 @@ class Reader(Generic[Made]):
         for source, result in results:
             self._bar.update()
             yield Skipped(source.name, result.reason) if isinstance(result, Lost) else result
+
+    def _begin(self) -> tqdm[Any]:
+        if not sys.stderr.isatty():  # a bar would fill a log file
+            log.info("reading %d files", self._num_files)
+        return tqdm(total=self._num_files, desc="reading", unit="file", leave=False, disable=None)
 
 
 def read_one(source: Source, make: Callable[[str, Piece], Made], options: ReadingOptions) -> Made | Skipped:
