@@ -16,7 +16,8 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -29,6 +30,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from noternn import config as configuration
+from noternn import launchers, search
 from noternn.errors import UserError
 from noternn.files import shortest, write_text
 from noternn.stopping import SIGNALS, Stopped, answering_signals
@@ -58,15 +60,18 @@ def run_job(composed: DictConfig) -> float | None:
     run_dir = Path(hydra_config.runtime.output_dir)
     if hydra_config.mode == RunMode.MULTIRUN:
         sweep_dir = Path(hydra_config.sweep.dir)
-        if composed.resume or (sweep_dir / AGAIN_NOTE).exists():
+        by_submitit = _is_by_submitit(hydra_config)
+        is_again = by_submitit and launchers.is_started_again(run_dir, hydra_config.job.id)
+        if composed.resume or is_again or (sweep_dir / AGAIN_NOTE).exists():
             summary = _summary(run_dir)
             # One that failed is tried again when the sweep is resumed, not while it is under way.
-            if summary and (not composed.resume or summary["status"] == "finished"):
+            if summary and (not composed.resume or summary["status"] != "failed"):
                 return summary.get("val/nll")
             _go_on(composed, run_dir)
         if _is_side_by_side(hydra_config) and FORKS:
             return _run_apart(composed, run_dir, sweep_dir)
-        return _run_of_sweep(composed, run_dir, sweep_dir)
+        with launchers.queued_again() if by_submitit else nullcontext():
+            return _run_of_sweep(composed, run_dir, sweep_dir)
     try:
         return _run(composed, run_dir, None)
     except Exception as error:
@@ -76,7 +81,12 @@ def run_job(composed: DictConfig) -> float | None:
         sys.exit(f"error: {reason}")
 
 
-def _run(composed: DictConfig, run_dir: Path, sweep: str | None) -> float:
+def _run(
+    composed: DictConfig,
+    run_dir: Path,
+    sweep: str | None,
+    is_hopeless: Callable[[int, float], bool] | None = None,
+) -> float:
     logging.raiseExceptions = False  # on a full disk every line of the log would bring a traceback
     from noternn.datasets import sources_of  # not above: a mistake is answered before it is imported
 
@@ -85,12 +95,13 @@ def _run(composed: DictConfig, run_dir: Path, sweep: str | None) -> float:
         sources = sources_of(config.dataset)
         from noternn.training import train  # imports torch: only once all is known to be there
 
-        return float(train(config, sources, run_dir, sweep, stop)["val/nll"])
+        return float(train(config, sources, run_dir, sweep, stop, is_hopeless)["val/nll"])
 
 
 def _run_of_sweep(composed: DictConfig, run_dir: Path, sweep_dir: Path) -> float | None:
     try:
-        return _run(composed, run_dir, sweep_dir.name)
+        is_hopeless = search.pruning(sweep_dir, HydraConfig.get().sweeper)
+        return _run(composed, run_dir, sweep_dir.name, is_hopeless)
     except Exception as error:
         reason = _users_reason(error, run_dir)
         if reason is None:
@@ -101,6 +112,10 @@ def _run_of_sweep(composed: DictConfig, run_dir: Path, sweep_dir: Path) -> float
 
 def _is_side_by_side(hydra_config: HydraConf | DictConfig) -> bool:
     return bool(hydra_config.runtime.choices["hydra/launcher"] == "joblib")
+
+
+def _is_by_submitit(hydra_config: HydraConf | DictConfig) -> bool:
+    return bool(hydra_config.runtime.choices["hydra/launcher"].startswith("submitit"))
 
 
 def _run_apart(composed: DictConfig, run_dir: Path, sweep_dir: Path) -> float | None:
@@ -192,6 +207,10 @@ class SweepCallback(Callback):
             _stop_jobs(sweep_dir)
             if FORKS:
                 _go_on_when_killed(sweep_dir)
+        if _is_by_submitit(config.hydra):
+            launchers.watch_jobs(sweep_dir, _note_failure)
+        if config.hydra.runtime.choices["hydra/sweeper"] == "optuna":
+            search.register()
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Print and keep the table of all jobs, and a learning curve of some; status 1 if a job failed."""
@@ -203,6 +222,8 @@ class SweepCallback(Callback):
         print(f"\n{format_table(rows, SWEEP_COLUMNS)}\n")
         if (sweep_dir / LEARNING_CURVE).exists():
             print(f"learning curve: {sweep_dir / LEARNING_CURVE}")
+        if (sweep_dir / search.STUDY).exists() and rows:
+            _show_best(sweep_dir, rows[0])
         print(f"table: {sweep_dir / 'sweep.csv'}")
         failed = [row for row in rows if row["status"] == "failed"]
         for row in failed:
@@ -217,6 +238,15 @@ class SweepCallback(Callback):
         if failed:
             _say_how_to_go_on("once that is mended", sweep_dir)
             raise SystemExit(1)
+
+
+def _show_best(sweep_dir: Path, row: dict[str, Any]) -> None:
+    """How to train the best job of a search again."""
+    if row["status"] != "finished":
+        return
+    record = sweep_dir / row["job"] / ".hydra" / "overrides.yaml"
+    overrides = [str(o) for o in OmegaConf.load(record) if not str(o).startswith("resume=")]
+    print(f"best: python train.py {shlex.join(overrides)}")
 
 
 def _leave(sweep_dir: Path) -> None:

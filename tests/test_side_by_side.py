@@ -165,4 +165,4 @@ def test_a_launcher_that_is_not_installed_is_told_in_one_line(monkeypatch: pytes
     monkeypatch.setattr(sys, "path", [])  # nothing is installed
     overrides = OverridesParser.create().parse_overrides(["hydra/launcher=joblib"])
     with pytest.raises(UserError, match=r"^hydra/launcher=joblib: .*pip install \"noternn\[joblib\]\""):
-        command_line.check_launcher(overrides)
+        command_line.check_plugins(overrides)
