@@ -53,6 +53,7 @@ LAUNCHER = re.compile(
 # What Hydra's launchers and sweepers need: a package, and the extra that brings it.
 PLUGINS = {
     "hydra/launcher=joblib": ("hydra-joblib-launcher", "joblib"),
+    "hydra/launcher=slurm": ("hydra-submitit-launcher", "submitit"),
     "hydra/launcher=submitit_local": ("hydra-submitit-launcher", "submitit"),
     "hydra/launcher=submitit_slurm": ("hydra-submitit-launcher", "submitit"),
     "hydra/launcher=ray": ("hydra-ray-launcher", "ray"),

@@ -1,4 +1,4 @@
-"""What submitit leaves to a sweep: jobs that die, are stopped, or are started again by Slurm."""
+"""What launchers on clusters leave to a sweep: jobs that die, are stopped, or are started again."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from noternn.stopping import Stopped
 
 log = logging.getLogger(__name__)
 
-JOB_NOTE = ".job"  # in a job's folder: its number on the cluster, which it keeps when it is started again
+BY_SUBMITIT = ("slurm", "submitit_slurm", "submitit_local")  # Hydra's launchers
+STARTING_AGAIN = (*BY_SUBMITIT, "ray")  # those that start a job again which was preempted or killed
+JOB_NOTE = ".job"  # in a job's folder: its number, which it keeps when it is started again
 POLL_SECONDS = 0.5
 
 
 def is_started_again(run_dir: Path, job_id: str) -> bool:
-    """Whether this job was in its folder before: it was preempted, ran out of time, or its machine died."""
+    """Whether this job was in its folder before: it was preempted, ran out of time, or was killed."""
     note = run_dir / JOB_NOTE
     was_here = note.is_file() and note.read_text(encoding="utf-8") == job_id
     write_text(note, job_id)

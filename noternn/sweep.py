@@ -60,8 +60,10 @@ def run_job(composed: DictConfig) -> float | None:
     run_dir = Path(hydra_config.runtime.output_dir)
     if hydra_config.mode == RunMode.MULTIRUN:
         sweep_dir = Path(hydra_config.sweep.dir)
-        by_submitit = _is_by_submitit(hydra_config)
-        is_again = by_submitit and launchers.is_started_again(run_dir, hydra_config.job.id)
+        launcher = hydra_config.runtime.choices["hydra/launcher"]
+        is_again = launcher in launchers.STARTING_AGAIN and launchers.is_started_again(
+            run_dir, hydra_config.job.id
+        )
         if composed.resume or is_again or (sweep_dir / AGAIN_NOTE).exists():
             summary = _summary(run_dir)
             # One that failed is tried again when the sweep is resumed, not while it is under way.
@@ -70,7 +72,7 @@ def run_job(composed: DictConfig) -> float | None:
             _go_on(composed, run_dir)
         if _is_side_by_side(hydra_config) and FORKS:
             return _run_apart(composed, run_dir, sweep_dir)
-        with launchers.queued_again() if by_submitit else nullcontext():
+        with launchers.queued_again() if launcher in launchers.BY_SUBMITIT else nullcontext():
             return _run_of_sweep(composed, run_dir, sweep_dir)
     try:
         return _run(composed, run_dir, None)
@@ -112,10 +114,6 @@ def _run_of_sweep(composed: DictConfig, run_dir: Path, sweep_dir: Path) -> float
 
 def _is_side_by_side(hydra_config: HydraConf | DictConfig) -> bool:
     return bool(hydra_config.runtime.choices["hydra/launcher"] == "joblib")
-
-
-def _is_by_submitit(hydra_config: HydraConf | DictConfig) -> bool:
-    return bool(hydra_config.runtime.choices["hydra/launcher"].startswith("submitit"))
 
 
 def _run_apart(composed: DictConfig, run_dir: Path, sweep_dir: Path) -> float | None:
@@ -207,7 +205,7 @@ class SweepCallback(Callback):
             _stop_jobs(sweep_dir)
             if FORKS:
                 _go_on_when_killed(sweep_dir)
-        if _is_by_submitit(config.hydra):
+        if config.hydra.runtime.choices["hydra/launcher"] in launchers.BY_SUBMITIT:
             launchers.watch_jobs(sweep_dir, _note_failure)
         if config.hydra.runtime.choices["hydra/sweeper"] == "optuna":
             search.register()
