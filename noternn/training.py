@@ -69,6 +69,7 @@ MAX_PARAMETERS_PER_NOTE = 30  # see `_describe_network`
 LAST = "last.ckpt"
 SUMMARY = "summary.json"
 METRICS = "metrics.csv"
+PRUNED = "pruned: hopeless beside the other trials of the search"  # the verdict on a run
 NUM_AUDITED = 8  # samples at each checkpoint, made together: one alone says little
 MAX_AUDITED_NOTES = 5_000_000  # of a training split whose index is built: 200 MB, half a minute
 # Of these sections what decides a result; the other settings are places (the files are compared) and speed.
@@ -565,8 +566,10 @@ class Run:
             "num_train_notes": self.corpus.sizes["train"].num_notes,
             "seconds": rows[-1]["seconds"],
             "cpu_seconds": rows[-1]["cpu_seconds"],
-            "verdict": verdict(rows),
-            "advice": advice(
+            "verdict": PRUNED if is_pruned else verdict(rows),
+            "advice": []
+            if is_pruned
+            else advice(
                 rows, configuration.to_plain(self.config), self.corpus.sizes["validation"].num_pieces
             ),
             "sample": statistics,

@@ -228,6 +228,7 @@ def test_a_pruned_run_leaves_the_files_of_a_run(pruned: tuple[Path, int, str, st
     (run,) = pruned[0].glob("runs/*/optimizer.lr=1e-06")
     files = {path.name for path in run.iterdir()}
     assert files >= {"best.ckpt", "last.ckpt", "metrics.csv", "curves.png", "summary.json", "wandb"}
+    assert json.loads((run / "summary.json").read_text())["verdict"].startswith("pruned")
 
 
 def test_a_search_ends_with_how_to_train_its_best_again(pruned: tuple[Path, int, str, str]) -> None:
