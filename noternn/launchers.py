@@ -6,8 +6,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +31,24 @@ def is_started_again(run_dir: Path, job_id: str) -> bool:
     return was_here
 
 
-@contextmanager
-def queued_again() -> Iterator[None]:
-    """Once a run has answered SIGUSR1 with its checkpoint, submitit's own answer queues the job again."""
-    queue_again = signal.getsignal(signal.SIGUSR1)
+def run_queued(run: Callable[[], float | None], note_failure: Callable[[str], None]) -> float | None:
+    """Run a job of submitit; once it has answered SIGUSR1 with its checkpoint, queue it again.
+
+    Args:
+        run: the job.
+        note_failure: told why it cannot be queued again.
+    """
+    queue_again = signal.getsignal(signal.SIGUSR1)  # submitit's own answer; the run's stands before it
     try:
-        yield
+        return run()
     except Stopped as stopped:
-        if stopped.name == "SIGUSR1" and callable(queue_again):
-            queue_again(signal.SIGUSR1, None)
-        raise
+        if stopped.name != "SIGUSR1" or not callable(queue_again):
+            raise
+        try:
+            queue_again(signal.SIGUSR1, None)  # ends the process
+        except Exception as error:  # it ran out of time too often, or Slurm refused
+            note_failure(f"{error} It goes on when the sweep does; see hydra.launcher.timeout_min")
+        return None
 
 
 def watch_jobs(sweep_dir: Path, note_failure: Callable[[Path, str], None]) -> None:

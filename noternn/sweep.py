@@ -17,7 +17,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -72,8 +72,9 @@ def run_job(composed: DictConfig) -> float | None:
             _go_on(composed, run_dir)
         if _is_side_by_side(hydra_config) and FORKS:
             return _run_apart(composed, run_dir, sweep_dir)
-        with launchers.queued_again() if launcher in launchers.BY_SUBMITIT else nullcontext():
-            return _run_of_sweep(composed, run_dir, sweep_dir)
+        run = partial(_run_of_sweep, composed, run_dir, sweep_dir)
+        by_submitit = launcher in launchers.BY_SUBMITIT
+        return launchers.run_queued(run, partial(_note_failure, run_dir)) if by_submitit else run()
     try:
         return _run(composed, run_dir, None)
     except Exception as error:

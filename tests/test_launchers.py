@@ -18,7 +18,8 @@ from noternn import command_line
 from noternn.command_line import check
 from noternn.config import CONF_DIR
 from noternn.errors import UserError
-from noternn.launchers import is_started_again
+from noternn.launchers import is_started_again, run_queued
+from noternn.stopping import Stopped
 from noternn.tables import read_csv
 
 TRAIN = CONF_DIR.parent / "train.py"
@@ -145,6 +146,21 @@ def test_a_job_is_started_again_if_its_folder_knows_it(tmp_path: Path) -> None:
     assert [is_started_again(tmp_path, job) for job in ("7_0", "7_0", "7_0", "8_0")] == [
         False, True, True, False,
     ]  # fmt: skip
+
+
+def test_a_job_that_may_not_be_queued_again_is_told_to_have_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("timed-out too many times.")
+
+    def run_out_of_time() -> None:
+        raise Stopped(signal.SIGUSR1)
+
+    monkeypatch.setattr(signal, "getsignal", lambda _: refuse)
+    reasons: list[str] = []
+    assert run_queued(run_out_of_time, reasons.append) is None
+    assert reasons[0].startswith("timed-out too many times. It goes on when the sweep does")
 
 
 @pytest.mark.parametrize(("choice", "extra"), [(c, extra) for c, (_, extra) in command_line.PLUGINS.items()])
