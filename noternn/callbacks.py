@@ -158,6 +158,25 @@ class Progress(Callback):
             self._bar = None
 
 
+class Pruning(Callback):
+    """Ends a run of a search that is hopeless beside the others.
+
+    Args:
+        is_hopeless: told an epoch, counted from 1, and its val/nll.
+    """
+
+    def __init__(self, is_hopeless: Callable[[int, float], bool]) -> None:
+        self.is_hopeless = is_hopeless
+        self.is_pruned = False
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        epoch = trainer.current_epoch + 1
+        is_hopeless = self.is_hopeless(epoch, float(trainer.callback_metrics["val/nll"]))
+        if is_hopeless and epoch != trainer.max_epochs:  # else it is over by itself
+            log.info("pruned after epoch %d: hopeless beside the other trials", epoch)
+            self.is_pruned = trainer.should_stop = True
+
+
 class LastCheckpoint(Checkpoint):
     """Keeps the checkpoint from which a run goes on as if it had never stopped.
 

@@ -15,13 +15,14 @@ from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from noternn.config import CONF_DIR, Config, FolderDataset, Tokenizer, choices, groups, parse, register
 from noternn.errors import UserError
+from noternn.search import distribution
 from noternn.slurm import noted_run
 
 HELP = """\
@@ -30,7 +31,8 @@ Train an LSTM on MIDI files and see when it overfits.
   python train.py dataset=chrono optimizer=adam     one run
   python train.py dataset=folder dataset.path=DIR   one run on the MIDI files and scores below a folder
   python train.py -m optimizer=sgd,adam             a sweep: every combination
-  python train.py resume=RUN                        continue a run
+  python train.py -m hydra/sweeper=optuna 'optimizer.lr=tag(log,interval(1e-4,1e-2))'   a search
+  python train.py resume=RUN                        continue a run or sweep
 
 Groups (choose one option each: GROUP=OPTION)
 
@@ -41,7 +43,22 @@ Values (override any: NAME=VALUE)
 {values}"""
 MULTIRUN = "hydra.mode=MULTIRUN"
 # Of Hydra's own settings those that a sweep which goes on takes from its record, and those that it sets anew.
-LAUNCHER = re.compile(r"hydra/launcher=\w+|hydra\.launcher\.n_jobs=-?\d+")
+LAUNCHER = re.compile(
+    r"hydra/(launcher|sweeper)=\w+"
+    r"|hydra\.sweeper\.(n_trials|n_jobs|seed|n_startup_trials|n_warmup_epochs)=\w+"
+    r"|hydra\.launcher\.(n_jobs|timeout_min|signal_delay_s|max_num_timeout|array_parallelism|nodes|tasks_per_node"
+    r"|cpus_per_task|gpus_per_node|mem_gb|name|partition|qos|account|constraint)=[\w.-]+"
+    r"|\+?hydra\.launcher\.ray\.(init|remote)\.num_(cpus|gpus)=\d+"
+)
+# What Hydra's launchers and sweepers need: a package, and the extra that brings it.
+PLUGINS = {
+    "hydra/launcher=joblib": ("hydra-joblib-launcher", "joblib"),
+    "hydra/launcher=slurm": ("hydra-submitit-launcher", "submitit"),
+    "hydra/launcher=submitit_local": ("hydra-submitit-launcher", "submitit"),
+    "hydra/launcher=submitit_slurm": ("hydra-submitit-launcher", "submitit"),
+    "hydra/launcher=ray": ("hydra-ray-launcher", "ray"),
+    "hydra/sweeper=optuna": ("optuna", "optuna"),
+}
 SET_ANEW = re.compile(r"hydra\.(mode|sweep\.dir|job\.config\.override_dirname\.exclude_keys)=")
 # What may change when a sweep goes on: all else decides what its finished jobs came to.
 MAY_CHANGE = re.compile(r"(hydra|logger|datamodule\.(cache_dir|num_processes))\b")
@@ -73,21 +90,42 @@ def check(arguments: Sequence[str]) -> list[str]:
     register()
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         settings = _parse_overrides([*searched, *overrides])
-        check_launcher(settings)
-        for job in _jobs(settings, parsed.multirun or MULTIRUN in overrides):
+        check_plugins(settings)
+        multirun = parsed.multirun or MULTIRUN in overrides
+        _check_search(settings, multirun)
+        for job in _jobs(settings, multirun):
             _check_job(job)
     return [*flags, *overrides]
 
 
-def check_launcher(overrides: Sequence[Override]) -> None:
-    """Refuse a launcher whose extra is not there; Hydra would do so after all jobs are composed."""
-    if not any(o.key_or_group == "hydra/launcher" and o.value() == "joblib" for o in overrides):
-        return
-    try:
-        metadata.version("hydra-joblib-launcher")
-    except metadata.PackageNotFoundError:
-        install = 'pip install "noternn[joblib]" (in a clone: pip install -e ".[joblib]")'
-        raise UserError(f"hydra/launcher=joblib: it is not installed; run: {install}") from None
+def check_plugins(overrides: Sequence[Override]) -> None:
+    """Refuse a launcher or sweeper that is not installed; Hydra would do so after all jobs are composed."""
+    for override in overrides:
+        choice = f"{override.key_or_group}={override.value()}"
+        package, extra = PLUGINS.get(choice, (None, None))
+        if package is None:
+            continue
+        try:
+            metadata.version(package)
+        except metadata.PackageNotFoundError:
+            install = f'pip install "noternn[{extra}]" (in a clone: pip install -e ".[{extra}]")'
+            raise UserError(f"{choice}: it is not installed; run: {install}") from None
+
+
+def _check_search(overrides: Sequence[Override], multirun: bool) -> None:
+    """Refuse what no search can draw from, and intervals where there is none."""
+    is_search = any(o.key_or_group == "hydra/sweeper" and o.value() == "optuna" for o in overrides)
+    if is_search and not multirun:
+        raise UserError("hydra/sweeper=optuna: a search is a sweep; add -m")
+    for override in (o for o in overrides if o.is_sweep_override()):
+        if is_search:
+            distribution(override)
+        elif override.is_interval_sweep():
+            raise UserError(f"{override.input_line}: only a search draws from it; add hydra/sweeper=optuna")
+    if is_search:
+        fixed = [str(o.input_line) for o in overrides if not o.is_sweep_override()]
+        with _explained(fixed):
+            OmegaConf.to_object(compose("config", fixed, return_hydra_config=True).hydra.sweeper)
 
 
 def settings(overrides: Sequence[str]) -> Config:
@@ -173,7 +211,7 @@ def resumed(overrides: Sequence[str]) -> list[str]:
 
 
 def _resumed_sweep(sweep: Path, others: Sequence[str]) -> list[str]:
-    """The same for a sweep: with its launcher, and nothing else changed."""
+    """The same for a sweep: with its launcher or another, its sweeper, and nothing else changed."""
     changed = next((o for o in others if not MAY_CHANGE.match(o.lstrip("+~"))), None)
     if changed:
         raise UserError(f"{changed}: it cannot change in a sweep that goes on; start another")
@@ -190,6 +228,8 @@ def _resumed_sweep(sweep: Path, others: Sequence[str]) -> list[str]:
         if not (LAUNCHER.fullmatch(override) or SET_ANEW.match(override)):
             raise UserError(f"resume={sweep}: its record sets {override}, which no record of a sweep may set")
     launcher = [o for o in own if LAUNCHER.fullmatch(o)]
+    if any(o.startswith("hydra/launcher=") for o in others):  # the settings of another are not its own
+        launcher = [o for o in launcher if "launcher" not in o.split("=")[0]]
     folder = _quoted(str(sweep))
     return [*before, *launcher, *others, f"resume={folder}", MULTIRUN, f"hydra.sweep.dir={folder}"]
 
@@ -255,7 +295,6 @@ def _jobs(overrides: Sequence[Override], multirun: bool) -> Iterator[list[str]]:
     if swept and not multirun:
         name = next(o for o in overrides if o.is_sweep_override()).input_line
         raise UserError(f"{name}: several values are a sweep; add -m (python train.py -m {name})")
-    swept = [values for values in swept if values]
     yield fixed + [values[0] for values in swept]
     for i, values in enumerate(swept):
         others = [v[0] for j, v in enumerate(swept) if j != i]
@@ -264,12 +303,17 @@ def _jobs(overrides: Sequence[Override], multirun: bool) -> Iterator[list[str]]:
 
 
 def _values(override: Override) -> list[str]:
-    """The settings of a sweep over a list or range; none for the sweeps that a sweeper draws."""
-    if not (override.is_choice_sweep() or override.is_range_sweep()):
-        return []
-    values = list(override.sweep_string_iterator())
-    if override.is_range_sweep():
-        values = [values[0], values[-1]]  # what lies between two good numbers is good
+    """The settings of a sweep over a list, a range or an interval; the ends of these two.
+
+    What lies between two good numbers is good.
+    """
+    swept = override.value()
+    if isinstance(swept, IntervalSweep):
+        values = [f"{swept.start}", f"{swept.end}"]
+    else:
+        values = list(override.sweep_string_iterator())
+        if override.is_range_sweep():
+            values = [values[0], values[-1]]
     return [f"{override.get_key_element()}={value}" for value in values]
 
 

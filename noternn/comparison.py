@@ -31,7 +31,7 @@ class ComparedRun:
     Args:
         name: its folder, as far as it differs from those of the others.
         folder: where its files lie.
-        status: finished, failed, or running or stopped.
+        status: finished, pruned, failed, or running or stopped.
         error: why it failed; "" if it did not.
         results: what summary.json says, or until there is one metrics.csv, by the names of the former.
         settings: of its configuration by dotted name, and the options chosen for its groups, as text.
@@ -78,7 +78,7 @@ def read_runs(folders: Sequence[Path]) -> list[ComparedRun]:
         rows |= found
     names = _names(list(rows))
     runs = [_read_run(name, folder, row) for name, (folder, row) in zip(names, rows.items(), strict=True)]
-    order = ("finished", STATES["stopped"], "failed")
+    order = ("finished", "pruned", STATES["stopped"], "failed")
     infinity = float("inf")
 
     def rank(run: ComparedRun) -> tuple[int, float]:

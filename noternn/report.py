@@ -245,14 +245,14 @@ def _smaller_steps(config: Mapping[str, Any]) -> list[str]:
 
 
 def sweep_rows(sweep_dir: Path) -> list[dict[str, Any]]:
-    """What the jobs below a folder came to: the finished ones by val/nll, then the stopped, then the failed.
+    """What the jobs below a folder came to: those that finished by val/nll, then pruned, stopped and failed.
 
     A job without a summary was stopped: its figures are those of the epochs that it saved.
     """
     traces = ("summary.json", "metrics.csv", ".hydra")
     folders = {path.parent for trace in traces for path in sweep_dir.rglob(trace)}
     rows = [{"job": str(folder.relative_to(sweep_dir)), **_job_row(folder)} for folder in sorted(folders)]
-    order = ("finished", "stopped", "failed")
+    order = ("finished", "pruned", "stopped", "failed")
     return sorted(rows, key=lambda row: (order.index(row["status"]), row.get("val/nll", float("inf"))))
 
 

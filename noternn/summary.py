@@ -1,4 +1,4 @@
-"""summary.json, which a run writes at its very end: it says that the run is finished, or why it failed."""
+"""summary.json, which a run writes at its very end: finished, pruned by a search, or why it failed."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 FILE_NAME = "summary.json"
+STATUSES = ("finished", "pruned", "failed")
 
 
 def read_summary(run_dir: Path) -> dict[str, Any] | None:
-    """What a run came to; its `status` is `finished` or `failed`, then with the reason as `error`.
+    """What a run came to; its `status` is finished, pruned, or failed, then with the reason as `error`.
 
     Returns:
         None of a run that still trains, that was stopped or that never began.
@@ -22,6 +23,6 @@ def read_summary(run_dir: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError) as error:
         return {"status": "failed", "error": f"{FILE_NAME} cannot be read: {error}"}
-    if isinstance(summary, dict) and summary.get("status") in ("finished", "failed"):
+    if isinstance(summary, dict) and summary.get("status") in STATUSES:
         return summary
-    return {"status": "failed", "error": f"{FILE_NAME} says neither that it is finished nor that it failed"}
+    return {"status": "failed", "error": f"{FILE_NAME} does not say whether it is finished"}

@@ -19,8 +19,9 @@ import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -36,9 +37,11 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from tqdm import tqdm
 
 from noternn import config as configuration
+from noternn import launchers, search
 from noternn.errors import UserError
 from noternn.files import shortest, write_text
 from noternn.stopping import SIGNALS, Stopped, answering_signals
+from noternn.summary import read_summary
 from noternn.sweep_progress import (
     SweepProgress,
     begun_jobs,
@@ -94,9 +97,13 @@ def run_job(composed: DictConfig) -> float | None:
 
 def _run_job_of_sweep(composed: DictConfig, hydra_config: HydraConf, run_dir: Path) -> float | None:
     sweep_dir, is_side_by_side = Path(hydra_config.sweep.dir), _is_side_by_side(hydra_config)
+    launcher = hydra_config.runtime.choices["hydra/launcher"]
+    is_again = launcher in launchers.STARTING_AGAIN and launchers.is_started_again(
+        run_dir, hydra_config.job.id
+    )
     is_over = None
-    if composed.resume or (sweep_dir / AGAIN_NOTE).exists():
-        is_over = _summary(run_dir)
+    if composed.resume or is_again or (sweep_dir / AGAIN_NOTE).exists():
+        is_over = read_summary(run_dir)
         # One that failed is tried again when the sweep is resumed, not while it is under way.
         if is_over and composed.resume and is_over["status"] == "failed":
             (run_dir / "summary.json").unlink()
@@ -115,7 +122,9 @@ def _run_job_of_sweep(composed: DictConfig, hydra_config: HydraConf, run_dir: Pa
     _share_corpora(composed, sweep_dir)
     if is_side_by_side and FORKS:
         return _run_apart(composed, run_dir, sweep_dir)
-    return _run_of_sweep(composed, run_dir, sweep_dir)
+    run = partial(_run_of_sweep, composed, run_dir, sweep_dir)
+    by_submitit = launcher in launchers.BY_SUBMITIT
+    return launchers.run_queued(run, partial(_note_failure, run_dir)) if by_submitit else run()
 
 
 def _share_corpora(composed: DictConfig, sweep_dir: Path) -> None:
@@ -166,7 +175,12 @@ def _sweep_of(run_dir: Path) -> Path | None:
     return next((folder for folder in run_dir.parents if (folder / "multirun.yaml").is_file()), None)
 
 
-def _run(composed: DictConfig, run_dir: Path, sweep: str | None) -> float:
+def _run(
+    composed: DictConfig,
+    run_dir: Path,
+    sweep: str | None,
+    is_hopeless: Callable[[int, float], bool] | None = None,
+) -> float:
     logging.raiseExceptions = False  # on a full disk every line of the log would bring a traceback
     from noternn.datasets import sources_of  # not above: a mistake is answered before it is imported
 
@@ -175,12 +189,13 @@ def _run(composed: DictConfig, run_dir: Path, sweep: str | None) -> float:
         sources = sources_of(config.dataset)
         from noternn.training import train  # imports torch: only once all is known to be there
 
-        return float(train(config, sources, run_dir, sweep, stop)["val/nll"])
+        return float(train(config, sources, run_dir, sweep, stop, is_hopeless)["val/nll"])
 
 
 def _run_of_sweep(composed: DictConfig, run_dir: Path, sweep_dir: Path) -> float | None:
     try:
-        return _run(composed, run_dir, sweep_dir.name)
+        is_hopeless = search.pruning(sweep_dir, HydraConfig.get().sweeper)
+        return _run(composed, run_dir, sweep_dir.name, is_hopeless)
     except Exception as error:
         reason = _users_reason(error, run_dir)
         if reason is None:
@@ -211,7 +226,7 @@ def _run_apart(composed: DictConfig, run_dir: Path, sweep_dir: Path) -> float | 
     if job.exitcode and job.exitcode < 0:
         name = signal.Signals(-job.exitcode).name
         _note_failure(run_dir, f"its process was ended by {name}; was there too little memory?")
-    return (_summary(run_dir) or {}).get("val/nll")
+    return (read_summary(run_dir) or {}).get("val/nll")
 
 
 def _go_on(composed: DictConfig, run_dir: Path) -> None:
@@ -227,15 +242,6 @@ def _run_forked(composed: DictConfig, run_dir: Path, sweep_dir: Path) -> None:
     with answering_signals():
         if not (sweep_dir / STOP_NOTE).exists():  # else it came before this process answered
             _run_of_sweep(composed, run_dir, sweep_dir)
-
-
-def _summary(run_dir: Path) -> dict[str, Any] | None:
-    """What a job came to; None if it was stopped, or never began."""
-    try:
-        summary: dict[str, Any] = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    return summary
 
 
 def _users_reason(error: Exception, run_dir: Path) -> str | None:
@@ -276,14 +282,22 @@ class SweepCallback(Callback):
                 )
 
         sweep_dir = Path(config.hydra.sweep.dir)
-        note_sweep(sweep_dir, _num_jobs(overrides))
+        is_search = config.hydra.runtime.choices["hydra/sweeper"] == "optuna"
+        note_sweep(sweep_dir, config.hydra.sweeper.n_trials if is_search else _num_jobs(overrides))
         atexit.register(_leave, sweep_dir)  # `on_multirun_end` is not called after a signal
-        if _is_side_by_side(config.hydra):
+        is_side_by_side = _is_side_by_side(config.hydra)
+        by_submitit = config.hydra.runtime.choices["hydra/launcher"] in launchers.BY_SUBMITIT
+        if is_side_by_side or by_submitit:
             _progress.append(SweepProgress(sweep_dir))
             _progress[-1].start()
+        if is_side_by_side:
             _stop_jobs(sweep_dir)
             if FORKS:
                 _go_on_when_killed(sweep_dir)
+        if by_submitit:
+            launchers.watch_jobs(sweep_dir, _note_failure)
+        if is_search:
+            search.register()
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Print and keep the table of all jobs, and a learning curve of some; status 1 if a job failed."""
@@ -296,6 +310,8 @@ class SweepCallback(Callback):
         print(f"\n{format_table(rows, SWEEP_COLUMNS)}\n")
         if (sweep_dir / LEARNING_CURVE).exists():
             print(f"learning curve: {sweep_dir / LEARNING_CURVE}")
+        if (sweep_dir / search.STUDY).exists() and rows:
+            _show_best(sweep_dir, rows[0])
         print(f"table: {sweep_dir / 'sweep.csv'}")
         failed = [row for row in rows if row["status"] == "failed"]
         for row in failed:
@@ -311,6 +327,15 @@ class SweepCallback(Callback):
         if failed:
             _say_how_to_go_on("once that is mended", sweep_dir)
             raise SystemExit(1)
+
+
+def _show_best(sweep_dir: Path, row: dict[str, Any]) -> None:
+    """How to train the best job of a search again."""
+    if row["status"] != "finished":
+        return
+    record = sweep_dir / row["job"] / ".hydra" / "overrides.yaml"
+    overrides = [str(o) for o in OmegaConf.load(record) if not str(o).startswith("resume=")]
+    print(f"best: python train.py {shlex.join(overrides)}")
 
 
 def _leave(sweep_dir: Path) -> None:

@@ -48,7 +48,7 @@ class Job:
     name: str
     number: int
     max_epochs: int
-    status: Literal["running", "finished", "failed"] = "running"
+    status: Literal["running", "finished", "pruned", "failed"] = "running"
     epoch: int = 0
     best: float | None = None
     best_epoch: int = 0
@@ -110,7 +110,7 @@ def _job_that_is_over(job: Job, path: Path, began: float) -> Job:
     # It may have been finished before the sweep was resumed.
     seconds = max(path.stat().st_mtime - began, summary["seconds"])
     return Job(
-        job.name, job.number, job.max_epochs, "finished", summary["num_epochs"],
+        job.name, job.number, job.max_epochs, summary["status"], summary["num_epochs"],
         summary["val/nll"], summary["best_epoch"], seconds,
     )  # fmt: skip
 
@@ -182,9 +182,9 @@ def job_line(job: Job, columns: int | None = None) -> str:
 def _figures(job: Job) -> str:
     if job.status == "failed":
         return f"failed: {job.error}"
-    if job.status == "finished":
+    if job.status in ("finished", "pruned"):
         where = f"at epoch {job.best_epoch} of {job.epoch}"
-        return f"finished, best val/nll {job.best:.4f} {where}, {_clock(job.seconds)}"
+        return f"{job.status}, best val/nll {job.best:.4f} {where}, {_clock(job.seconds)}"
     figures = f"epoch {job.epoch}/{job.max_epochs}"
     if job.best is None or job.seconds_left is None:
         return figures

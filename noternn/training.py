@@ -6,7 +6,7 @@ import json
 import logging
 import shlex
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib import metadata
@@ -30,6 +30,7 @@ from noternn.callbacks import (
     NamedCheckpoint,
     OverfittingCurve,
     Progress,
+    Pruning,
     SampleEveryCheckpoint,
 )
 from noternn.config import Config, Dataset
@@ -72,6 +73,7 @@ LAST = "last.ckpt"
 # What decides a result, beside the settings and the music.
 PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "numpy", "miditoolkit", "music21", "wandb")
 METRICS = "metrics.csv"
+PRUNED = "pruned: hopeless beside the other trials of the search"  # the verdict on a run
 NUM_AUDITED = 8  # samples at each checkpoint, made together: one alone says little
 MAX_AUDITED_NOTES = 5_000_000  # of a training split whose index is built: 200 MB, half a minute
 # Of these sections what decides a result; the other settings are places (the files are compared) and speed.
@@ -87,6 +89,7 @@ def train(
     run_dir: Path,
     sweep: str | None = None,
     stop: StopRequest | None = None,
+    is_hopeless: Callable[[int, float], bool] | None = None,
 ) -> dict[str, Any]:
     """Train, compose and write everything into the run's folder.
 
@@ -97,6 +100,7 @@ def train(
             `curves.png`, `sample.mid` and the checkpoints are written there.
         sweep: name of the sweep that the run belongs to, or None.
         stop: what signals ask for; None where nobody answers them.
+        is_hopeless: given an epoch, counted from 1, and its val/nll: whether to end there; None never does.
 
     Returns:
         What summary.json holds.
@@ -106,7 +110,7 @@ def train(
         Stopped: by a signal, when last.ckpt holds the step that the run was at.
     """
     try:
-        return _train(config, sources, run_dir, sweep, stop or StopRequest())
+        return _train(config, sources, run_dir, sweep, stop or StopRequest(), is_hopeless)
     except Stopped as stopped:
         _say_how_to_resume(config, run_dir)
         if stopped.name == "SIGUSR1" and not sweep and slurm.requeue():
@@ -115,7 +119,12 @@ def train(
 
 
 def _train(
-    config: Config, sources: Sequence[Source], run_dir: Path, sweep: str | None, stop: StopRequest
+    config: Config,
+    sources: Sequence[Source],
+    run_dir: Path,
+    sweep: str | None,
+    stop: StopRequest,
+    is_hopeless: Callable[[int, float], bool] | None,
 ) -> dict[str, Any]:
     if not config.resume and (run_dir / METRICS).exists():
         raise UserError(f"{run_dir} already holds a run; continue it with resume={run_dir}, or wait a second")
@@ -127,7 +136,8 @@ def _train(
         _check_resumable(config, plain, resumed, run_dir)
         for half_written in run_dir.rglob(".*.tmp"):  # by a process that was killed
             half_written.unlink()
-    slurm.note_run(run_dir)
+    if not sweep:  # what starts a sweep's job again knows its folder
+        slurm.note_run(run_dir)
     data = load_data(config.dataset, plain, sources)
     if resumed and data.corpus.fingerprint != resumed["noternn"]["corpus_fingerprint"]:
         raise UserError(
@@ -139,7 +149,7 @@ def _train(
     content = checkpoint_content(
         plain, data.codec, data.corpus.tempo, data.corpus.fingerprint, noternn.__version__
     )
-    run = Run(config, run_dir, data, module, content, stop)
+    run = Run(config, run_dir, data, module, content, stop, Pruning(is_hopeless) if is_hopeless else None)
     _describe_network(num_parameters(module.network), data.corpus.sizes["train"].num_notes)
     log.info("run folder: %s", shortest(run_dir))
     with track(**plain["logger"], run_dir=run_dir, group=sweep, config=plain) as tracker:
@@ -394,6 +404,7 @@ class Run:
     module: NoteRNN
     content: dict[str, Any]
     stop: StopRequest
+    pruning: Pruning | None = None
 
     def __post_init__(self) -> None:
         self.corpus = self.data.corpus
@@ -444,6 +455,8 @@ class Run:
         if config.early_stopping.patience is not None:
             stopping = asdict(config.early_stopping)
             callbacks.append(ConfiguredEarlyStopping("val/nll", **stopping, check_on_train_epoch_end=True))
+        if self.pruning is not None:
+            callbacks.append(self.pruning)
         # After all others, so that what it holds of them is from the same moment.
         callbacks.append(LastCheckpoint(self.run_dir / LAST, config.checkpoint.every_minutes, self.stop))
         logger = tracker.lightning_logger()
@@ -535,11 +548,12 @@ class Run:
         rows = self.curve.rows
         best = best_row(rows)
         epoch = int(best["epoch"])
+        is_pruned = self.pruning is not None and self.pruning.is_pruned
         sample = self._compose(load_composer(self.run_dir / "best.ckpt"), epoch, tracker)
         statistics = self._save_sample(sample, self.run_dir / "sample", epoch, tracker)
         _draw_curves(self.config, self.run_dir)
         summary: dict[str, Any] = {
-            "status": "finished",
+            "status": "pruned" if is_pruned else "finished",
             "best_epoch": int(best["epoch"]),
             "num_epochs": int(rows[-1]["epoch"]),
             "val/nll": best["val/nll"],
@@ -556,8 +570,10 @@ class Run:
             "num_train_notes": self.corpus.sizes["train"].num_notes,
             "seconds": rows[-1]["seconds"],
             "cpu_seconds": rows[-1]["cpu_seconds"],
-            "verdict": verdict(rows),
-            "advice": advice(
+            "verdict": PRUNED if is_pruned else verdict(rows),
+            "advice": []
+            if is_pruned
+            else advice(
                 rows, configuration.to_plain(self.config), self.corpus.sizes["validation"].num_pieces
             ),
             "sample": statistics,

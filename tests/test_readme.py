@@ -2,12 +2,13 @@
 
 import re
 import shlex
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
 
 from noternn.__main__ import build_parser
-from noternn.command_line import check
+from noternn.command_line import PLUGINS, check
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -23,6 +24,9 @@ def arguments(command: str, program: str) -> list[str]:
 def test_training_command_is_accepted(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if "tokenizer=miditok" in command:
         pytest.importorskip("miditok", reason="MidiTok, an optional extra, is not installed")
+    for choice, (package, extra) in PLUGINS.items():
+        if choice in command and package not in {distribution.name for distribution in distributions()}:
+            pytest.skip(f"the extra {extra} is not installed")
     monkeypatch.chdir(tmp_path)
     for run in re.findall(r"resume=(\S+)", command):
         (tmp_path / run / ".hydra").mkdir(parents=True)

@@ -12,12 +12,9 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from test_sweep import records
 
-from noternn import command_line
 from noternn.config import CONF_DIR
-from noternn.errors import UserError
 from noternn.tables import read_csv
 
 TRAIN = CONF_DIR.parent / "train.py"
@@ -194,10 +191,3 @@ def test_a_signal_ends_the_sweep_once_its_jobs_are_saved(
     logs = "".join(path.read_text() for path in tmp_path.glob("runs/*/*/train.log"))
     assert logs.count("stopped; go on with: python train.py") == 2
     assert not list(tmp_path.glob("runs/*/.stop"))
-
-
-def test_a_launcher_that_is_not_installed_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "path", [])  # nothing is installed
-    overrides = OverridesParser.create().parse_overrides(["hydra/launcher=joblib"])
-    with pytest.raises(UserError, match=r"^hydra/launcher=joblib: .*pip install \"noternn\[joblib\]\""):
-        command_line.check_launcher(overrides)
