@@ -271,7 +271,8 @@ class SweepCallback(Callback):
         """Leave what all jobs share out of the names of their folders."""
         params = OmegaConf.select(config, "hydra.sweeper.params") or {}  # what an experiment sweeps
         swept = [f"{name}={values}" for name, values in params.items()]
-        overrides = _parsed([*config.hydra.overrides.task, *swept])
+        parsed = _parsed([*swept, *config.hydra.overrides.task])
+        overrides = list({o.get_key_element(): o for o in parsed}.values())  # the command line's count
         shared = _shared_keys(overrides)
         if shared:
             # Jobs are composed anew from these overrides, also in other processes.

@@ -27,7 +27,6 @@ from noternn.intervals import MEMORY
 from noternn.lstm import NoteLSTM
 from noternn.module import NoteRNN
 from noternn.optim import Schedule, build_optimizer
-from noternn.sweep import _shared_keys
 from noternn.tokenizer import (
     ChordTokenizer,
     EventTokenizer,
@@ -495,17 +494,6 @@ def test_resuming_nothing_changes_nothing(resume: str) -> None:
 
 def test_folder_that_holds_no_run_cannot_be_resumed(tmp_path: Path) -> None:
     assert "no run to continue there" in error_of(f"resume={tmp_path}")
-
-
-# Sweeps
-
-
-def test_keys_that_a_sweep_does_not_vary_are_shared() -> None:
-    assert _shared_keys(["optimizer=sgd,adam", "model.num_layers=1", "seed=range(3)"]) == ["model.num_layers"]
-
-
-def test_nothing_is_shared_where_nothing_is_swept() -> None:
-    assert _shared_keys(["optimizer=sgd", "model.num_layers=1"]) == []
 
 
 # train.py

@@ -26,6 +26,7 @@ from noternn.config import CONF_DIR, register
 from noternn.corpus.cache import ArrayCache, Entry
 from noternn.report import SWEEP_COLUMNS
 from noternn.sweep import SweepCallback, _save_table, _share_corpora
+from noternn.sweep_progress import num_jobs
 from noternn.tables import read_csv
 
 TRAIN = CONF_DIR.parent / "train.py"
@@ -89,15 +90,19 @@ def test_jobs_have_folders_named_by_what_differs_alone(sweep: Sweep) -> None:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "shared"),
+    ("overrides", "shared", "number"),
     [
-        (["experiment=optimizers", "seed=1", "++model.dropout=0.5"], ["experiment", "seed", "model.dropout"]),
-        (["seed=1,2", "optimizer=sgd,adam", "dataset=bach"], ["dataset"]),
-        (["seed=1", "optimizer=sgd"], None),  # one job: its folder needs a name
+        (
+            ["experiment=optimizers", "seed=1", "++model.dropout=0.5"],
+            {"experiment", "seed", "model.dropout"},
+            6,
+        ),
+        (["seed=1,2", "optimizer=sgd,adam", "dataset=bach"], {"dataset"}, 4),
+        (["seed=1", "optimizer=sgd"], set(), 1),  # one job: its folder needs a name
     ],
 )
 def test_what_all_jobs_share_is_left_out_of_their_names(
-    overrides: list[str], shared: list[str] | None
+    overrides: list[str], shared: set[str], number: int
 ) -> None:
     register()
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
@@ -105,9 +110,10 @@ def test_what_all_jobs_share_is_left_out_of_their_names(
     with open_dict(composed):
         composed.hydra.overrides.task = overrides
     SweepCallback().on_multirun_start(composed)
-    setting = "hydra.job.config.override_dirname.exclude_keys"
-    expected = [f"{setting}=[{','.join(shared)}]"] if shared else []
-    assert [o for o in composed.hydra.overrides.hydra if o.startswith(setting)] == expected
+    setting = "hydra.job.config.override_dirname.exclude_keys="
+    given = [o for o in composed.hydra.overrides.hydra if o.startswith(setting)]
+    assert [set(o.removeprefix(setting)[1:-1].split(",")) for o in given] == ([shared] if shared else [])
+    assert num_jobs(Path(composed.hydra.sweep.dir)) == number
 
 
 def test_every_job_leaves_the_files_of_a_run(sweep: Sweep) -> None:
