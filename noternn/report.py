@@ -136,7 +136,8 @@ class Outcome(Enum):
 
     Args:
         STILL_LEARNING: there is nothing after it: validation was best at the last epoch.
-        SETTLED: likewise, but `val/nll` fell by less than 1 % over the last quarter of the epochs.
+        SETTLED: `val/nll` fell by less than 1 % over the last quarter of the epochs, in which it was best,
+            and is less than 0.1 % above its best at the end.
         MEMORIZED: `train_eval/nll` went on falling, and `val/nll` did not: pieces are learned by heart.
         STALLED: neither fell: the steps are too large, or the run diverges.
     """
@@ -150,11 +151,14 @@ class Outcome(Enum):
 def outcome(rows: Sequence[Row]) -> Outcome:
     """What became of a run, from the rows of its metrics.csv."""
     best, last = best_row(rows), rows[-1]
-    if best["epoch"] == last["epoch"]:
-        before = rows[-1 - len(rows) // 4] if len(rows) >= 4 else None
-        has_settled = before is not None and last["val/nll"] > 0.99 * before["val/nll"]
-        return Outcome.SETTLED if has_settled else Outcome.STILL_LEARNING
+    before = rows[-1 - len(rows) // 4]
+    is_late = len(rows) >= 4 and best["epoch"] > before["epoch"]
+    is_level = 0.99 * before["val/nll"] < last["val/nll"] < 1.001 * best["val/nll"]
     fell = last["train_eval/nll"] < best["train_eval/nll"]
+    if is_late and is_level and (fell or best is last):
+        return Outcome.SETTLED
+    if best["epoch"] == last["epoch"]:
+        return Outcome.STILL_LEARNING
     return Outcome.MEMORIZED if fell else Outcome.STALLED
 
 

@@ -27,6 +27,9 @@ OVERFITTED = rows_of([3.0, 2.5, 2.75, 3.0], [2.9, 2.3, 2.0, 1.9])
 
 STILL_LEARNING = rows_of([3.0, 2.5, 2.4], [2.9, 2.45, 2.3])
 SETTLED = rows_of([3.0, 2.5, 2.2, 2.1, 2.02, 2.01, 2.005, 2.003], [2.9, 2.3, 2.0, 1.9, 1.8, 1.7, 1.6, 1.6])
+HARDLY_OFF = rows_of(
+    [3.0, 2.5, 2.2, 2.1, 2.02, 2.01, 2.005, 2.006], [2.9, 2.3, 2.0, 1.9, 1.8, 1.7, 1.6, 1.59]
+)
 STALLED = rows_of([3.0, 2.5, 2.6], [2.9, 2.3, 2.4])
 CONFIG: dict[str, Any] = {
     "dataset": {"validation_fraction": 0.1},
@@ -53,6 +56,7 @@ def cures(config: dict[str, Any]) -> list[str]:
     [
         (STILL_LEARNING, "best at epoch 3 of 3: validation was still falling"),
         (SETTLED, "best at epoch 8 of 8: validation has come to rest"),
+        (HARDLY_OFF, "best at epoch 7 of 8: validation has come to rest"),
         (STILL_LEARNING[:1], "best at epoch 1 of 1: validation was still falling"),
         (
             OVERFITTED,
@@ -69,7 +73,15 @@ def cures(config: dict[str, Any]) -> list[str]:
             "best at epoch 2 of 3; from there validation stayed where it was while training fell: memorizing",
         ),
     ],
-    ids=["still learning", "settled", "one epoch", "memorized", "stalled", "memorized slightly"],
+    ids=[
+        "still learning",
+        "settled",
+        "hardly off its best",
+        "one epoch",
+        "memorized",
+        "stalled",
+        "memorized slightly",
+    ],
 )
 def test_the_verdict_says_in_words_what_happened(rows: list[dict[str, float]], words: str) -> None:
     assert verdict(rows) == words
