@@ -175,6 +175,7 @@ def network_for(codec: Codec, options: Mapping[str, Any]) -> NoteLSTM:
         codec.token_steps().tolist(),
         codec.token_pitches().tolist(),
         codec.tokenizer.steps_per_beat,
+        codec.before_pitch().tolist(),
         followers,
     )
 
