@@ -175,7 +175,6 @@ def network_for(codec: Codec, options: Mapping[str, Any]) -> NoteLSTM:
         codec.token_steps().tolist(),
         codec.token_pitches().tolist(),
         codec.tokenizer.steps_per_beat,
-        codec.before_pitch().tolist(),
         followers,
     )
 

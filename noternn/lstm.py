@@ -60,8 +60,6 @@ class NoteLSTM(nn.Module):
         num_pitches: how many of the last pitches are read and predicted from as intervals, see `Intervals`.
         pitch_channels: of the convolution that scores pitches too, where there are intervals; 0 for none.
         token_pitches: (vocab_size,) the pitch that each id says, -1 for none; needed for `num_pitches`.
-        before_pitch: (vocab_size,) after which ids one may follow that says a pitch: after others the
-            convolution is not computed and adds nothing; by default after all.
         followers: (vocab_size, vocab_size) whether an id may follow another; None if any may.
     """
 
@@ -90,7 +88,6 @@ class NoteLSTM(nn.Module):
         num_pitches: int = 0,
         pitch_channels: int = 0,
         token_pitches: Sequence[int] = (),
-        before_pitch: Sequence[bool] = (),
         followers: Tensor | None = None,
     ) -> None:
         super().__init__()
@@ -127,7 +124,7 @@ class NoteLSTM(nn.Module):
         )
         self.head = self._build_head(vocab_size, num_fc_layers, tied)
         self.register_buffer("followers", followers)
-        self.register_buffer("before_pitch", torch.tensor(list(before_pitch) or [True] * vocab_size))
+        self.register_buffer("before_pitch", _before_pitch(vocab_size, token_pitches, followers))
 
     def _build_head(self, vocab_size: int, num_fc_layers: int, tied: bool) -> nn.Module:
         if num_fc_layers == 1:
@@ -174,7 +171,7 @@ class NoteLSTM(nn.Module):
         if self.intervals is not None:
             logits = logits + self.intervals.spread(self.intervals.scores(values), last_pitches)
             if self.intervals.convolution is not None:
-                rows = self.before_pitch[ids].nonzero(as_tuple=True)
+                rows = self.before_pitch[ids].nonzero(as_tuple=True)  # its work is in vain elsewhere
                 scores = self.intervals.convolution(values[rows], last_pitches[rows], ages[rows])
                 logits = logits.index_put(rows, scores, accumulate=True)
         if self.followers is not None:
@@ -256,12 +253,19 @@ class NoteLSTM(nn.Module):
         return weight.new_zeros(shape), weight.new_zeros(shape), recent, place, pitches
 
 
+def _before_pitch(vocab_size: int, token_pitches: Sequence[int], followers: Tensor | None) -> Tensor:
+    """Whether an id that says a pitch may follow each id, (vocab_size,) booleans."""
+    if followers is None or not token_pitches:
+        return torch.ones(vocab_size, dtype=torch.bool)
+    says_pitch = torch.tensor([pitch >= 0 for pitch in token_pitches], device=followers.device)
+    return followers[:, says_pitch].any(1)
+
+
 def build_network(
     options: Mapping[str, Any],
     token_steps: Sequence[int],
     token_pitches: Sequence[int],
     steps_per_beat: int,
-    before_pitch: Sequence[bool] = (),
     followers: Tensor | None = None,
 ) -> NoteLSTM:
     """The network that a configuration describes, for the ids of a tokenizer.
@@ -271,19 +275,13 @@ def build_network(
         token_steps: see `Place`.
         token_pitches: see `NoteLSTM`.
         steps_per_beat: of the tokenizer's grid.
-        before_pitch: see `NoteLSTM`.
         followers: see `NoteLSTM`.
     """
     options = dict(options)
     periods = [steps_per_beat * beats for beats in options.pop("position_beats", ())]
     place = Place(token_steps, periods, options.pop("num_slots", 0))
     return NoteLSTM(
-        len(token_steps),
-        **options,
-        place=place,
-        token_pitches=token_pitches,
-        before_pitch=before_pitch,
-        followers=followers,
+        len(token_steps), **options, place=place, token_pitches=token_pitches, followers=followers
     )
 
 

@@ -145,12 +145,12 @@ class PreparedStepper:
                 gates = product(self.hidden[0]).add_(looked_up)
             output = self._advance(layer, gates)
             values = values + output if self.network.residual else output
-        logits = self._logits(values, self.network.before_pitch[last])
+        logits = self._logits(values)
         if self.network.followers is not None:
             logits.masked_fill_(~self.network.followers[last], -torch.inf)
         return _log_softmax(logits)
 
-    def _logits(self, values: Tensor, is_before_pitch: Tensor) -> Tensor:
+    def _logits(self, values: Tensor) -> Tensor:
         below = values
         for product in self.head[:-1]:
             below = product(below).relu_()
@@ -158,8 +158,7 @@ class PreparedStepper:
         if self.intervals is not None and self.scores is not None:
             logits.add_(self.intervals.spread(self.scores(values), self.pitches[0]))
         if self.convolution is not None and self.channels is not None:
-            scores = self._convolve(self.channels(values), self.convolution)
-            logits.add_(scores.mul_(is_before_pitch[:, None]))
+            logits.add_(self._convolve(self.channels(values), self.convolution))
         return logits
 
     def _convolve(self, hidden: Tensor, convolution: PitchConvolution) -> Tensor:

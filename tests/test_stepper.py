@@ -69,7 +69,6 @@ def random_network(
         num_pitches=num_pitches,
         pitch_channels=pitch_channels,
         token_pitches=[id_ % 40 if id_ % 3 else -1 for id_ in range(vocab_size)],
-        before_pitch=[id_ % 5 > 1 for id_ in range(vocab_size)],
     )
     return network.eval()
 

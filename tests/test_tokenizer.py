@@ -307,29 +307,6 @@ def test_tokenizing_what_was_decoded_gives_the_same_tokens(
     assert tokenizer.tokenize(tokenizer.detokenize(tokens)) == tokens
 
 
-@each_tokenizer
-@given(notes=arbitrary_notes)
-@FAST
-def test_a_pitch_comes_only_after_ids_that_are_said_to_allow_one(
-    tokenizer: Tokenizer, notes: list[tuple[int, int, int, int, int, bool]]
-) -> None:
-    piece = piece_of(notes, ticks_per_beat=384)
-    codec = Codec(tokenizer, Vocabulary(tokenizer.tokenize(piece)))
-    says_pitch, before = codec.token_pitches() >= 0, codec.before_pitch()
-    ids = codec.encode(piece)
-    assert before[ids[:-1][says_pitch[ids[1:]]]].all()
-
-
-@pytest.mark.parametrize("tokenizer", EVENTS, ids=name_of)
-def test_no_pitch_comes_right_after_a_pitch_or_before_the_last_part_of_its_note(tokenizer: Tokenizer) -> None:
-    codec = small_codec(tokenizer)
-    kinds = {
-        token.split("_")[0] for i, token in enumerate(codec.vocabulary.tokens) if codec.before_pitch()[i]
-    }
-    assert "Pitch" not in kinds
-    assert kinds
-
-
 @pytest.mark.parametrize("rests", [False, True])
 @given(notes=grid_notes)
 @FAST

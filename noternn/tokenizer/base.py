@@ -258,20 +258,6 @@ class Codec:
         pitches = [self.tokenizer.pitch(token) for token in self.vocabulary.tokens]
         return np.array([-1 if pitch is None else pitch for pitch in pitches], dtype=np.int64)
 
-    def before_pitch(self) -> NDArray[np.bool_]:
-        """After which ids one that says a pitch may come, shape (vocab_size,); some more may be named.
-
-        A token is taken to come first, where the grammar allows most; of one that has no place there nothing
-        is known.
-        """
-        follows, advance = self.tokenizer.follows, self.tokenizer.advance
-        tokens, start = self.vocabulary.tokens, self.tokenizer.start
-        pitches = [tokens[i] for i in np.flatnonzero(self.token_pitches() >= 0)]
-        states = [advance(start, token) for token in tokens]
-        before = [state == start or any(follows(state, pitch) for pitch in pitches) for state in states]
-        before[UNK_ID] = True  # it may stand for anything
-        return np.array(before)
-
     def variation(self, semitones: int, bins: int = 0) -> NDArray[np.int64]:
         """The id of each token transposed and made louder, (vocab_size,); UNK if the vocabulary lacks it."""
         return np.array([self._varied(token, semitones, bins) for token in self.vocabulary.tokens])
