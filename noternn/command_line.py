@@ -21,7 +21,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from noternn.config import CONF_DIR, Config, FolderDataset, Tokenizer, choices, groups, parse, register
-from noternn.errors import UserError
+from noternn.errors import UserError, install
+from noternn.launchers import BY_SUBMITIT
 from noternn.search import distribution
 from noternn.slurm import noted_run
 
@@ -43,7 +44,7 @@ Values (override any: NAME=VALUE)
 {values}"""
 MULTIRUN = "hydra.mode=MULTIRUN"
 # Of Hydra's own settings those that a sweep which goes on takes from its record, and those that it sets anew.
-LAUNCHER = re.compile(
+FROM_RECORD = re.compile(
     r"hydra/(launcher|sweeper)=\w+"
     r"|hydra\.sweeper\.(n_trials|n_jobs|seed|n_startup_trials|n_warmup_epochs)=\w+"
     r"|hydra\.launcher\.(n_jobs|timeout_min|signal_delay_s|max_num_timeout|array_parallelism|nodes|tasks_per_node"
@@ -53,9 +54,7 @@ LAUNCHER = re.compile(
 # What Hydra's launchers and sweepers need: a package, and the extra that brings it.
 PLUGINS = {
     "hydra/launcher=joblib": ("hydra-joblib-launcher", "joblib"),
-    "hydra/launcher=slurm": ("hydra-submitit-launcher", "submitit"),
-    "hydra/launcher=submitit_local": ("hydra-submitit-launcher", "submitit"),
-    "hydra/launcher=submitit_slurm": ("hydra-submitit-launcher", "submitit"),
+    **{f"hydra/launcher={name}": ("hydra-submitit-launcher", "submitit") for name in BY_SUBMITIT},
     "hydra/launcher=ray": ("hydra-ray-launcher", "ray"),
     "hydra/sweeper=optuna": ("optuna", "optuna"),
 }
@@ -102,14 +101,13 @@ def check_plugins(overrides: Sequence[Override]) -> None:
     """Refuse a launcher or sweeper that is not installed; Hydra would do so after all jobs are composed."""
     for override in overrides:
         choice = f"{override.key_or_group}={override.value()}"
-        package, extra = PLUGINS.get(choice, (None, None))
-        if package is None:
+        if choice not in PLUGINS:
             continue
+        package, extra = PLUGINS[choice]
         try:
             metadata.version(package)
         except metadata.PackageNotFoundError:
-            install = f'pip install "noternn[{extra}]" (in a clone: pip install -e ".[{extra}]")'
-            raise UserError(f"{choice}: it is not installed; run: {install}") from None
+            raise UserError(f"{choice}: it is not installed; run: {install(extra)}") from None
 
 
 def _check_search(overrides: Sequence[Override], multirun: bool) -> None:
@@ -225,13 +223,13 @@ def _resumed_sweep(sweep: Path, others: Sequence[str]) -> list[str]:
     if not _is_list_of_text(own):
         raise _unreadable(sweep, record)
     for override in own:
-        if not (LAUNCHER.fullmatch(override) or SET_ANEW.match(override)):
+        if not (FROM_RECORD.fullmatch(override) or SET_ANEW.match(override)):
             raise UserError(f"resume={sweep}: its record sets {override}, which no record of a sweep may set")
-    launcher = [o for o in own if LAUNCHER.fullmatch(o)]
+    kept = [o for o in own if FROM_RECORD.fullmatch(o)]
     if any(o.startswith("hydra/launcher=") for o in others):  # the settings of another are not its own
-        launcher = [o for o in launcher if "launcher" not in o.split("=")[0]]
+        kept = [o for o in kept if "launcher" not in o.split("=")[0]]
     folder = _quoted(str(sweep))
-    return [*before, *launcher, *others, f"resume={folder}", MULTIRUN, f"hydra.sweep.dir={folder}"]
+    return [*before, *kept, *others, f"resume={folder}", MULTIRUN, f"hydra.sweep.dir={folder}"]
 
 
 def _record(run: Path, record: Path) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from noternn.errors import UserError
-from noternn.report import Row, read_epochs, so_far, sweep_rows
+from noternn.report import STATUSES, Row, read_epochs, so_far, sweep_rows
 from noternn.tables import format_table
 
 # Settings that say where a run is kept or watched, not what it is.
@@ -78,7 +78,7 @@ def read_runs(folders: Sequence[Path]) -> list[ComparedRun]:
         rows |= found
     names = _names(list(rows))
     runs = [_read_run(name, folder, row) for name, (folder, row) in zip(names, rows.items(), strict=True)]
-    order = ("finished", "pruned", STATES["stopped"], "failed")
+    order = [STATES.get(status, status) for status in STATUSES]
     infinity = float("inf")
 
     def rank(run: ComparedRun) -> tuple[int, float]:

@@ -7,3 +7,8 @@ class UserError(Exception):
 
 class PieceError(UserError):
     """A file that could not be read as a piece of music; the message says why in one line."""
+
+
+def install(extra: str) -> str:
+    """The command that brings an extra, for a message."""
+    return f'pip install "noternn[{extra}]" (in a clone: pip install -e ".[{extra}]")'

@@ -152,9 +152,10 @@ class NoteLSTM(nn.Module):
         hidden, cell, recent, place, pitches = self.initial_state(len(ids)) if state is None else state
         known = torch.cat([recent.T, ids], 1)  # (batch, num_input_tokens - 1 + time)
         values = self._embed(known)  # (batch, time, width)
-        columns, onsets, place = self.places_after(ids, place)
-        for column, table in zip(columns, self.places, strict=True):
-            values = values + embedding(column, table)
+        if self.tells_time:
+            columns, onsets, place = self.places_after(ids, place)
+            for column, table in zip(columns, self.places, strict=True):
+                values = values + embedding(column, table)
         if self.intervals is not None:
             last_pitches, ages, pitches = self.intervals.recall(ids, onsets, pitches)
             values = values + self.intervals.read(last_pitches)
@@ -179,6 +180,11 @@ class NoteLSTM(nn.Module):
         hiddens, cells = zip(*last, strict=True)
         recent = known[:, ids.shape[1] :].T
         return logits, (torch.cat(hiddens), torch.cat(cells), recent, place, pitches)
+
+    @property
+    def tells_time(self) -> bool:
+        """Whether it is told where a piece stands, or how long ago pitches began."""
+        return len(self.places) > 0 or self.intervals is not None
 
     def input_tables(self, weight: Tensor) -> Tensor:
         """What each id adds to the first layer's input, by how long ago it came.

@@ -18,10 +18,12 @@ from matplotlib.ticker import FixedLocator
 
 from noternn.errors import UserError
 from noternn.files import replacing
+from noternn.summary import FILE_NAME as SUMMARY
 from noternn.summary import read_summary
 from noternn.tables import read_csv
 
 Row = dict[str, float]
+STATUSES = ("finished", "pruned", "stopped", "failed")  # of a run, in the order of tables
 MAX_CURES = 3  # in the advice, which is read, not worked through
 NEEDED = ("epoch", "train/nll", "train_eval/nll", "val/nll", "gap/nll", "val/nats_per_note")
 FEW_PIECES = (
@@ -253,11 +255,10 @@ def sweep_rows(sweep_dir: Path) -> list[dict[str, Any]]:
 
     A job without a summary was stopped: its figures are those of the epochs that it saved.
     """
-    traces = ("summary.json", "metrics.csv", ".hydra")
+    traces = (SUMMARY, "metrics.csv", ".hydra")
     folders = {path.parent for trace in traces for path in sweep_dir.rglob(trace)}
     rows = [{"job": str(folder.relative_to(sweep_dir)), **_job_row(folder)} for folder in sorted(folders)]
-    order = ("finished", "pruned", "stopped", "failed")
-    return sorted(rows, key=lambda row: (order.index(row["status"]), row.get("val/nll", float("inf"))))
+    return sorted(rows, key=lambda row: (STATUSES.index(row["status"]), row.get("val/nll", float("inf"))))
 
 
 def _job_row(folder: Path) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from noternn.comparison import (
     read_overrides,
     table_rows,
 )
-from noternn.errors import UserError
+from noternn.errors import UserError, install
 from noternn.files import write_text
 from noternn.health import FILE_NAME as HEALTH
 from noternn.health import Yardstick
@@ -59,8 +59,7 @@ def check_charts() -> None:
         UserError: if Plotly is not installed.
     """
     if find_spec("plotly") is None:
-        install = 'pip install "noternn[report]" (in a clone: pip install -e ".[report]")'
-        raise UserError(f"--html: the charts take a library more: {install}")
+        raise UserError(f"--html: the charts take a library more: {install('report')}")
 
 
 def save_page(runs: Sequence[ComparedRun], title: str, path: Path) -> None:

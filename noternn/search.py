@@ -6,7 +6,6 @@ jobs report their epochs to it from their own processes, and a search that was s
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from noternn.config import Search
 from noternn.errors import UserError
+from noternn.summary import read_summary
 
 if TYPE_CHECKING:  # an extra, and half a second to import
     import optuna
@@ -279,9 +279,5 @@ def _outcome(job: JobReturn) -> Outcome | None:
     """What a job left in its folder; None if it was stopped."""
     if job.status != JobStatus.COMPLETED or job.hydra_cfg is None:
         return Outcome("failed")
-    try:
-        path = Path(job.hydra_cfg.hydra.runtime.output_dir, "summary.json")
-        summary = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    return Outcome(summary["status"], summary.get("val/nll"))
+    summary = read_summary(Path(job.hydra_cfg.hydra.runtime.output_dir))
+    return Outcome(summary["status"], summary.get("val/nll")) if summary else None

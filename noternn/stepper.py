@@ -122,9 +122,10 @@ class PreparedStepper:
         row = self.tables[0, known[0]]
         for table, column in zip(self.tables[1:], known[1:], strict=True):
             row = row + table[column]
-        columns, onsets, self.place = self.network.places_after(ids[:, None], self.place)
-        for table, place in zip(self.places, columns, strict=True):
-            row = row + table[place[:, 0]]
+        if self.network.tells_time:
+            columns, onsets, self.place = self.network.places_after(ids[:, None], self.place)
+            for table, place in zip(self.places, columns, strict=True):
+                row = row + table[place[:, 0]]
         if self.intervals is not None and self.classes is not None:
             pitches, ages, self.pitches = self.intervals.recall(ids[:, None], onsets, self.pitches)
             self.ages = ages[:, 0]

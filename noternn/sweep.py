@@ -41,6 +41,7 @@ from noternn import launchers, search
 from noternn.errors import UserError
 from noternn.files import shortest, write_text
 from noternn.stopping import SIGNALS, Stopped, answering_signals
+from noternn.summary import FILE_NAME as SUMMARY
 from noternn.summary import read_summary
 from noternn.sweep_progress import (
     SweepProgress,
@@ -106,7 +107,7 @@ def _run_job_of_sweep(composed: DictConfig, hydra_config: HydraConf, run_dir: Pa
         is_over = read_summary(run_dir)
         # One that failed is tried again when the sweep is resumed, not while it is under way.
         if is_over and composed.resume and is_over["status"] == "failed":
-            (run_dir / "summary.json").unlink()
+            (run_dir / SUMMARY).unlink()
             is_over = None
         if not is_over:
             _go_on(composed, run_dir)
@@ -261,7 +262,7 @@ def _note_failure(run_dir: Path, reason: str) -> None:
     """Leave the reason in the job's folder, for the sweep's table."""
     first_line = reason.splitlines()[0]
     log.error("failed: %s", first_line)
-    write_text(run_dir / "summary.json", json.dumps({"status": "failed", "error": first_line}))
+    write_text(run_dir / SUMMARY, json.dumps({"status": "failed", "error": first_line}))
 
 
 class SweepCallback(Callback):
@@ -334,9 +335,13 @@ def _show_best(sweep_dir: Path, row: dict[str, Any]) -> None:
     """How to train the best job of a search again."""
     if row["status"] != "finished":
         return
-    record = sweep_dir / row["job"] / ".hydra" / "overrides.yaml"
-    overrides = [str(o) for o in OmegaConf.load(record) if not str(o).startswith("resume=")]
-    print(f"best: python train.py {shlex.join(overrides)}")
+    print(f"best: {shlex.join(['python', 'train.py', *_given(sweep_dir / row['job'])])}")
+
+
+def _given(run_dir: Path) -> list[str]:
+    """The settings of a job, without the run that it went on from."""
+    overrides = map(str, OmegaConf.load(run_dir / ".hydra" / "overrides.yaml"))
+    return [override for override in overrides if not override.startswith("resume=")]
 
 
 def _leave(sweep_dir: Path) -> None:
@@ -363,10 +368,8 @@ def _command_of(run_dir: Path) -> str:
     folder = shortest(run_dir)
     if (run_dir / "last.ckpt").exists():
         return shlex.join(["python", "train.py", f"resume={folder}"])
-    overrides = map(str, OmegaConf.load(run_dir / ".hydra" / "overrides.yaml"))
-    settings = [override for override in overrides if not override.startswith("resume=")]
     quoted = folder.replace('"', '\\"')  # of a folder's name Hydra would read the commas
-    return shlex.join(["python", "train.py", *settings, f'hydra.run.dir="{quoted}"'])
+    return shlex.join(["python", "train.py", *_given(run_dir), f'hydra.run.dir="{quoted}"'])
 
 
 def _save_table(sweep_dir: Path) -> list[dict[str, Any]]:

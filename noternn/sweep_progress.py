@@ -11,7 +11,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,8 @@ from typing import Any, Literal
 from tqdm import tqdm
 
 from noternn.files import write_text
+from noternn.summary import FILE_NAME as SUMMARY
+from noternn.summary import read_summary
 from noternn.tables import read_csv
 
 NOTES = ".jobs"  # in a sweep's folder, while it is under way
@@ -97,18 +99,17 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _job(sweep_dir: Path, note: dict[str, Any]) -> Job:
     folder, began = sweep_dir / note["name"], note.pop("began")
-    summary = folder / "summary.json"
-    if summary.exists():
-        return _job_that_is_over(Job(**note), summary, began)
+    summary = read_summary(folder)
+    if summary:
+        return _job_that_is_over(Job(**note), summary, (folder / SUMMARY).stat().st_mtime - began)
     return _running_job(Job(**note), folder / "metrics.csv", time.time() - began)
 
 
-def _job_that_is_over(job: Job, path: Path, began: float) -> Job:
-    summary = _read(path)
+def _job_that_is_over(job: Job, summary: Mapping[str, Any], seconds: float) -> Job:
     if summary["status"] == "failed":
         return Job(job.name, job.number, job.max_epochs, "failed", error=summary["error"])
     # It may have been finished before the sweep was resumed.
-    seconds = max(path.stat().st_mtime - began, summary["seconds"])
+    seconds = max(seconds, summary["seconds"])
     return Job(
         job.name, job.number, job.max_epochs, summary["status"], summary["num_epochs"],
         summary["val/nll"], summary["best_epoch"], seconds,

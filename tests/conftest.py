@@ -159,3 +159,26 @@ def browser() -> Iterator[Any]:
         browser = playwright.chromium.launch(executable_path=path, args=arguments)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
+    """`open_page(path, **options)`: a page that asks for nothing and says nothing on its console."""
+    pages, messages = [], []
+
+    def show(path: Path, **options: Any) -> Any:
+        page = browser.new_page(**options)
+        page.on("console", lambda message: messages.append(message.text))
+        page.on("pageerror", lambda error: messages.append(str(error)))
+        page.on("dialog", lambda dialog: messages.append(f"dialog {dialog.message}"))
+        page.on("request", lambda request: messages.append(f"request {request.url}"))
+        page.goto(path.as_uri())
+        assert messages == [f"request {path.as_uri()}"]
+        messages.clear()
+        pages.append(page)
+        return page
+
+    yield show
+    for page in pages:
+        page.close()
+    assert messages == []

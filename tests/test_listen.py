@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -289,26 +289,6 @@ HAS_DRAWN = """name => {
   const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width || 1, canvas.height);
   return data.some(value => value);
 }"""
-
-
-@pytest.fixture
-def open_page(browser: Any) -> Iterator[Open]:
-    """`open_page(path, **options)`: a page, which may say nothing on its console by the end of the test."""
-    pages, messages = [], []
-
-    def show(path: Path, **options: Any) -> Any:
-        page = browser.new_page(**options)
-        page.on("console", lambda message: messages.append(message.text))
-        page.on("pageerror", lambda error: messages.append(str(error)))
-        page.on("dialog", lambda dialog: messages.append(f"dialog {dialog.message}"))
-        page.goto(path.as_uri())
-        pages.append(page)
-        return page
-
-    yield show
-    for page in pages:
-        page.close()
-    assert messages == []
 
 
 @pytest.fixture

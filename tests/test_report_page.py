@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -216,29 +216,6 @@ def test_the_policy_lets_nothing_be_loaded_and_no_other_script_run(tmp_path: Pat
 
 
 # In a browser
-
-
-@pytest.fixture
-def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
-    """`open_page(path, **options)`: a page that asks for nothing and says nothing on its console."""
-    pages, messages = [], []
-
-    def show(path: Path, **options: Any) -> Any:
-        page = browser.new_page(**options)
-        page.on("console", lambda message: messages.append(message.text))
-        page.on("pageerror", lambda error: messages.append(str(error)))
-        page.on("dialog", lambda dialog: messages.append(f"dialog {dialog.message}"))
-        page.on("request", lambda request: messages.append(f"request {request.url}"))
-        page.goto(path.as_uri())
-        assert messages == [f"request {path.as_uri()}"]
-        messages.clear()
-        pages.append(page)
-        return page
-
-    yield show
-    for page in pages:
-        page.close()
-    assert messages == []
 
 
 def show_report(open_page: Callable[..., Any], folder: Path, **options: Any) -> Any:

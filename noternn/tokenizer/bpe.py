@@ -13,7 +13,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from noternn.errors import UserError
+from noternn.errors import UserError, install
 from noternn.piece import DEFAULT_TEMPO, Piece
 from noternn.tokenizer.base import SPECIAL_TOKENS, State, Tokenizer
 
@@ -120,8 +120,7 @@ def require_tokenizers() -> None:
     """Raise UserError, saying how to install it, if the library that learns merges is not there."""
     if find_spec("tokenizers") is None:
         raise UserError(
-            "tokenizer.bpe_vocab_size: what learns merges is not installed; "
-            'pip install "noternn[miditok]" (in a clone: pip install -e ".[miditok]")'
+            f"tokenizer.bpe_vocab_size: what learns merges is not installed; {install('miditok')}"
         )
 
 

@@ -10,13 +10,12 @@ from typing import Any, NamedTuple, final
 import numpy as np
 from numpy.typing import NDArray
 
-from noternn.errors import UserError
+from noternn.errors import UserError, install
 from noternn.piece import DEFAULT_TEMPO, Piece
 from noternn.tokenizer.base import BOS, EOS, UNK, State, Tokenizer
 from noternn.tokenizer.grid import DRUM, FINEST_GRID, Symbol, check_argument, distinct_notes, grid_piece
 
 KINDS = ("REMI", "TSD", "Structured")
-INSTALL = 'pip install "noternn[miditok]" (in a clone: pip install -e ".[miditok]")'
 MAX_BEATS = 12  # the longest time that MidiTok writes by default
 FIRST = {"REMI": "Bar", "TSD": "", "Structured": "TimeShift"}  # before the first note
 NO_BOUND = 128  # above every pitch: the next note of the onset may have any
@@ -244,7 +243,7 @@ class MidiTokTokenizer(Tokenizer):
 def require_miditok() -> None:
     """Raise UserError, saying how to install MidiTok, if it is not there."""
     if find_spec("miditok") is None:
-        raise UserError(f"tokenizer=miditok: MidiTok is not installed; {INSTALL}")
+        raise UserError(f"tokenizer=miditok: MidiTok is not installed; {install('miditok')}")
 
 
 @cache
