@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any, TypeVar
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import conv1d, embedding_bag, pad
+
+try:
+    from noternn import pitch_sums as pitch_sums
+except ImportError:  # there was no compiler
+    pitch_sums = None  # type: ignore[assignment]
 
 SPANS = (8, 8, 16, 32)  # of the last pitches, the latest first: in each their pitch classes are counted
 MEMORY = sum(SPANS)  # pitches
@@ -15,6 +25,9 @@ NUM_PLACES = 128 + 1 + 2 * MAX_INTERVAL + 1  # of pitches, of none, of some too 
 REACH = 12  # semitones up and down that a convolution sees
 LAGS = (1, 1, 1, 1, 2, 2, 4, 4, 16, 32)  # of the last pitches, the latest first: what it tells apart
 AGES = (1, 2, 3, 5, 9, 17, 33, 65)  # grid steps since an onset, likewise: 0, 1, 2, 3 to 4, 5 to 8, ...
+LEAST_ROWS = 64  # of a batch that are worth a thread
+
+T = TypeVar("T")
 
 
 class Intervals(nn.Module):
@@ -204,11 +217,84 @@ class PitchConvolution(nn.Module):
         Returns:
             (..., vocab_size).
         """
-        found = conv1d(self.rolls(pitches.flatten(0, -2), ages.flatten(0, -2)), self.weight)
-        channels = (found + self.hidden(values).flatten(0, -2)[..., None]).relu()  # (n, channels, pitches)
-        scores = torch.einsum("ncp,c->np", channels, self.output.weight[0])
-        return self.spread(scores).view(*pitches.shape[:-1], -1)
+        found = self.convolve(pitches.flatten(0, -2), ages.flatten(0, -2))
+        channels = (found + self.hidden(values).flatten(0, -2)[:, None]).relu()
+        scores = self.spread(channels @ self.output.weight[0])
+        return scores.view(*pitches.shape[:-1], scores.shape[1])
+
+    def convolve(self, pitches: Tensor, ages: Tensor) -> Tensor:
+        """What the last pitches make of the channels of every pitch, (n, num_pitches, channels).
+
+        Args:
+            pitches: (n, MEMORY) as `Intervals.recall` gives them.
+            ages: (n, MEMORY) likewise.
+        """
+        is_compiled = pitch_sums is not None and self.weight.device.type == "cpu"
+        if is_compiled and self.weight.dtype == torch.float32:
+            # channels innermost, from the lowest of the pitches that a heard one adds to
+            weight = self.weight.permute(1, 2, 0).flip(1).contiguous()
+            sizes = self.num_pitches, len(self.weight), REACH, self.lowest
+            heard = pitches.contiguous(), ages.contiguous(), self.lag, self.ages
+            found: Tensor = _Sums.apply(weight, *heard, sizes)  # type: ignore[no-untyped-call]
+            return found
+        return conv1d(self.rolls(pitches, ages), self.weight).transpose(1, 2)
 
     def spread(self, scores: Tensor) -> Tensor:
         """Scores of pitches, (n, num_pitches), at the ids that say them, (n, vocab_size); else 0."""
         return pad(scores, (0, 1)).index_select(-1, self.column)
+
+
+class _Sums(torch.autograd.Function):
+    """`PitchConvolution.convolve` from the pitches that are heard, many times faster than from the rolls."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        weight: Tensor,
+        pitches: Tensor,
+        ages: Tensor,
+        lag: Tensor,
+        starts: Tensor,
+        sizes: tuple[int, ...],
+    ) -> Tensor:
+        ctx.save_for_backward(pitches, ages, lag, starts)
+        ctx.sizes, ctx.shape = sizes, weight.shape
+        sums = weight.new_zeros(len(pitches), sizes[0], sizes[1])
+        kernel = weight.detach()
+
+        def add(rows: slice) -> None:
+            arrays = _arrays(pitches[rows], ages[rows], lag, starts, kernel, sums[rows])
+            pitch_sums.weight_to_sums(*arrays, *sizes)
+
+        _in_threads(add, len(pitches))
+        return sums
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        pitches, ages, lag, starts = ctx.saved_tensors
+        gradient = gradient.contiguous()
+
+        def add(rows: slice) -> Tensor:
+            total = gradient.new_zeros(ctx.shape)
+            arrays = _arrays(pitches[rows], ages[rows], lag, starts, total, gradient[rows])
+            pitch_sums.sums_to_weight(*arrays, *ctx.sizes)
+            return total
+
+        totals = _in_threads(add, len(pitches))
+        return torch.stack(totals).sum(0), None, None, None, None, None
+
+
+def _arrays(*tensors: Tensor) -> list[NDArray[Any]]:
+    return [tensor.numpy() for tensor in tensors]
+
+
+def _in_threads(function: Callable[[slice], T], num_rows: int) -> list[T]:
+    """What the function makes of shares of the rows, side by side on as many threads as torch takes."""
+    num_threads = max(1, min(torch.get_num_threads(), num_rows // LEAST_ROWS))
+    ends = [num_rows * share // num_threads for share in range(num_threads + 1)]
+    shares = [slice(start, end) for start, end in pairwise(ends)]
+    if num_threads == 1:
+        return [function(shares[0])]
+    with ThreadPoolExecutor(num_threads) as pool:
+        return list(pool.map(function, shares))
