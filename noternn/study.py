@@ -129,7 +129,7 @@ class Row:
         arm: its name.
         runs: one a seed.
         difference: to the baseline in nats a note, over the seeds that both have.
-        edges: the settings in which it is best and the first or last of those tried.
+        edges: numbers with which it is the best of its kind and the least or largest tried.
     """
 
     arm: str
@@ -193,21 +193,29 @@ class Study:
 
 
 def _edges(arms: Mapping[str, Sequence[Run]]) -> dict[str, list[str]]:
-    """Of the best arm the swept numbers that are the least or largest tried: beyond them may be better."""
-    settings = {arm: dict(part.split("=", 1) for part in arm.split(", ") if "=" in part) for arm in arms}
-    best = min(arms, key=lambda arm: estimate([run["val/nats_per_note"] for run in arms[arm]]).mean)
-    edges = []
-    for name, value in settings[best].items():
-        tried = {_number(other.get(name)) for other in settings.values()} - {None}
-        numbers = [number for number in tried if number is not None]
-        if len(numbers) > 2 and _number(value) in (min(numbers), max(numbers)):
-            edges.append(f"{name}={value}")
-    return {best: edges}
+    """Swept numbers of the best arms that are the least or largest tried: beyond them may be better.
+
+    Arms are best among those that share all settings that are no numbers, such as an optimizer.
+    """
+    sweeps: dict[str, dict[str, dict[str, float]]] = {}
+    for arm in arms:
+        settings = [part.partition("=") for part in arm.split(", ")]
+        numbers = {name: number for name, _, value in settings if (number := _number(value)) is not None}
+        others = ", ".join(name + is_set + value for name, is_set, value in settings if name not in numbers)
+        sweeps.setdefault(others, {})[arm] = numbers
+    edges: dict[str, list[str]] = {}
+    for others, sweep in sweeps.items():
+        best = min(sweep, key=lambda arm: estimate([run["val/nats_per_note"] for run in arms[arm]]).mean)
+        for name, number in sweep[best].items():
+            tried = {numbers[name] for numbers in sweep.values() if name in numbers}
+            if len(tried) > 2 and number in (min(tried), max(tried)):
+                edges.setdefault(best, []).append(", ".join(filter(None, [others, f"{name}={number:g}"])))
+    return edges
 
 
-def _number(text: str | None) -> float | None:
+def _number(text: str) -> float | None:
     try:
-        return float(text) if text else None
+        return float(text)
     except ValueError:
         return None
 
@@ -322,7 +330,7 @@ def _table_of(study: Study, dataset: str) -> str:
     lines += [_line(row, is_baseline=row.arm == study.baseline) for row in rows]
     edges = [edge for row in rows for edge in row.edges]
     if edges:
-        lines += ["", f"The best is at the edge of what was tried: {', '.join(edges)}."]
+        lines += ["", f"The best is at the edge of what was tried: {'; '.join(edges)}."]
     return "\n".join([*lines, ""])
 
 

@@ -125,6 +125,17 @@ def test_a_best_value_at_the_edge_of_its_sweep_is_flagged(tmp_path, rates, is_fl
     assert ("at the edge of what was tried: optimizer.lr=0.001." in table) is is_flagged
 
 
+def test_every_optimizer_has_edges_of_its_own(tmp_path):
+    """The best rate of one is tried for another, too, but is no edge of that one's."""
+    tried = {"adam": {0.001: 2.0, 0.002: 1.9, 0.004: 2.1}, "sgd": {0.002: 2.3, 0.25: 2.2, 1: 2.15}}
+    for optimizer, rates in tried.items():
+        for lr, nats in rates.items():
+            overrides = f"optimizer={optimizer}", f"optimizer.lr={lr}"
+            write_run(tmp_path / f"{optimizer}{lr}", [nats], *overrides)
+    table = as_markdown(read_study([tmp_path]))
+    assert "at the edge of what was tried: optimizer=sgd, optimizer.lr=1.\n" in table
+
+
 def test_failed_runs_are_left_out_and_named(sweep, caplog):
     write_run(sweep / "b", [1.0], "optimizer=adam", "seed=9", status="failed")
     assert len(read_study([sweep]).runs) == 6
