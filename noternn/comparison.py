@@ -137,15 +137,24 @@ def read_record(folder: Path, name: str) -> Any:
         raise UserError(f"{folder}: its record of settings cannot be read") from error
 
 
+def given_settings(folder: Path) -> list[str]:
+    """What a run was given, as on its command line, without the run that it went on from.
+
+    Raises:
+        UserError: if its record is not there or cannot be read.
+    """
+    given = read_record(folder, "overrides.yaml")
+    overrides = map(str, given if isinstance(given, list) else [])
+    return [override for override in overrides if not override.startswith("resume=")]
+
+
 def read_overrides(folder: Path) -> dict[str, str]:
     """What a run was given, by name.
 
     Raises:
         UserError: if its record is not there or cannot be read.
     """
-    given = read_record(folder, "overrides.yaml")
-    listed = given if isinstance(given, list) else []
-    pairs = (str(override).lstrip("+").partition("=") for override in listed)
+    pairs = (override.lstrip("+").partition("=") for override in given_settings(folder))
     return {name: value for name, _, value in pairs}
 
 

@@ -25,8 +25,8 @@ from noternn.comparison import (
     ComparedRun,
     compares_per_token,
     differing,
+    given_settings,
     notes,
-    read_overrides,
     table_rows,
 )
 from noternn.errors import UserError, install
@@ -404,11 +404,10 @@ def _values(runs: Sequence[ComparedRun], name: str) -> set[str]:
 
 def _command(run: ComparedRun) -> str:
     try:
-        overrides = read_overrides(run.folder)
+        given = given_settings(run.folder)
     except UserError:
         return ""
-    words = [shlex.quote(f"{name}={value}") for name, value in overrides.items()]
-    return f"<pre>{escape(' '.join(['python train.py', *words]))}</pre>"
+    return f"<pre>{escape(shlex.join(['python', 'train.py', *given]))}</pre>"
 
 
 def _counted(heading: str, lines: Sequence[str]) -> str:

@@ -339,9 +339,9 @@ def _show_best(sweep_dir: Path, row: dict[str, Any]) -> None:
 
 
 def _given(run_dir: Path) -> list[str]:
-    """The settings of a job, without the run that it went on from."""
-    overrides = map(str, OmegaConf.load(run_dir / ".hydra" / "overrides.yaml"))
-    return [override for override in overrides if not override.startswith("resume=")]
+    from noternn.comparison import given_settings  # with Matplotlib: slow to import
+
+    return given_settings(run_dir)
 
 
 def _leave(sweep_dir: Path) -> None:
