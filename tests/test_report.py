@@ -34,7 +34,7 @@ STALLED = rows_of([3.0, 2.5, 2.6], [2.9, 2.3, 2.4])
 CONFIG: dict[str, Any] = {
     "dataset": {"validation_fraction": 0.1},
     "augmentation": {"transpose": 0, "velocity": 0},
-    "model": {"hidden_size": 256, "dropout": 0.2, "num_pitches": 0, "residual": False},
+    "model": {"hidden_size": 256, "dropout": 0.2, "num_pitches": 0},
     "module": {"ema_decay": 0.0},
     "optimizer": {"name": "Adam", "lr": 0.002, "weight_decay": 0.0},
     "schedule": {"name": "constant"},
@@ -90,7 +90,7 @@ def test_the_verdict_says_in_words_what_happened(rows: list[dict[str, float]], w
 def test_a_run_that_memorized_is_told_the_cures_it_lacks_the_strongest_first() -> None:
     assert cures(CONFIG) == [
         "model.num_pitches=8 model.pitch_channels=16",
-        "model.residual=true",
+        "model.dropout=0.5",
         "optimizer=adamw optimizer.weight_decay=0.3",
         "more music",
     ]
@@ -102,7 +102,7 @@ def test_no_cure_is_told_that_the_run_has() -> None:
         "module": {"ema_decay": 0.999},
         "schedule": {"name": "cosine"},
         "trainer": {"max_epochs": 2},
-        "model": {"dropout": 0.2, "num_pitches": 8, "residual": True},
+        "model": {"dropout": 0.2, "num_pitches": 8},
         "optimizer": {"name": "AdamW", "weight_decay": 0.3},
     }
     assert cures(with_settings(**has)) == ["model.dropout=0.5", "model.hidden_size=128", "more music"]
