@@ -284,7 +284,12 @@ def _measures(summary: Mapping[str, Any], epochs: Sequence[dict[str, float]]) ->
         "train_eval/nats_per_note": _training_nats_per_note(best),
         "last/val/nats_per_note": last["val/nats_per_note"],
     }
-    return {name: known.get(name, float("nan")) for name in MEASURES}
+    return {name: float(_written(known.get(name, float("nan")))) for name in MEASURES}
+
+
+def _written(value: float) -> str:
+    """As in results.csv: tables made from it and from the runs are the same."""
+    return f"{value:.6g}"
 
 
 def _training_nats_per_note(row: Mapping[str, float]) -> float:
@@ -296,7 +301,7 @@ def save_results(study: Study, path: Path) -> None:
     """Write a row a run, from which the table can be made again."""
     rows = [
         {"dataset": run.dataset, "arm": run.arm, "seed": run.seed}
-        | {name: f"{run[name]:.6g}" for name in MEASURES}
+        | {name: _written(run[name]) for name in MEASURES}
         for run in study.runs
     ]
     write_csv(path, rows, ("dataset", "arm", "seed", *MEASURES))
@@ -402,7 +407,7 @@ def baseline_of(text: str) -> str | None:
 
 
 def save_picture(study: Study, path: Path) -> None:
-    """Draw the arms on each dataset: a point a run, the mean and its interval, a line at the baseline."""
+    """Draw the arms' differences to the baseline on each dataset: a point a run, the mean, its interval."""
     rows = {dataset: study.rows(dataset) for dataset in study.datasets}
     height = 1.3 + 0.3 * max(map(len, rows.values()))
     figure = Figure(figsize=(3 + 4.2 * len(rows), height), layout="constrained")
@@ -415,16 +420,18 @@ def save_picture(study: Study, path: Path) -> None:
 
 
 def _draw_arms(axes: Axes, rows: Sequence[Row]) -> None:
+    """Differences to the first, the baseline: where each seed has a split of its own, levels say less."""
+    base = {run.seed: run["val/nats_per_note"] for run in rows[0].runs}
     for y, row in enumerate(rows):
-        nats = row.over_seeds("val/nats_per_note")
         color = "black" if y == 0 else "tab:blue"
-        values = [run["val/nats_per_note"] for run in row.runs]
+        values = [run["val/nats_per_note"] - base[run.seed] for run in row.runs if run.seed in base]
+        mean, spread, _ = estimate(values)
         axes.plot(values, [y] * len(values), "o", color=color, markersize=4, alpha=0.4)
-        axes.errorbar(nats.mean, y, xerr=np.nan_to_num(nats.spread), fmt="D", color=color, markersize=5)
-    axes.axvline(rows[0].over_seeds("val/nats_per_note").mean, color="black", linewidth=0.8, linestyle=":")
+        axes.errorbar(mean, y, xerr=np.nan_to_num(spread), fmt="D", color=color, markersize=5)
+    axes.axvline(0, color="black", linewidth=0.8, linestyle=":")
     axes.set_yticks(range(len(rows)), [row.arm for row in rows], fontsize=9)
     axes.invert_yaxis()
-    axes.set_xlabel("validation, nats a note")
+    axes.set_xlabel(f"validation, nats a note more than {rows[0].arm}")
     axes.grid(alpha=0.25)
 
 

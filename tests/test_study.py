@@ -16,6 +16,7 @@ from noternn.study import (
     estimate,
     read_results,
     read_study,
+    record,
     save_results,
     with_table,
 )
@@ -190,6 +191,13 @@ def test_a_readme_without_a_place_for_the_table_is_left_alone(sweep):
 def test_a_study_needs_a_run():
     with pytest.raises(UserError, match="no finished run"):
         Study([])
+
+
+def test_the_table_of_the_runs_is_that_of_their_results(tmp_path):
+    write_run(tmp_path / "sweep" / "a", [1.0014999], "seed=0")  # rounded twice: 1.002
+    study = read_study([tmp_path / "sweep"])
+    record(study, tmp_path / "study")
+    assert as_markdown(read_results(tmp_path / "study" / "results.csv")) == as_markdown(study)
 
 
 @pytest.mark.parametrize("folder", STUDIES, ids=lambda folder: folder.name)
