@@ -328,9 +328,8 @@ def _load_run(path: Path, others: Sequence[LoadedRun]) -> LoadedRun:
     composer = composer_of(checkpoint, path)
     content = checkpoint[CHECKPOINT_KEY]
     config = content["config"]
-    data = next(
-        (run.data for run in others if _corpus_settings(run.config) == _corpus_settings(config)), None
-    )
+    fingerprint = content.get("corpus_fingerprint")
+    data = next((run.data for run in others if run.data.corpus.fingerprint == fingerprint), None)
     if data is None:
         try:
             dataset = configuration.dataset_of(config["dataset"])
@@ -339,16 +338,12 @@ def _load_run(path: Path, others: Sequence[LoadedRun]) -> LoadedRun:
             raise UserError(
                 f"{path}: the settings in its checkpoint name no corpus that can be read"
             ) from error
-    if data.corpus.fingerprint != content.get("corpus_fingerprint"):
+    if data.corpus.fingerprint != fingerprint:
         raise UserError(
             f"{path}: its corpus is not what it was trained on: files have changed, or are split otherwise; "
             "put back the files, or train a new run"
         )
     return LoadedRun(path, composer, config, data)
-
-
-def _corpus_settings(config: dict[str, Any]) -> list[object]:
-    return [config.get(name) for name in ("dataset", "tokenizer", "augmentation", "datamodule", "seed")]
 
 
 def evaluate(runs: Sequence[LoadedRun], options: Options) -> list[Column]:

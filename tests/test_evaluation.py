@@ -312,7 +312,8 @@ def test_generate_copy_without_weights_says_how_to_fit_them(
     assert "python -m noternn evaluate" in capsys.readouterr().err
 
 
-def test_a_corpus_of_frames_is_told_in_nats_a_frame_too(train_tiny: TrainTiny, tmp_path: Path) -> None:
+def frames_options(tmp_path: Path) -> list[str]:
+    """Of a run on a file of frames, which has a split of its own."""
     rng = np.random.default_rng(0)
     content = {
         split: [[sorted({*rng.integers(60, 66, 3).tolist()}) for _ in range(9)] for _ in range(6)]
@@ -320,8 +321,19 @@ def test_a_corpus_of_frames_is_told_in_nats_a_frame_too(train_tiny: TrainTiny, t
     }
     path = tmp_path / "frames.json"
     path.write_text(json.dumps(content))
-    options = ["dataset=jsb_frames", f"dataset.path={path}", "tokenizer=frames", "tokenizer.steps_per_beat=1"]
-    train_tiny(tmp_path / "run", *options)
+    return ["dataset=jsb_frames", f"dataset.path={path}", "tokenizer=frames", "tokenizer.steps_per_beat=1"]
+
+
+def test_runs_of_several_seeds_share_a_split_that_is_given(train_tiny: TrainTiny, tmp_path: Path) -> None:
+    options = frames_options(tmp_path)
+    for seed in (0, 1):
+        train_tiny(tmp_path / str(seed), *options, f"seed={seed}", "trainer.max_epochs=1")
+    first, second = load_runs([tmp_path / "0", tmp_path / "1"])
+    assert first.data is second.data
+
+
+def test_a_corpus_of_frames_is_told_in_nats_a_frame_too(train_tiny: TrainTiny, tmp_path: Path) -> None:
+    train_tiny(tmp_path / "run", *frames_options(tmp_path))
     runs = load_runs([tmp_path / "run"])
     (column,) = evaluate(runs, Options("test"))
     pieces = list(runs[0].data.corpus.ids["test"])
