@@ -128,14 +128,19 @@ class Row:
     Args:
         arm: its name.
         runs: one a seed.
-        difference: to the baseline in nats a note, over the seeds that both have.
+        differences: to the baseline in nats a note, one for each seed that both have.
         edges: numbers with which it is the best of its kind and the least or largest tried.
     """
 
     arm: str
     runs: Sequence[Run]
-    difference: Estimate
+    differences: Sequence[float]
     edges: Sequence[str] = ()
+
+    @property
+    def difference(self) -> Estimate:
+        """The mean of the differences."""
+        return estimate(self.differences)
 
     def over_seeds(self, name: str) -> Estimate:
         """The mean of a measure."""
@@ -182,7 +187,7 @@ class Study:
             Row(
                 arm,
                 runs,
-                estimate([run["val/nats_per_note"] - base[run.seed] for run in runs if run.seed in base]),
+                [run["val/nats_per_note"] - base[run.seed] for run in runs if run.seed in base],
                 edges.get(arm, ()),
             )
             for arm, runs in arms.items()
@@ -413,25 +418,23 @@ def save_picture(study: Study, path: Path) -> None:
     figure = Figure(figsize=(3 + 4.2 * len(rows), height), layout="constrained")
     FigureCanvasAgg(figure)
     for axes, (dataset, arms) in zip(np.atleast_1d(figure.subplots(1, len(rows))), rows.items(), strict=True):
-        _draw_arms(axes, arms)
+        _draw_arms(axes, arms, study.baseline)
         axes.set_title(dataset, fontsize=11)
     with replacing(path) as file:
         figure.savefig(file, format="png", dpi=120)
 
 
-def _draw_arms(axes: Axes, rows: Sequence[Row]) -> None:
-    """Differences to the first, the baseline: where each seed has a split of its own, levels say less."""
-    base = {run.seed: run["val/nats_per_note"] for run in rows[0].runs}
+def _draw_arms(axes: Axes, rows: Sequence[Row], baseline: str) -> None:
+    """Differences to the baseline: where each seed has a split of its own, levels say less."""
     for y, row in enumerate(rows):
-        color = "black" if y == 0 else "tab:blue"
-        values = [run["val/nats_per_note"] - base[run.seed] for run in row.runs if run.seed in base]
-        mean, spread, _ = estimate(values)
-        axes.plot(values, [y] * len(values), "o", color=color, markersize=4, alpha=0.4)
-        axes.errorbar(mean, y, xerr=np.nan_to_num(spread), fmt="D", color=color, markersize=5)
+        color = "black" if row.arm == baseline else "tab:blue"
+        axes.plot(row.differences, [y] * len(row.differences), "o", color=color, markersize=4, alpha=0.4)
+        xerr = np.nan_to_num(row.difference.spread)
+        axes.errorbar(row.difference.mean, y, xerr=xerr, fmt="D", color=color, markersize=5)
     axes.axvline(0, color="black", linewidth=0.8, linestyle=":")
     axes.set_yticks(range(len(rows)), [row.arm for row in rows], fontsize=9)
     axes.invert_yaxis()
-    axes.set_xlabel(f"validation, nats a note more than {rows[0].arm}")
+    axes.set_xlabel(f"validation, nats a note more than {baseline}")
     axes.grid(alpha=0.25)
 
 
