@@ -445,7 +445,7 @@ def save_curves(study: Study, path: Path) -> bool:
         whether they are.
     """
     arms = list(dict.fromkeys(run.arm for run in study.runs))
-    if not 1 < len(arms) <= MAX_CURVES:
+    if len(arms) > MAX_CURVES:
         return False
     figure = Figure(figsize=(6.5 * len(study.datasets), 5), layout="constrained")
     FigureCanvasAgg(figure)

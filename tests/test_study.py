@@ -200,6 +200,11 @@ def test_the_table_of_the_runs_is_that_of_their_results(tmp_path):
     assert as_markdown(read_results(tmp_path / "study" / "results.csv")) == as_markdown(study)
 
 
+def test_one_arm_alone_is_drawn_over_its_epochs_too(tmp_path):
+    write_run(tmp_path / "sweep" / "a", [1.5, 1.2, 1.4], "seed=0")
+    assert tmp_path / "study" / "curves.png" in record(read_study([tmp_path / "sweep"]), tmp_path / "study")
+
+
 @pytest.mark.parametrize("folder", STUDIES, ids=lambda folder: folder.name)
 def test_each_recorded_table_is_that_of_its_results(folder):
     text = (folder / "README.md").read_text(encoding="utf-8")
