@@ -209,7 +209,7 @@ def _cures(config: Mapping[str, Any], best_epoch: int) -> list[str]:
     cures = {
         "model.num_pitches=8 model.pitch_channels=16": not model["num_pitches"],
         "model.dropout=0.5": model["dropout"] < 0.4,
-        "optimizer=adamw optimizer.weight_decay=0.6": not is_decayed,
+        "optimizer=adamw optimizer.weight_decay=0.3": not is_decayed,
         "augmentation=transpose": not config["augmentation"]["transpose"],
         "module.ema_decay=0.995": not config["module"]["ema_decay"],
         f"schedule=cosine trainer.max_epochs={best_epoch}": not _is_falling(config)
