@@ -268,17 +268,29 @@ def _dataset(path: Path) -> str:
 
 
 def _arm(own: Mapping[str, str], others: Sequence[Mapping[str, str]]) -> str:
-    """The settings in which a run differs from others: a value alone where all differ in one group."""
+    """The settings that tell a run's arm from others: a value alone where one group does.
+
+    Left out is what follows from the rest, such as the learning rate that each optimizer was given.
+    """
     names = dict.fromkeys(name for other in [own, *others] for name in other)
-    differing = [
+    telling = [
         name
         for name in names
         if name != "seed" and not ELSEWHERE.match(name) and len({other.get(name) for other in others}) > 1
     ]
-    given = {name: own[name] for name in differing if name in own}
-    if len(differing) == 1 and given and "." not in differing[0]:
-        return given[differing[0]]
+    for name in [name for name in telling if "." in name]:
+        rest = [other for other in telling if other != name]
+        if _num_arms(rest, others) == _num_arms(telling, others):
+            telling = rest
+    given = {name: own[name] for name in telling if name in own}
+    if len(telling) == 1 and given and "." not in telling[0]:
+        return given[telling[0]]
     return ", ".join(f"{name}={value}" for name, value in given.items()) or "default"
+
+
+def _num_arms(names: Sequence[str], runs: Sequence[Mapping[str, str]]) -> int:
+    """How many arms some settings tell apart."""
+    return len({tuple(run.get(name) for name in names) for run in runs})
 
 
 def _measures(summary: Mapping[str, Any], epochs: Sequence[dict[str, float]]) -> dict[str, float]:

@@ -87,6 +87,12 @@ def test_arms_are_what_runs_differ_in_but_for_seeds_and_places(sweep):
     assert [len(row.runs) for row in study.rows("bach")] == [3, 3]
 
 
+def test_what_follows_from_the_rest_is_left_out_of_an_arm(tmp_path):
+    for optimizer, lr in (("adam", 0.004), ("adamw", 0.004), ("sgd", 0.25)):
+        write_run(tmp_path / optimizer, [2.0], f"optimizer={optimizer}", f"optimizer.lr={lr}")
+    assert {run.arm for run in read_study([tmp_path]).runs} == {"adam", "adamw", "sgd"}
+
+
 def test_differences_are_taken_seed_by_seed(sweep):
     baseline, sgd = read_study([sweep]).rows("bach")
     assert baseline.over_seeds("val/nats_per_note").spread > 0.2
