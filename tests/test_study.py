@@ -2,12 +2,14 @@ import csv
 import json
 import math
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 import yaml
 
-from noternn.__main__ import main
+from noternn.__main__ import build_parser, main
+from noternn.command_line import check
 from noternn.errors import UserError
 from noternn.study import (
     Study,
@@ -26,6 +28,15 @@ STUDIES = [
     path.parent
     for path in EXPERIMENTS.glob("*/README.md")
     if "<!-- results" in path.read_text(encoding="utf-8")
+]
+COMMANDS = [
+    (path.parent.name, " ".join(command.split()))
+    for path in sorted(EXPERIMENTS.glob("*/README.md"))
+    for command in re.findall(
+        r"(?:^|`)(python (?:train\.py|-m noternn)[^`]*?)(?:`|\n```)",
+        path.read_text(encoding="utf-8").partition("**Setup.**")[0],
+        re.M,
+    )
 ]
 
 
@@ -215,6 +226,19 @@ def test_one_arm_alone_is_drawn_over_its_epochs_too(tmp_path):
 def test_each_recorded_table_is_that_of_its_results(folder):
     text = (folder / "README.md").read_text(encoding="utf-8")
     assert with_table(text, read_results(folder / "results.csv", baseline_of(text))) == text
+
+
+@pytest.mark.parametrize(("study", "command"), COMMANDS, ids=lambda part: part)
+def test_each_command_of_a_study_is_accepted(study, command):  # noqa: ARG001  # names the test
+    program, *arguments = shlex.split(command)[1:]
+    if program == "train.py":
+        check(arguments)
+    else:
+        build_parser().parse_args(arguments[1:])
+
+
+def test_each_study_says_its_command():
+    assert {study for study, _ in COMMANDS} == {path.parent.name for path in EXPERIMENTS.glob("*/README.md")}
 
 
 def test_each_recorded_study_is_listed():
