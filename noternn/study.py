@@ -282,10 +282,17 @@ def _arm(own: Mapping[str, str], others: Sequence[Mapping[str, str]]) -> str:
         rest = [other for other in telling if other != name]
         if _num_arms(rest, others) == _num_arms(telling, others):
             telling = rest
-    given = {name: own[name] for name in telling if name in own}
+    given = {name: _without_folder(own[name], name, others) for name in telling if name in own}
     if len(telling) == 1 and given and "." not in telling[0]:
         return given[telling[0]]
     return ", ".join(f"{name}={value}" for name, value in given.items()) or "default"
+
+
+def _without_folder(value: str, name: str, others: Sequence[Mapping[str, str]]) -> str:
+    """A setting's value, of a path its end where that tells it from others'."""
+    values = {other[name] for other in others if name in other}
+    is_told = len({value.rpartition("/")[2] for value in values}) == len(values)
+    return value.rpartition("/")[2] if is_told else value
 
 
 def _num_arms(names: Sequence[str], runs: Sequence[Mapping[str, str]]) -> int:

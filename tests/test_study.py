@@ -104,6 +104,14 @@ def test_what_follows_from_the_rest_is_left_out_of_an_arm(tmp_path):
     assert {run.arm for run in read_study([tmp_path]).runs} == {"adam", "adamw", "sgd"}
 
 
+def test_paths_are_told_by_their_ends(tmp_path):
+    for split in ("tables/all.csv", "tables/few.csv"):
+        write_run(tmp_path / Path(split).stem, [2.0], f"dataset.split={split}")
+    assert {run.arm for run in read_study([tmp_path]).runs} == {
+        "dataset.split=all.csv", "dataset.split=few.csv",
+    }  # fmt: skip
+
+
 def test_differences_are_taken_seed_by_seed(sweep):
     baseline, sgd = read_study([sweep]).rows("bach")
     assert baseline.over_seeds("val/nats_per_note").spread > 0.2
