@@ -91,7 +91,7 @@ def test_a_run_that_memorized_is_told_the_cures_it_lacks_the_strongest_first() -
     assert cures(CONFIG) == [
         "model.num_pitches=8 model.pitch_channels=16",
         "model.dropout=0.5",
-        "optimizer=adamw optimizer.weight_decay=0.3",
+        "optimizer=adamw optimizer.weight_decay=0.6",
         "more music",
     ]
 
@@ -103,7 +103,7 @@ def test_no_cure_is_told_that_the_run_has() -> None:
         "schedule": {"name": "cosine"},
         "trainer": {"max_epochs": 2},
         "model": {"dropout": 0.2, "num_pitches": 8},
-        "optimizer": {"name": "AdamW", "weight_decay": 0.3},
+        "optimizer": {"name": "AdamW", "weight_decay": 0.6},
     }
     assert cures(with_settings(**has)) == ["model.dropout=0.5", "model.hidden_size=128", "more music"]
 
