@@ -458,7 +458,7 @@ def test_a_run_resumed_in_a_folder_of_another_name_keeps_its_best_epoch(
     [
         ("seed=1", "with seed=0, not 1"),
         ("model.hidden_size=20", r"with model\.hidden_size=16, not 20"),
-        ("optimizer.lr=0.3", r"with optimizer\.lr=0\.002, not 0\.3"),
+        ("optimizer.lr=0.3", r"with optimizer\.lr=0\.008, not 0\.3"),
         ("dataset.validation_fraction=0.5", r"with dataset\.validation_fraction=0\.1, not 0\.5"),
         ("dataset.train_fraction=0.5", r"with dataset\.train_fraction=1\.0, not 0\.5"),
         ("dataset.tracks=melody", r"with dataset\.tracks=all, not melody"),
