@@ -291,8 +291,8 @@ def _arm(own: Mapping[str, str], others: Sequence[Mapping[str, str]]) -> str:
 def _without_folder(value: str, name: str, others: Sequence[Mapping[str, str]]) -> str:
     """A setting's value, of a path its end where that tells it from others'."""
     values = {other[name] for other in others if name in other}
-    is_told = len({value.rpartition("/")[2] for value in values}) == len(values)
-    return value.rpartition("/")[2] if is_told else value
+    ends = {each: each.rpartition("/")[2] for each in values}
+    return ends[value] if len(set(ends.values())) == len(values) else value
 
 
 def _num_arms(names: Sequence[str], runs: Sequence[Mapping[str, str]]) -> int:
@@ -458,7 +458,7 @@ def _draw_arms(axes: Axes, rows: Sequence[Row], baseline: str) -> None:
 
 
 def save_curves(study: Study, path: Path) -> bool:
-    """Draw validation and training over the epochs, where the arms are few enough to be told apart.
+    """Draw validation and training over the epochs, if there are few enough arms to be told apart.
 
     Returns:
         whether they are.
