@@ -24,7 +24,7 @@ MAX_INTERVAL = 24  # semitones; further apart is as far in what is read, and not
 NUM_PLACES = 128 + 1 + 2 * MAX_INTERVAL + 1  # of pitches, of none, of some too low or high; the last stays 0
 REACH = 12  # semitones up and down that a convolution sees
 LAGS = (1, 1, 1, 1, 2, 2, 4, 4, 16, 32)  # of the last pitches, the latest first: what it tells apart
-AGES = (1, 2, 3, 5, 9, 17, 33, 65)  # grid steps since an onset, likewise: 0, 1, 2, 3 to 4, 5 to 8, ...
+AGES = (*range(1, 18), 25, 33, 65)  # grid steps since an onset, likewise: each up to 16, 17 to 24, ...
 LEAST_ROWS = 64  # of a batch that are worth a thread
 
 T = TypeVar("T")

@@ -40,9 +40,14 @@ static inline Slices slices_of(const Sums *s, Py_ssize_t row, Py_ssize_t heard)
         return found;
     }
     int64_t age = s->ages[row * s->num_heard + heard];
-    Py_ssize_t age_class = 0;
-    while (age_class < s->num_starts && s->starts[age_class] <= age) {
-        age_class++;
+    Py_ssize_t age_class = 0, end = s->num_starts;
+    while (age_class < end) {
+        Py_ssize_t middle = (age_class + end) / 2;
+        if (s->starts[middle] <= age) {
+            age_class = middle + 1;
+        } else {
+            end = middle;
+        }
     }
     Py_ssize_t low = Py_MAX(0, column - s->reach), high = Py_MIN(s->num_pitches, column + s->reach + 1);
     Py_ssize_t width = 2 * s->reach + 1, from = low - (column - s->reach);
