@@ -221,9 +221,13 @@ def _cures(config: Mapping[str, Any], best_epoch: int) -> list[str]:
 
 
 def _more_learning(last: Row, config: Mapping[str, Any]) -> list[str]:
-    """More epochs, and more units where the network does not know its training pieces much better."""
-    more = [f"more epochs: trainer.max_epochs={2 * int(last['epoch'])}"]
-    return more if _knows_its_pieces(last) else [*more, *_larger(config)]
+    """More epochs, and more units or, where the network knows its training pieces much better, a cure."""
+    num_epochs = 2 * int(last["epoch"])
+    more = [f"more epochs: trainer.max_epochs={num_epochs}"]
+    if not _knows_its_pieces(last):
+        return [*more, *_larger(config)]
+    lacking = _cures(config, max(num_epochs, config["trainer"]["max_epochs"]))[:-1]
+    return [*more, *(f"for its gap: {cure}" for cure in lacking[:1])]
 
 
 def _larger(config: Mapping[str, Any]) -> list[str]:

@@ -113,9 +113,21 @@ def test_a_run_that_still_learned_is_told_more_epochs_and_a_larger_network() -> 
     assert lines == ["try more epochs: trainer.max_epochs=6; then a larger network: model.hidden_size=512"]
 
 
-def test_a_run_that_knows_its_training_pieces_much_better_is_told_no_larger_network() -> None:
-    lines = advice(rows_of([3.0, 2.5], [2.8, 2.0]), CONFIG, num_validation_pieces=50)
-    assert lines == ["try more epochs: trainer.max_epochs=4"]
+def test_a_run_that_knows_its_training_pieces_much_better_is_told_a_cure_and_no_larger_network() -> None:
+    rows, default = rows_of([3.0, 2.5], [2.8, 2.0]), {"dropout": 0.4, "num_pitches": 8}
+    settings: dict[str, dict[str, Any]] = {
+        "augmentation": {"transpose": 6},
+        "module": {"ema_decay": 0.995},
+        "schedule": {"name": "cosine"},
+        "model": default,
+        "optimizer": {"name": "AdamW", "weight_decay": 0.3},
+    }
+    (line,) = advice(rows, with_settings(**settings), num_validation_pieces=50)
+    cure = "optimizer=adamw optimizer.weight_decay=0.6"
+    assert line == f"try more epochs: trainer.max_epochs=4; then for its gap: {cure}"
+    settings["optimizer"]["weight_decay"] = 0.6
+    (line,) = advice(rows, with_settings(**settings), num_validation_pieces=50)
+    assert line == "try more epochs: trainer.max_epochs=4"
 
 
 def test_a_run_that_stalled_is_told_smaller_steps() -> None:
