@@ -40,6 +40,13 @@ CONFIG: dict[str, Any] = {
     "schedule": {"name": "constant"},
     "trainer": {"max_epochs": 60, "gradient_clip_val": 1.0},
 }
+DEFAULT_CURES: dict[str, dict[str, Any]] = {
+    "augmentation": {"transpose": 6},
+    "module": {"ema_decay": 0.995},
+    "schedule": {"name": "cosine"},
+    "model": {"dropout": 0.4, "num_pitches": 8},
+    "optimizer": {"name": "AdamW", "weight_decay": 0.6},
+}
 
 
 def with_settings(**sections: dict[str, Any]) -> dict[str, Any]:
@@ -97,14 +104,7 @@ def test_a_run_that_memorized_is_told_the_cures_it_lacks_the_strongest_first() -
 
 
 def test_no_cure_is_told_that_the_run_has() -> None:
-    has: dict[str, dict[str, Any]] = {
-        "augmentation": {"transpose": 6},
-        "module": {"ema_decay": 0.999},
-        "schedule": {"name": "cosine"},
-        "trainer": {"max_epochs": 2},
-        "model": {"dropout": 0.2, "num_pitches": 8},
-        "optimizer": {"name": "AdamW", "weight_decay": 0.6},
-    }
+    has = DEFAULT_CURES | {"trainer": {"max_epochs": 2}, "model": {"dropout": 0.2, "num_pitches": 8}}
     assert cures(with_settings(**has)) == ["model.dropout=0.5", "model.hidden_size=128", "more music"]
 
 
@@ -114,19 +114,12 @@ def test_a_run_that_still_learned_is_told_more_epochs_and_a_larger_network() -> 
 
 
 def test_a_run_that_knows_its_training_pieces_much_better_is_told_a_cure_and_no_larger_network() -> None:
-    rows, default = rows_of([3.0, 2.5], [2.8, 2.0]), {"dropout": 0.4, "num_pitches": 8}
-    settings: dict[str, dict[str, Any]] = {
-        "augmentation": {"transpose": 6},
-        "module": {"ema_decay": 0.995},
-        "schedule": {"name": "cosine"},
-        "model": default,
-        "optimizer": {"name": "AdamW", "weight_decay": 0.3},
-    }
-    (line,) = advice(rows, with_settings(**settings), num_validation_pieces=50)
+    rows = rows_of([3.0, 2.5], [2.8, 2.0])
+    less_decayed = DEFAULT_CURES | {"optimizer": {"name": "AdamW", "weight_decay": 0.3}}
+    (line,) = advice(rows, with_settings(**less_decayed), num_validation_pieces=50)
     cure = "optimizer=adamw optimizer.weight_decay=0.6"
     assert line == f"try more epochs: trainer.max_epochs=4; then for its gap: {cure}"
-    settings["optimizer"]["weight_decay"] = 0.6
-    (line,) = advice(rows, with_settings(**settings), num_validation_pieces=50)
+    (line,) = advice(rows, with_settings(**DEFAULT_CURES), num_validation_pieces=50)
     assert line == "try more epochs: trainer.max_epochs=4"
 
 
