@@ -453,6 +453,7 @@ def _draw_arms(axes: Axes, rows: Sequence[Row], baseline: str) -> None:
     axes.axvline(0, color="black", linewidth=0.8, linestyle=":")
     axes.set_yticks(range(len(rows)), [row.arm for row in rows], fontsize=9)
     axes.invert_yaxis()
+    axes.locator_params(axis="x", nbins=5)  # more numbers would touch each other
     axes.set_xlabel(f"validation, nats a note more than\n{baseline}")
     axes.grid(alpha=0.25)
 
