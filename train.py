@@ -6,10 +6,11 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from noternn import command_line, config
+from noternn.config import schema as config
 from noternn.errors import UserError
-from noternn.stopping import answering_signals
-from noternn.sweep import run_job
+from noternn.launch import command_line
+from noternn.launch.job import run_job
+from noternn.training.stopping import answering_signals
 
 config.register()
 

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 from noternn.errors import PieceError, UserError
 
 if TYPE_CHECKING:
-    from noternn.audit import Against, Reference
+    from noternn.audit.against import Against, Reference
     from noternn.audit.report import Sample
-    from noternn.health import Yardstick
-    from noternn.piece import Piece
+    from noternn.health.checkup import Yardstick
+    from noternn.music.piece import Piece
     from noternn.tokenizer import Codec
 
 SAMPLING = ("num_notes", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "repetition_window",
@@ -49,13 +49,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def generate(options: argparse.Namespace) -> None:
     """Compose MIDI files with a checkpoint."""
-    from noternn.copying import FILE_NAME, load_weights
-    from noternn.generation import load_composer
-    from noternn.health import FILE_NAME as HEALTH
-    from noternn.health import Yardstick, check, measure
-    from noternn.midi import write_midi
-    from noternn.render import check_audio_path, save_audio
-    from noternn.sampling import SamplingOptions
+    from noternn.health.checkup import FILE_NAME as HEALTH
+    from noternn.health.checkup import Yardstick, check, measure
+    from noternn.music.midi import write_midi
+    from noternn.music.piano_roll import check_audio_path, save_audio
+    from noternn.sampling.composer import load_composer
+    from noternn.sampling.copy_model import FILE_NAME, load_weights
+    from noternn.sampling.sampler import SamplingOptions
 
     if options.output.suffix.lower() not in (".mid", ".midi"):
         raise UserError(f"-o {options.output}: it must end in .mid or .midi")
@@ -91,11 +91,11 @@ def generate(options: argparse.Namespace) -> None:
 
 def _checkpoint(run: Path, max_copied: float | None) -> Path:
     """That of the best epoch, or of the best one whose samples copy at most so much."""
-    from noternn.generation import checkpoint_path
+    from noternn.sampling.composer import checkpoint_path
 
     if max_copied is None:
         return checkpoint_path(run)
-    from noternn.audit import choose_checkpoint
+    from noternn.audit.curve import choose_checkpoint
 
     path = choose_checkpoint(run, max_copied)
     print(f"composing with {path}", file=sys.stderr)
@@ -104,10 +104,10 @@ def _checkpoint(run: Path, max_copied: float | None) -> Path:
 
 def _primers(options: argparse.Namespace, codec: Codec) -> tuple[list[list[int]], list[str]]:
     """What each sample continues, and where that comes from, for its line."""
-    from noternn.generation import encode_primer
+    from noternn.sampling.composer import encode_primer
 
     if options.opening:
-        from noternn.evaluation import held_out_openings, load_runs
+        from noternn.evaluation.likelihood import held_out_openings, load_runs
 
         seeds = range(options.seed, options.seed + options.num_samples)
         primers, names = held_out_openings(load_runs([options.checkpoint])[0], seeds)
@@ -131,7 +131,7 @@ def health(options: argparse.Namespace) -> None:
     _check_output("--json", options.json, ".json")
     _check_output("--csv", options.csv, ".csv")
     from noternn.files import write_text
-    from noternn.health import as_rows, check, describe
+    from noternn.health.checkup import as_rows, check, describe
     from noternn.tables import write_csv
 
     pieces = _samples(options.samples)
@@ -147,7 +147,7 @@ def health(options: argparse.Namespace) -> None:
 
 def _samples(path: Path) -> dict[str, Piece]:
     """The pieces of a file or folder by their names; what cannot be read is told and left out."""
-    from noternn.corpus.sources import folder_sources, read_file
+    from noternn.datasets.sources import folder_sources, read_file
 
     if not path.is_dir():
         return {str(path): read_file(path)}
@@ -164,21 +164,21 @@ def _samples(path: Path) -> dict[str, Piece]:
 
 def _yardstick(against: str) -> Yardstick:
     """What the validation pieces of a run are like, from its folder if it is there, or of a corpus."""
-    from noternn.health import FILE_NAME, Yardstick
+    from noternn.health.checkup import FILE_NAME, Yardstick
 
     path = Path(against)
     folder = path.parent if path.suffix == ".ckpt" else path
     if (folder / FILE_NAME).is_file():
         return Yardstick.load(folder / FILE_NAME)
     if path.suffix == ".ckpt" or (path / "best.ckpt").is_file():
-        from noternn.evaluation import load_runs
-        from noternn.training import yardstick_of
+        from noternn.evaluation.likelihood import load_runs
+        from noternn.training.run import yardstick_of
 
         yardstick = yardstick_of(load_runs([path])[0].data)
         _write("--against", folder / FILE_NAME, yardstick.save)
         return yardstick
-    from noternn.command_line import corpus_settings
-    from noternn.inspection import sources_at, validation_pieces
+    from noternn.corpus.inspection import sources_at, validation_pieces
+    from noternn.launch.command_line import corpus_settings
 
     config = corpus_settings(against, [])
     return Yardstick.of(validation_pieces(sources_at(against, config.dataset), config))
@@ -187,7 +187,7 @@ def _yardstick(against: str) -> Yardstick:
 def evaluate(options: argparse.Namespace) -> None:
     """Print what the best weights of some runs come to on held-out pieces, one way and another."""
     _check_output("--json", options.json, ".json")
-    from noternn import evaluation
+    from noternn.evaluation import likelihood as evaluation
     from noternn.files import write_text
 
     ways = evaluation.Options(options.split, options.copy, options.keys, options.dynamic)
@@ -206,8 +206,9 @@ def audit(options: argparse.Namespace) -> None:
     """Print what samples copy from the music that a network was trained on, beside what real pieces copy."""
     _check_output("--json", options.json, ".json")
     _check_output("--csv", options.csv, ".csv")
-    from noternn.audit import load, report
-    from noternn.corpus.sources import file_sources, folder_sources, printable
+    from noternn.audit import report
+    from noternn.audit.against import load
+    from noternn.datasets.sources import file_sources, folder_sources, printable
     from noternn.files import write_text
 
     path, name = options.samples, printable(str(options.samples))
@@ -249,16 +250,16 @@ def _save_exhibits(samples: Sequence[Sample], against: Against, options: argpars
 
 def _reference(target: str) -> Reference:
     """The pieces that samples are compared with: those of a run, or a corpus."""
-    from noternn.audit import Reference, is_run, reference_of_run
+    from noternn.audit.against import Reference, is_run, reference_of_run
 
     if is_run(Path(target)):
         return reference_of_run(Path(target))
-    from noternn.command_line import corpus_settings
+    from noternn.launch.command_line import corpus_settings
 
     config = corpus_settings(target, [])
-    from noternn.corpus import ReadingOptions
-    from noternn.corpus.sources import printable
-    from noternn.inspection import sources_at
+    from noternn.corpus.inspection import sources_at
+    from noternn.corpus.reading import ReadingOptions
+    from noternn.datasets.sources import printable
 
     data, dataset = config.datamodule, config.dataset
     return Reference(
@@ -273,7 +274,7 @@ def _reference(target: str) -> Reference:
 
 def tokens(options: argparse.Namespace) -> None:
     """Print the tokens of a MIDI file or score against its bars and beats, and what they lose."""
-    from noternn.corpus.sources import read_file
+    from noternn.datasets.sources import read_file
     from noternn.tables import format_table
     from noternn.tokenizer import build_tokenizer, round_trip
 
@@ -302,7 +303,7 @@ def tokens(options: argparse.Namespace) -> None:
 
 def corpus(options: argparse.Namespace) -> None:
     """Print what a corpus holds, and write it as a table and as a page; or remove the token caches."""
-    from noternn.command_line import corpus_settings, other_tokenizers, settings
+    from noternn.launch.command_line import corpus_settings, other_tokenizers, settings
 
     if options.clear_cache:
         _clear_cache(settings(options.corpus).datamodule.cache_dir)
@@ -313,8 +314,8 @@ def corpus(options: argparse.Namespace) -> None:
     _check_output("--html", options.html, ".html")
     target, *overrides = options.corpus
     config = corpus_settings(target, overrides)
-    from noternn.inspection import inspect, save_table, sources_at, tokenize_part
-    from noternn.overview import describe
+    from noternn.corpus.inspection import inspect, save_table, sources_at, tokenize_part
+    from noternn.corpus.overview import describe
 
     sources = sources_at(target, config.dataset)
     if options.shard:
@@ -324,7 +325,7 @@ def corpus(options: argparse.Namespace) -> None:
     if options.csv:
         _write("--csv", options.csv, lambda path: save_table(inspection, path))
     if options.html:
-        from noternn.page import save_page
+        from noternn.pages.corpus import save_page
 
         _write("--html", options.html, lambda path: save_page(inspection, path))
     print(describe(inspection))
@@ -366,7 +367,7 @@ def report(options: argparse.Namespace) -> None:
         _save_report_page(options)
         if not (options.study or options.baseline):
             return
-    from noternn.study import as_markdown, read_study, record
+    from noternn.runs.study import as_markdown, read_study, record
 
     study = read_study(options.folders, options.baseline)
     print(as_markdown(study))
@@ -385,8 +386,8 @@ def _save_report_page(options: argparse.Namespace) -> None:
     first = options.folders[0]
     output = options.html if options.html.name else first / "report.html"
     _check_output("--html", output, ".html")
-    from noternn.comparison import read_runs
-    from noternn.report_page import check_charts, save_page
+    from noternn.pages.report import check_charts, save_page
+    from noternn.runs.comparison import read_runs
 
     check_charts()
     runs = read_runs(options.folders)
@@ -396,7 +397,7 @@ def _save_report_page(options: argparse.Namespace) -> None:
 
 def compare(options: argparse.Namespace) -> None:
     """Print some runs side by side: what differs between them, and what each came to so far."""
-    from noternn.comparison import as_text, read_runs
+    from noternn.runs.comparison import as_text, read_runs
 
     print(as_text(read_runs(options.folders)))
 
@@ -405,9 +406,9 @@ def listen(options: argparse.Namespace) -> None:
     """Write the page on which the samples of a run are heard and seen."""
     output = options.output or options.folder / "listen.html"
     _check_output("-o", output, ".html")
-    from noternn.audit import is_run, load, reference_of_run
-    from noternn.health import FILE_NAME, Yardstick
-    from noternn.listen import read_run, save_page, with_audit, with_health
+    from noternn.audit.against import is_run, load, reference_of_run
+    from noternn.health.checkup import FILE_NAME, Yardstick
+    from noternn.pages.listen import read_run, save_page, with_audit, with_health
 
     run = read_run(options.folder)
     for line in run.left_out:
@@ -425,8 +426,8 @@ def listen(options: argparse.Namespace) -> None:
 def samplers(options: argparse.Namespace) -> None:
     """Print what a network composes with one way of sampling and another."""
     _check_output("--csv", options.csv, ".csv")
-    from noternn.evaluation import load_runs
-    from noternn.samplers import compare
+    from noternn.evaluation.likelihood import load_runs
+    from noternn.evaluation.samplers import compare
     from noternn.tables import format_table, write_csv
 
     run = load_runs([options.folder])[0]
@@ -499,24 +500,24 @@ def _bench(options: argparse.Namespace) -> tuple[str, list[dict[str, Any]]]:
     import importlib.util
 
     if options.what == "ingest":
-        from noternn.bench import bench_ingest
+        from noternn.bench.ingest import bench_ingest
 
         if not importlib.util.find_spec("miditok"):
             print('pip install "noternn[miditok]" adds the reference, MidiTok', file=sys.stderr)
         return bench_ingest(options.folder)
     if options.what in ("start", "sweep"):
-        from noternn.bench_start import bench_start, bench_sweep
+        from noternn.bench.start import bench_start, bench_sweep
 
         return bench_start() if options.what == "start" else bench_sweep(options.runs)
     if options.what == "memory":
-        from noternn.bench_memory import bench_memory
+        from noternn.bench.memory import bench_memory
 
         return bench_memory()
     if options.what == "audit":
-        from noternn.bench_audit import bench_audit
+        from noternn.bench.audit import bench_audit
 
         return bench_audit()
-    from noternn.bench_network import bench_generate, bench_train
+    from noternn.bench.model import bench_generate, bench_train
 
     return bench_train() if options.what == "train" else bench_generate()
 

@@ -6,52 +6,18 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 import pytest
+from helpers import TrainTiny, small_piece
 
-from noternn.midi import write_midi
-from noternn.piece import Piece
+from noternn.music.midi import write_midi
+from noternn.music.piece import Piece
 
 # Read when torch is imported. Networks as small as these are slower on two threads than on one, and
 # a thread that waits must not burn the core that another process needs.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10))  # major, natural minor
-BARS = ((1, 1, 1, 1), (0.5, 0.5, 1, 1, 1), (1.5, 0.5, 1, 1), (2, 1, 1), (0.5, 0.5, 0.5, 0.5, 2))  # beats
-CHORD_DEGREES = (0, 3, 4, 5)  # of the scale: what the bass plays
-
-
-def small_piece(seed: int) -> Piece:
-    """A melody over fifths in the bass, 40 to 70 notes; each seed has its own key, metre and tempo."""
-    rng = np.random.default_rng(seed)
-    scale, tonic = SCALES[rng.integers(2)], int(rng.integers(48, 60))
-    degree = int(rng.integers(7, 15))
-    notes: list[tuple[float, float, int]] = []  # onset and duration in beats, pitch
-
-    def pitch(of: int) -> int:
-        return tonic + 12 * (of // 7) + scale[of % 7]
-
-    for bar in range(rng.integers(8, 11)):
-        root = int(rng.choice(CHORD_DEGREES))
-        notes += [(4.0 * bar, 4.0, pitch(root - 7)), (4.0 * bar, 4.0, pitch(root - 3))]
-        beat = 0.0
-        for beats in BARS[rng.integers(len(BARS))]:
-            degree = int(np.clip(degree + rng.integers(-2, 3), 5, 17))
-            notes.append((4 * bar + beat, beats, pitch(degree)))
-            beat += beats
-    onset, duration, pitches = np.array(notes).T
-    return Piece.from_notes(
-        onset * 480,
-        duration * 480,
-        pitches,
-        velocity=rng.integers(60, 101, len(notes)),
-        tempos=((0, float(rng.integers(80, 141))),),
-        metres=((0, 4, 4),),
-        name=f"piece {seed}",
-    )
 
 
 @pytest.fixture
@@ -86,12 +52,6 @@ TINY = (
 )
 
 
-class TrainTiny(Protocol):
-    """`train_tiny(run_dir, *overrides, folder=...)`: trains in this process, returns the summary."""
-
-    def __call__(self, run_dir: Path, *overrides: str, folder: Path | None = None) -> dict[str, Any]: ...
-
-
 @pytest.fixture(scope="session")
 def tiny() -> list[str]:
     """Overrides that make a run small, in the forms that the command line and Hydra's API take."""
@@ -121,9 +81,9 @@ def train_tiny(corpus_dir: Path) -> TrainTiny:
     """Train a tiny network on the CPU without wandb; overrides come last."""
     from hydra import compose, initialize_config_dir
 
-    from noternn import config
-    from noternn.datasets import sources_of
-    from noternn.training import train
+    from noternn.config import schema as config
+    from noternn.datasets.configured import sources_of
+    from noternn.training.run import train
 
     def run(run_dir: Path, *overrides: str, folder: Path | None = None) -> dict[str, Any]:
         run_dir.mkdir(parents=True, exist_ok=True)

@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from noternn.callbacks import COLUMNS
-from noternn.report import best_row
+from noternn.runs.curves import best_row
 from noternn.tables import write_csv
+from noternn.training.callbacks import COLUMNS
 
 NOTES_PER_TOKEN = 0.5
 

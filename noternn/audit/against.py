@@ -14,15 +14,14 @@ import yaml  # type: ignore[import-untyped]
 
 from noternn.audit.index import VERSION, Index
 from noternn.audit.yardstick import Yardstick, measure, spread
-from noternn.config import dataset_of
-from noternn.corpus import ReadingOptions, Skipped, Source
+from noternn.config.schema import dataset_of
 from noternn.corpus.cache import ArrayCache, Entry
-from noternn.corpus.reading import Reader
-from noternn.corpus.sources import printable
+from noternn.corpus.reading import Reader, ReadingOptions, Skipped
 from noternn.corpus.tokenized import CACHE_VERSION
-from noternn.datasets import sources_of
+from noternn.datasets.configured import sources_of
+from noternn.datasets.sources import Source, printable
 from noternn.errors import UserError
-from noternn.piece import Piece
+from noternn.music.piece import Piece
 
 log = logging.getLogger(__name__)
 

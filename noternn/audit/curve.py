@@ -8,8 +8,8 @@ from pathlib import Path
 from noternn.audit.index import Index
 from noternn.audit.yardstick import LENGTHS, Figures, Yardstick, measure, pooled, spread
 from noternn.errors import UserError
-from noternn.piece import Piece
-from noternn.report import best_row
+from noternn.music.piece import Piece
+from noternn.runs.curves import best_row
 from noternn.tables import read_csv, write_csv
 
 FILE_NAME = "audit.csv"  # in a run's folder

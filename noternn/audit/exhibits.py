@@ -15,9 +15,9 @@ from noternn.audit.report import MIN_NOTES, NAMED_PASSAGES, Sample, bar_words, s
 from noternn.audit.streams import Ints
 from noternn.audit.yardstick import LENGTHS
 from noternn.errors import PieceError
-from noternn.midi import write_midi
-from noternn.piece import Piece
-from noternn.render import Coloring, save_piano_roll
+from noternn.music.midi import write_midi
+from noternn.music.piano_roll import Coloring, save_piano_roll
+from noternn.music.piece import Piece
 
 # Told apart by the color-blind, without the yellow that is too pale for small notes: Okabe and Ito (2008).
 SOURCE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")

@@ -13,9 +13,9 @@ from noternn.audit.against import Against, as_it_is
 from noternn.audit.index import Audit, Passage
 from noternn.audit.streams import Ints
 from noternn.audit.yardstick import LENGTHS, Figures, pooled, quantile
-from noternn.corpus import ReadingOptions, Skipped, Source
-from noternn.corpus.reading import read_one
-from noternn.piece import Piece
+from noternn.corpus.reading import ReadingOptions, Skipped, read_one
+from noternn.datasets.sources import Source
+from noternn.music.piece import Piece
 from noternn.tables import format_table, write_csv
 
 MIN_NOTES = 16  # of the passages that decide

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noternn.corpus.leak import STEPS_PER_BEAT, steps_between
-from noternn.piece import Piece
+from noternn.music.piece import Piece
 
 Ints = NDArray[np.int64]
 

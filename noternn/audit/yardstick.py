@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noternn.audit.index import Audit, Index
-from noternn.piece import Piece
+from noternn.music.piece import Piece
 
 LENGTHS = (8, 16, 32)  # notes of a passage
 MAX_PIECES = 200  # that are measured: enough for a 95th percentile

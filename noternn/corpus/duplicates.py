@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from noternn.piece import Piece
+from noternn.music.piece import Piece
 
 NGRAM_LENGTH = 6  # intervals, so 7 notes: noise in 5 % of the notes leaves two thirds of them whole
 MIN_INTERVALS = 3  # different ones in an n-gram: fewer is a trill or a repeated note, common to all music

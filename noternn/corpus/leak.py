@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noternn.corpus.duplicates import hash_rows
-from noternn.piece import Piece
+from noternn.music.piece import Piece
 
 PASSAGE_NOTES = 16
 MIN_DIFFERENT = 5  # steps in a passage: fewer is an ostinato or a scale, which pieces share by chance

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from noternn.corpus.duplicates import fingerprint
-from noternn.corpus.facts import PieceFacts, piece_facts
 from noternn.corpus.leak import note_steps
-from noternn.corpus.sources import Source, printable
 from noternn.corpus.workers import Lost, Workers
-from noternn.limits import Limits
-from noternn.piece import Piece, PieceError, select_tracks
+from noternn.datasets.sources import Source, printable
+from noternn.music.facts import PieceFacts, piece_facts
+from noternn.music.limits import Limits
+from noternn.music.piece import Piece, PieceError, select_tracks
 from noternn.tokenizer import RoundTrip, Tokenizer, round_trip
 
 log = logging.getLogger(__name__)
@@ -34,8 +34,8 @@ class ReadingOptions:
     """What of the files is read.
 
     Args:
-        tracks: see `noternn.piece.select_tracks`.
-        pedal: see `noternn.midi.read_midi`.
+        tracks: see `noternn.music.piece.select_tracks`.
+        pedal: see `noternn.music.midi.read_midi`.
         limits: a file above any of them is skipped.
     """
 

@@ -17,7 +17,7 @@ from noternn.corpus.pieces import Pieces
 from noternn.corpus.tokenized import TokenizedCorpus
 from noternn.errors import UserError
 from noternn.metrics import SplitSize
-from noternn.piece import Piece
+from noternn.music.piece import Piece
 from noternn.tokenizer import UNK_ID, Codec, Merges, Tokenizer, Vocabulary
 
 SPLITS = ("train", "validation", "test")

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from noternn.corpus.cache import Array, ArrayCache, Entry
 from noternn.corpus.duplicates import group_pieces
-from noternn.corpus.facts import PieceFacts
 from noternn.corpus.pieces import Pieces, Stretch
 from noternn.corpus.reading import Reader, ReadingOptions, Skipped, TokenizedPiece, tokenized
-from noternn.corpus.sources import Source
+from noternn.datasets.sources import Source
 from noternn.errors import UserError
+from noternn.music.facts import PieceFacts
 from noternn.tokenizer import BOS, EOS, Vocabulary, build_tokenizer
 
 CACHE_VERSION = 5  # raise it when a change of the code changes what a cache holds

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from noternn.piece import DEFAULT_TEMPO, Piece
+from noternn.music.piece import DEFAULT_TEMPO, Piece
 from noternn.tokenizer.grid import grid_times
 
 PAD, BOS, EOS, UNK = "<pad>", "<bos>", "<eos>", "<unk>"

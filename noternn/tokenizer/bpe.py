@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noternn.errors import UserError, install
-from noternn.piece import DEFAULT_TEMPO, Piece
+from noternn.music.piece import DEFAULT_TEMPO, Piece
 from noternn.tokenizer.base import SPECIAL_TOKENS, State, Tokenizer
 
 JOINT = "+"  # stands in no tokenizer's tokens

@@ -9,7 +9,7 @@ from typing import NamedTuple, final
 
 import numpy as np
 
-from noternn.piece import DEFAULT_TEMPO, Piece
+from noternn.music.piece import DEFAULT_TEMPO, Piece
 from noternn.tokenizer.base import BOS, EOS, UNK, State, Tokenizer
 from noternn.tokenizer.grid import (
     FINEST_GRID,

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, final
 import numpy as np
 from numpy.typing import NDArray
 
-from noternn.piece import DEFAULT_TEMPO, Piece
+from noternn.music.piece import DEFAULT_TEMPO, Piece
 from noternn.tokenizer.base import BOS, EOS, UNK, State, Tokenizer
 from noternn.tokenizer.grid import (
     FINEST_GRID,

@@ -8,7 +8,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from noternn.piece import DEFAULT_TEMPO, Piece
+from noternn.music.piece import DEFAULT_TEMPO, Piece
 from noternn.tokenizer.base import BOS, EOS, UNK, State, Tokenizer
 from noternn.tokenizer.grid import FINEST_FRAMES, check_argument, frame_bounds, sounding_steps
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from noternn.piece import Piece
+from noternn.music.piece import Piece
 
 DRUM = 128  # stands after the programs 0 to 127: drums come last in an onset
 FINEST_GRID = 480  # steps in a beat; a finer grid is finer than the files are

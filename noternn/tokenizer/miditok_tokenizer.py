@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noternn.errors import UserError, install
-from noternn.piece import DEFAULT_TEMPO, Piece
+from noternn.music.piece import DEFAULT_TEMPO, Piece
 from noternn.tokenizer.base import BOS, EOS, UNK, State, Tokenizer
 from noternn.tokenizer.grid import DRUM, FINEST_GRID, Symbol, check_argument, distinct_notes, grid_piece
 

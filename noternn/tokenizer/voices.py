@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noternn.errors import PieceError
-from noternn.instruments import VOICE_PROGRAMS
-from noternn.piece import DEFAULT_TEMPO, Piece
+from noternn.music.instruments import VOICE_PROGRAMS
+from noternn.music.piece import DEFAULT_TEMPO, Piece
 from noternn.tokenizer.base import BOS, EOS, UNK, State, Tokenizer
 from noternn.tokenizer.grid import FINEST_FRAMES, check_argument, frame_bounds, sounding_steps
 

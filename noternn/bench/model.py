@@ -1,0 +1,307 @@
+"""How fast the network trains and composes, beside the original Note-RNN's loop and this machine's limits.
+
+The reference is a restatement of what that program does: ids as one-hot vectors, `nn.LSTM`, two fully
+connected layers without a non-linearity between, Adam, gradients clipped at 5, the state carried; and, to
+compose, the module one note at a time. All take turns on one thread; see `noternn.bench.ingest.interleaved`.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import Logger
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, one_hot
+
+from noternn.bench.ingest import Timing, interleaved
+from noternn.corpus.pieces import Pieces
+from noternn.model.lstm import NoteLSTM, num_parameters
+from noternn.sampling.sampler import SamplingOptions, sample_batch
+from noternn.tokenizer import ChordTokenizer, Codec, Vocabulary
+from noternn.training.datamodule import Batch, LaneLoader
+from noternn.training.module import NoteRNN
+from noternn.training.optim import build_optimizer
+from noternn.training.tracking import track
+
+Row = dict[str, Any]
+VOCAB_SIZE = 190  # of the default tokenizer on the default corpus, about
+DROPOUT = 0.5
+ADAM: dict[str, Any] = {"name": "Adam", "lr": 0.001}
+TOP_K = 10
+LOG_EVERY = 50  # steps
+TRAINED_DEVIATION = 2.5  # of logits
+
+
+class Size(NamedTuple):
+    """What is trained, and how often it takes its turn."""
+
+    num_layers: int
+    hidden_size: int
+    batch_size: int
+    window_length: int
+    repeats: int
+
+    def __str__(self) -> str:
+        return f"{self.num_layers} x {self.hidden_size}, batch {self.batch_size}, window {self.window_length}"
+
+
+SIZES = (Size(3, 512, 128, 100, 3), Size(2, 256, 64, 64, 7), Size(1, 256, 16, 56, 15))
+
+
+class Predecessor(nn.Module):
+    """The network of the original Note-RNN."""
+
+    def __init__(self, num_layers: int, hidden_size: int) -> None:
+        super().__init__()
+        width = (hidden_size + VOCAB_SIZE) // 2
+        between = DROPOUT if num_layers > 1 else 0.0
+        self.lstm = nn.LSTM(VOCAB_SIZE, hidden_size, num_layers, batch_first=True, dropout=between)
+        self.head = nn.Sequential(
+            nn.Linear(hidden_size, width), nn.Dropout(DROPOUT), nn.Linear(width, VOCAB_SIZE)
+        )
+
+    def forward(self, ids: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """As `NoteLSTM`, with a state of hidden and cell."""
+        hidden, state = self.lstm(one_hot(ids, VOCAB_SIZE).float(), state)
+        return self.head(hidden), state
+
+    @torch.no_grad()
+    def sample(self, num_notes: int) -> list[int]:
+        """Ids of notes, each drawn from the ten most probable ones after those before."""
+        rng, ids, state = np.random.default_rng(0), [0], None
+        for _ in range(num_notes):
+            logits, state = self(torch.tensor([[ids[-1]]]), state)
+            log_probs, candidates = logits[0, -1].log_softmax(-1).topk(min(TOP_K, VOCAB_SIZE))
+            probs = log_probs.exp().double().numpy()
+            ids.append(int(rng.choice(candidates.numpy(), p=probs / probs.sum())))
+        return ids
+
+
+def bench_train(sizes: Sequence[Size] = SIZES, num_steps: int = 500) -> tuple[str, list[Row]]:
+    """Compare training: tokens a second, and their multiplications as a share of the fastest product here.
+
+    Args:
+        sizes: of networks and batches.
+        num_steps: over which the cost of a step through Lightning is measured.
+
+    Returns:
+        what was measured, in a line, and the rows.
+    """
+    with _one_thread():
+        rows = [row for size in sizes for row in _train_rows(size)]
+        rows += _lightning_rows(num_steps)
+    return "training, one thread; the limit is that of multiplying 32-bit matrices", rows
+
+
+def _train_rows(size: Size) -> list[Row]:
+    theirs = Predecessor(size.num_layers, size.hidden_size)
+    # as wide as one-hot vectors, for the same number of multiplications, and no dropout where they have none
+    ours = {
+        name: NoteLSTM(
+            VOCAB_SIZE, VOCAB_SIZE, size.hidden_size, size.num_layers, DROPOUT, 2,
+            input_dropout=0.0, variational=name != "NoteRNN",
+        )
+        for name in ("NoteRNN", "NoteRNN, one dropout mask a window")
+    }  # fmt: skip
+    num_tokens = size.batch_size * size.window_length
+    matrix = torch.randn(1024, 1024)
+    timings = interleaved(
+        {
+            f"Note-RNN's loop, {size}": _training_step(
+                theirs, torch.optim.Adam(theirs.parameters(), 0.001), size
+            ),
+            **{
+                f"{name}, {size}": _training_step(
+                    network, build_optimizer(network.parameters(), **ADAM), size
+                )
+                for name, network in ours.items()
+            },
+            "torch": lambda: matrix @ matrix,
+            "numpy": lambda: matrix.numpy() @ matrix.numpy(),
+        },
+        size.repeats,
+    )
+    peak = 2 * 1024**3 / min(timing.seconds for timing in timings[3:])  # operations a second
+    # a multiplication and an addition a weight and token, forward and twice backward
+    needed = 6 * sum(p.numel() for p in theirs.parameters() if p.dim() == 2) / peak
+    return _rows(timings[:3], [num_tokens] * 3, needed)
+
+
+def _training_step(network: nn.Module, optimizer: torch.optim.Optimizer, size: Size) -> Callable[[], float]:
+    """A function that takes a step on random ids, and carries the state to the next."""
+    ids = torch.randint(VOCAB_SIZE, (size.batch_size, size.window_length + 1))
+    state: Any = None
+
+    def step() -> float:
+        nonlocal state
+        logits, after = network(ids[:, :-1], state)
+        state = tuple(part.detach() for part in after)
+        loss = cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def _rows(timings: Sequence[Timing], counts: Sequence[int], limit: float) -> list[Row]:
+    """A row a contestant; the first is the reference.
+
+    Args:
+        timings: of the contestants.
+        counts: how many tokens each handled.
+        limit: seconds a token that this machine cannot do without.
+    """
+    rates = [count / timing.seconds for count, timing in zip(counts, timings, strict=True)]
+    return [
+        _row(timing, tokens_per_second=rate, times_reference=rate / rates[0], share_of_limit=rate * limit)
+        for timing, rate in zip(timings, rates, strict=True)
+    ]
+
+
+def _row(timing: Timing, **figures: float) -> Row:
+    columns = ("tokens_per_second", "times_reference", "share_of_limit", "ms_per_step")
+    return {"name": timing.name} | dict.fromkeys(columns) | figures | {"spread": timing.spread}
+
+
+def _lightning_rows(num_steps: int) -> list[Row]:
+    """What a step through Lightning's trainer costs beyond the same step in a loop of one's own.
+
+    Once without a log, and once with the loss in an offline wandb run every `LOG_EVERY` steps.
+    """
+    loader = LaneLoader(_random_pieces(num_steps, 8), 2, 8)
+    network = NoteLSTM(VOCAB_SIZE, 8, 8, 1, 0.0, 1)
+    module, logging_module = (kind(copy.deepcopy(network), ADAM, 0) for kind in (NoteRNN, _Logging))
+
+    def bare() -> None:
+        optimizer = module.configure_optimizers()
+        for index, batch in enumerate(loader):
+            optimizer.zero_grad()
+            module.training_step(batch, index).backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+            optimizer.step()
+
+    with (
+        TemporaryDirectory() as folder,
+        track("offline", "bench", None, Path(folder) / "run", None, {}) as run,
+    ):
+        logger = run.lightning_logger()
+        contestants: dict[str, Callable[[], None]] = {
+            "bare": bare,
+            "Lightning, beyond the bare loop": lambda: _fit(module, loader, None),
+            f"the same, logging to wandb every {LOG_EVERY} steps": lambda: _fit(
+                logging_module, loader, logger
+            ),
+        }
+        timings = interleaved(contestants)
+    costs = [(timing.seconds - timings[0].seconds) / len(loader) for timing in timings[1:]]
+    return [_row(timing, ms_per_step=1000 * cost) for timing, cost in zip(timings[1:], costs, strict=True)]
+
+
+def _random_pieces(num_steps: int, window_length: int) -> Pieces:
+    """Two pieces which are as many windows long."""
+    ids = np.random.default_rng(0).integers(4, VOCAB_SIZE, num_steps * window_length + 1)
+    return Pieces.of([ids, ids])
+
+
+class _Logging(NoteRNN):
+    """Logs the loss of one step in `LOG_EVERY`; `log` in every step would cost more than all else of it."""
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """As `NoteRNN`."""
+        loss = super().training_step(batch, batch_idx)
+        if (batch_idx + 1) % LOG_EVERY == 0:
+            self.log("train/loss", loss, batch_size=len(batch.inputs))
+        return loss
+
+
+def _fit(module: NoteRNN, loader: LaneLoader, logger: Logger | None) -> None:
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # advice on workers and callbacks
+        trainer = pl.Trainer(
+            accelerator="cpu",
+            max_epochs=1,
+            gradient_clip_val=1.0,
+            logger=logger or False,
+            log_every_n_steps=LOG_EVERY,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            limit_val_batches=0,
+        )
+        trainer.fit(module, train_dataloaders=loader)
+
+
+def bench_generate(
+    num_layers: int = 3, hidden_size: int = 512, num_notes: int = 400, num_streams: int = 64, repeats: int = 5
+) -> tuple[str, list[Row]]:
+    """Compare composing, a token a note: alone, and several samples together.
+
+    Args:
+        num_layers, hidden_size: of the network.
+        num_notes: of a sample.
+        num_streams: samples that are made together.
+        repeats: that count.
+
+    Returns:
+        what was measured, in a line, and the rows; the limit is that of reading the weights once a note,
+        which samples made together share.
+    """
+    pitches = [str(pitch) for pitch in range(VOCAB_SIZE - 4)]
+    codec = Codec(ChordTokenizer(durations=False, rests=False, min_count=1), Vocabulary(pitches))
+    theirs = Predecessor(num_layers, hidden_size).eval()
+    ours = NoteLSTM(VOCAB_SIZE, hidden_size, hidden_size, num_layers, DROPOUT, 2)
+    with torch.no_grad():  # as sure of itself as a trained network
+        logits = ours.eval()(torch.randint(VOCAB_SIZE, (1, 100)))[0]
+        ours.get_parameter("head.3.weight").mul_(TRAINED_DEVIATION / logits.std())
+    seeds = itertools.count()  # not always those of one sample, which may be lucky or not
+
+    def sample(num_samples: int) -> None:
+        sample_batch(ours, codec, [], SamplingOptions(num_notes, 1.0, TOP_K, next(seeds)), num_samples)
+
+    # the embedding and the first layer's input weights are looked up, not multiplied
+    looked_up = ours.embedding.weight.numel() + ours.get_parameter("layers.0.weight_ih_l0").numel()
+    weights = num_parameters(ours) - looked_up
+    memory = np.ones((weights // 1024 + 1, 1024), dtype=np.float32)  # as much as is read for a note
+    vector = np.ones(1024, dtype=np.float32)
+    with _one_thread():
+        timings = interleaved(
+            {
+                "Note-RNN's sample()": lambda: theirs.sample(num_notes),
+                "NoteRNN, one sample": lambda: sample(1),
+                f"NoteRNN, {num_streams} together": lambda: sample(num_streams),
+                "memory": lambda: memory @ vector,
+            },
+            repeats,
+        )
+    rows = _rows(timings[:3], [num_notes, num_notes, num_notes * num_streams], timings[3].seconds)
+    rows[2]["share_of_limit"] /= num_streams
+    return (
+        f"composing with {num_layers} x {hidden_size}, one thread; the limit is that of reading memory",
+        rows,
+    )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,1 @@
+"""A file a command: its options, what it prints and writes."""

@@ -1,0 +1,1 @@
+"""Types and ranges of the settings: a file for each group of conf/."""

@@ -1,0 +1,1 @@
+"""A dataset by its name -> its files, and a split that somebody made."""

@@ -1,0 +1,283 @@
+"""Which files belong to a corpus."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Literal
+
+from noternn.datasets.freedoom import freedoom_wads, music_lumps
+from noternn.errors import UserError
+from noternn.music.frames import piece_spans, read_frames
+from noternn.music.limits import DEFAULT_LIMITS, Limits
+from noternn.music.midi import MIDI_SUFFIXES, read_midi, read_midi_bytes
+from noternn.music.piece import Piece, PieceError
+from noternn.music.score_bytes import SCORE_FORMATS, tune_spans
+
+log = logging.getLogger(__name__)
+
+MAX_NAME_LENGTH = 200
+INSTALLED_CORPORA = ("airs", "bach", "classical", "fiddle", "freedoom", "oneill")
+MUSIC_SUFFIXES = (*MIDI_SUFFIXES, *SCORE_FORMATS)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file, or a part of one, that should hold a piece.
+
+    Args:
+        path: the file.
+        name: how messages and reports call it.
+        kind: which reader opens it.
+        span: (offset, size) in bytes of the part; None is the whole file.
+        prefix: bytes that are read before the part: what an ABC file says once for all its tunes.
+        frames_per_beat: of a piece that is written as frames.
+    """
+
+    path: Path
+    name: str
+    kind: Literal["midi", "score", "frames", "voices"] = "midi"
+    span: tuple[int, int] | None = None
+    prefix: bytes = b""
+    frames_per_beat: int = 0
+
+    def read(self, limits: Limits = DEFAULT_LIMITS, pedal: bool = False) -> Piece:
+        """The piece in the file.
+
+        Args:
+            limits: a file above any of them is refused.
+            pedal: see `noternn.music.midi.read_midi`.
+
+        Raises:
+            PieceError: if there is none, with the reason.
+        """
+        if self.kind == "midi":
+            if self.span is None:
+                return read_midi(self.path, self.name, limits=limits, pedal=pedal)
+            return read_midi_bytes(self._part(), self.name, limits=limits, pedal=pedal)
+        if self.kind in ("frames", "voices"):
+            voices = self.kind == "voices"
+            return read_frames(
+                self._part(), self.frames_per_beat, voices=voices, name=self.name, limits=limits
+            )
+        from noternn.music.score import read_score, read_score_bytes  # music21 takes two seconds to import
+
+        if self.span is None:
+            return read_score(self.path, self.name, limits=limits)
+        return read_score_bytes(self._part(), self.path.suffix.lower(), self.name, limits=limits)
+
+    def content_hash(self) -> str:
+        """A hash of the bytes; what stands in their place if they are not read."""
+        try:
+            if not self.path.is_file():
+                return "not a file"
+            if self.span is not None:
+                return hashlib.sha256(self._part()).hexdigest()
+            status = self.path.stat()
+            if status.st_size > DEFAULT_LIMITS.max_bytes:
+                return f"too large: {status.st_size} {status.st_mtime_ns}"
+            with self.path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            return f"unreadable: {error.strerror}"
+        except PieceError as error:
+            return f"unreadable: {error}"
+
+    def _part(self) -> bytes:
+        assert self.span is not None
+        offset, size = self.span
+        if size > DEFAULT_LIMITS.max_bytes:
+            limit = DEFAULT_LIMITS.max_megabytes
+            raise PieceError(f"is too large: {size / 1e6:,.1f} MB; at most {limit:g} MB are read")
+        try:
+            with self.path.open("rb") as file:
+                file.seek(offset)
+                return self.prefix + file.read(size)
+        except OSError as error:
+            raise PieceError(f"cannot be opened: {error.strerror or error}") from error
+
+
+def find_music_files(folder: Path) -> Iterator[Path]:
+    """Every file below a folder with one of `MUSIC_SUFFIXES`, in any case, at any depth, sorted by path.
+
+    Links to folders are followed, once for each folder however many lead there and under its own name
+    where it lies below `folder` anyway. Folders that cannot be read are named in a warning.
+    """
+    found = []
+    seen = set()
+    waiting = [folder]  # links wait until the folders themselves are seen
+    for start in waiting:
+        for parent, folders, files in os.walk(start, onerror=_warn_of_folder):
+            if os.path.realpath(parent) in seen:
+                folders.clear()
+                continue
+            seen.add(os.path.realpath(parent))
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            waiting += [path for name in folders if (path := Path(parent, name)).is_symlink()]
+            found += [Path(parent, name) for name in files if name.lower().endswith(MUSIC_SUFFIXES)]
+    yield from sorted(path for path in found if not path.name.startswith("."))
+
+
+def _warn_of_folder(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        reason = error.strerror or error
+        log.warning("%s cannot be read (%s); what it holds is left out", printable(error.filename), reason)
+
+
+def folder_sources(folder: Path) -> list[Source]:
+    """The MIDI files and scores below a folder, named by their path in it.
+
+    Raises:
+        UserError: if `folder` is a file.
+    """
+    if folder.is_file():
+        raise UserError(f"{folder} is a file; give the folder that holds the music")
+    files = ((path, str(path.relative_to(folder))) for path in find_music_files(folder))
+    return [source for path, name in files for source in file_sources(path, printable(name))]
+
+
+def file_sources(path: Path, name: str) -> list[Source]:
+    """One source; for an ABC file of several tunes one for each: `name#1`, `name#2`, ..."""
+    suffix = path.suffix.lower()
+    if suffix not in SCORE_FORMATS:
+        return [Source(path, name)]
+    prefix, spans = tune_spans(_bytes_to_search(path)) if suffix == ".abc" else (b"", [])
+    if len(spans) < 2:
+        return [Source(path, name, "score")]
+    return [Source(path, f"{name}#{i}", "score", span, prefix) for i, span in enumerate(spans, start=1)]
+
+
+def frame_sources(
+    path: Path, frames_per_beat: int, *, voices: bool, limits: Limits = DEFAULT_LIMITS
+) -> list[Source]:
+    """The pieces of a JSON file of frames (see `noternn.music.frames`), named `file.json#train/0` and on.
+
+    Args:
+        path: the file.
+        frames_per_beat, voices: see `noternn.music.frames.read_frames`.
+        limits: of them, `max_megabytes` of the whole file.
+
+    Raises:
+        UserError: if it cannot be read, or is no such file.
+    """
+    try:
+        if path.stat().st_size > limits.max_bytes:
+            raise UserError(f"is larger than dataset.limits.max_megabytes={limits.max_megabytes:g}")
+        spans = piece_spans(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    kind: Literal["frames", "voices"] = "voices" if voices else "frames"
+    return [
+        Source(path, f"{printable(path.name)}#{name}", kind, span, frames_per_beat=frames_per_beat)
+        for name, span in spans.items()
+    ]
+
+
+def read_file(path: Path) -> Piece:
+    """The piece in a MIDI file or score that a command was given; the error begins with the path.
+
+    Raises:
+        UserError: if the file cannot be read, or holds several pieces.
+    """
+    sources = file_sources(path, path.stem)
+    if len(sources) > 1:
+        raise UserError(f"{path}: holds {len(sources)} pieces; give a file of one")
+    try:
+        return sources[0].read()
+    except PieceError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _bytes_to_search(path: Path) -> bytes:
+    """What a file holds; nothing if reading it will be refused, with the reason, when its turn comes."""
+    try:
+        return (
+            path.read_bytes() if path.is_file() and path.stat().st_size <= DEFAULT_LIMITS.max_bytes else b""
+        )
+    except OSError:
+        return b""
+
+
+def installed_sources(corpus: str) -> list[Source]:
+    """The pieces of a corpus that is installed: with vizdoom (freedoom) or with music21 (the others).
+
+    Raises:
+        UserError: if there is no such corpus, or if it is not installed.
+    """
+    if corpus not in INSTALLED_CORPORA:
+        raise UserError(f"there is no installed corpus {corpus!r}; there are {', '.join(INSTALLED_CORPORA)}")
+    if corpus == "freedoom":
+        return wad_sources(freedoom_wads())
+    from noternn.music.score import embedded_scores  # music21 takes two seconds to import
+
+    return [s for name, path in embedded_scores(corpus).items() for s in file_sources(path, name)]
+
+
+def wad_sources(paths: Sequence[Path]) -> list[Source]:
+    """The MIDI files in WAD files, named `wad/lump`; of equal ones the first.
+
+    Raises:
+        UserError: if one of the files is no WAD, or if there is no music in them.
+    """
+    found: dict[bytes, Source] = {}
+    for path in paths:
+        for lump, data in music_lumps(path):
+            source = Source(path, printable(f"{path.stem}/{lump.name}"), span=(lump.offset, lump.size))
+            found.setdefault(hashlib.sha256(data).digest(), source)
+    if not found:
+        raise UserError(f"{' and '.join(map(str, paths))}: no music in MIDI (lumps named D_*) to be found")
+    return list(found.values())
+
+
+def matching_sources(
+    sources: Sequence[Source], include: Sequence[str], exclude: Sequence[str]
+) -> list[Source]:
+    """The sources whose names match a pattern of `include`, if there is any, and none of `exclude`.
+
+    Patterns are the shell's: `*` stands for any text, with slashes, `?` for a character, `[ab]` for one of
+    some. Case does not matter. A pattern that matches no name is told in a warning.
+    """
+    names = [_folded(source.name.replace(os.sep, "/")) for source in sources]
+
+    def matches(patterns: Sequence[str], setting: str) -> set[int]:
+        found: set[int] = set()
+        for pattern in patterns:
+            hits = {i for i, name in enumerate(names) if fnmatchcase(name, _folded(pattern))}
+            if not hits:
+                log.warning("%s: %r matches none of the %d files", setting, pattern, len(names))
+            found |= hits
+        return found
+
+    included = matches(include, "dataset.include") if include else set(range(len(names)))
+    return [sources[i] for i in sorted(included - matches(exclude, "dataset.exclude"))]
+
+
+def _folded(text: str) -> str:
+    """The text without case, and with one way to write an accent."""
+    return unicodedata.normalize("NFC", text).casefold()
+
+
+def sample_sources(sources: Sequence[Source], max_files: int) -> list[Source]:
+    """At most `max_files` sources in their order, chosen by the hash of what they hold, not by name."""
+    by_hash = sorted(sources, key=lambda source: (source.content_hash(), source.name))
+    kept = set(by_hash[:max_files])
+    return [source for source in sources if source in kept]
+
+
+def printable(name: str) -> str:
+    """A file name in one line of valid text: odd bytes and control characters are escaped.
+
+    A long name is cut in its middle.
+    """
+    text = name.encode("utf-8", "backslashreplace").decode()
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    half = MAX_NAME_LENGTH // 2
+    return line if len(line) <= MAX_NAME_LENGTH else f"{line[: half - 3]}...{line[-half:]}"

@@ -1,0 +1,1 @@
+"""Is it healthy? What samples are like beside held-out music."""

@@ -1,0 +1,1 @@
+"""A command line -> a run, a sweep or a search."""

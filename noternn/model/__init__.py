@@ -1,0 +1,1 @@
+"""Ids and a state -> logits and a state."""

@@ -1,0 +1,165 @@
+"""The bytes of a score file -> what music21 may be given of them, at a bounded cost; without music21.
+
+Nothing in a file runs code, opens another file or reaches the network: XML that declares entities is refused,
+document types are not fetched, and of an archive one member is read, in memory, up to a limit.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from pathlib import PurePosixPath
+from xml.parsers import expat
+
+from noternn.music.piece import PieceError
+
+SCORE_FORMATS = {
+    ".abc": "abc",
+    ".krn": "humdrum",
+    ".musicxml": "musicxml",
+    ".mxl": "musicxml",
+    ".xml": "musicxml",
+}
+MAX_SCORE_BYTES = 20_000_000  # of the file, and of the score in an archive; a late quartet takes 11 MB
+MAX_TEXT_BYTES = 2_000_000  # of a tune or of a Humdrum score, which say more in a byte
+MAX_BARS = 2_000  # of one part; music21 takes four times as long for twice as many: here a minute or two
+MAX_TUNES = 10_000  # in one ABC file
+MAX_ARCHIVE_FILES = 1_000
+MAX_CONTAINER_BYTES = 100_000
+MAX_PROLOG_BYTES = 100_000  # of XML before the first element; old expats take a minute for a long comment
+
+TUNE_START = re.compile(rb"^[ \t]*X:[ \t]*\d", re.MULTILINE)
+SHARED_FIELD = re.compile(rb"^[LMQ]:.*$", re.MULTILINE)  # unit of length, metre, tempo
+BAR_LINES = {".abc": "|", ".krn": "\n="}
+KEY_FIELD = re.compile(r"^[ \t]*K:", re.MULTILINE)
+
+
+def checked_xml(data: bytes) -> bytes:
+    """The MusicXML document in a `.mxl` archive, or the data if it is one itself.
+
+    Raises:
+        PieceError: if there is none, or one that is too large or that declares entities.
+    """
+    if data.startswith(b"PK\x03\x04"):
+        data = _unpacked(data)
+    root = _outermost_element(data)
+    if root == "score-timewise":
+        raise PieceError("is MusicXML ordered by measures (score-timewise); only score-partwise is read")
+    if root != "score-partwise":
+        raise PieceError(f"is no MusicXML: its outermost element is <{root[:40]}>, not <score-partwise>")
+    return data
+
+
+def checked_text(data: bytes, suffix: str) -> str:
+    """The text of an ABC tune or of a Humdrum score.
+
+    Raises:
+        PieceError: if it is none, or too large.
+    """
+    if suffix == ".abc" and (count := len(TUNE_START.findall(data))) > MAX_TUNES:
+        raise PieceError(f"holds too many tunes: {count:,}; at most {MAX_TUNES:,} are read")
+    if len(data) > MAX_TEXT_BYTES:
+        size, limit = len(data) / 1e6, MAX_TEXT_BYTES / 1e6
+        raise PieceError(f"is too large: {size:,.1f} MB; at most {limit:g} MB of {suffix} are read")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("latin-1")
+    if suffix == ".krn" and "**kern" not in text:
+        raise PieceError("is no Humdrum score: it has no **kern spine")
+    if suffix == ".abc" and not KEY_FIELD.search(text):
+        raise PieceError("holds no tune in ABC: no line begins with K:, the key")
+    check_bars(text.count(BAR_LINES[suffix]))
+    return text
+
+
+def check_bars(count: int) -> None:
+    """Refuse what has too many bars.
+
+    Raises:
+        PieceError: if there are more than `MAX_BARS`.
+    """
+    if count > MAX_BARS:
+        raise PieceError(f"is too long: {count:,} bars; at most {MAX_BARS:,} are read")
+
+
+def tune_spans(data: bytes) -> tuple[bytes, list[tuple[int, int]]]:
+    """Where the tunes of an ABC file are.
+
+    Returns:
+        The fields before the first tune that hold for all of them, and (offset, size) of each tune in bytes;
+        no tunes if there are more than `MAX_TUNES`.
+    """
+    starts = []
+    for match in TUNE_START.finditer(data):
+        starts.append(match.start())
+        if len(starts) > MAX_TUNES:
+            return b"", []
+    if not starts:
+        return b"", []
+    fields = SHARED_FIELD.findall(data, 0, min(starts[0], MAX_CONTAINER_BYTES))
+    ends = [*starts[1:], len(data)]
+    return b"".join(field.strip() + b"\n" for field in fields), [
+        (start, end - start) for start, end in zip(starts, ends, strict=True)
+    ]
+
+
+def _unpacked(data: bytes) -> bytes:
+    """The score in a `.mxl` archive."""
+    if data.count(b"PK\x01\x02") > MAX_ARCHIVE_FILES:
+        raise PieceError(f"is damaged: an archive of more than {MAX_ARCHIVE_FILES:,} files")
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            score = _read_member(archive, _score_name(archive), MAX_SCORE_BYTES + 1)
+    except PieceError:
+        raise
+    except Exception as error:  # damaged and encrypted archives raise nearly anything
+        raise PieceError(f"is damaged: {' '.join(str(error).split())[:80]}") from error
+    if len(score) > MAX_SCORE_BYTES:
+        limit = MAX_SCORE_BYTES / 1e6
+        raise PieceError(f"is too large: its score unpacks to more than {limit:g} MB, the most that is read")
+    return score
+
+
+def _score_name(archive: zipfile.ZipFile) -> str:
+    """The first of the scores that the archive's table of contents names, or else that it holds."""
+    names = archive.namelist()
+    if "META-INF/container.xml" in names:
+        container = _read_member(archive, "META-INF/container.xml", MAX_CONTAINER_BYTES)
+        named = re.search(rb"<rootfile\s[^>]*?full-path\s*=\s*[\"']([^\"']*)", container)
+        if named and named.group(1).decode("utf-8", "replace") in names:
+            return named.group(1).decode()
+    for name in names:
+        suffix = PurePosixPath(name).suffix.lower()
+        if not name.startswith("META-INF") and (suffix in (".xml", ".musicxml") or name == ".xml"):
+            return name
+    raise PieceError("is damaged: an archive without a score in it")
+
+
+def _read_member(archive: zipfile.ZipFile, name: str, num_bytes: int) -> bytes:
+    # Other compressions may ask for gigabytes to unpack anything at all.
+    if archive.getinfo(name).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise PieceError("is damaged: an archive compressed by other means than .mxl is (deflate)")
+    with archive.open(name) as member:
+        return member.read(num_bytes)
+
+
+def _outermost_element(data: bytes) -> str:
+    """The name of the first element, which is as far as this looks."""
+    found: list[str] = []
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = lambda name, _: found.append(name)
+    parser.EntityDeclHandler = _refuse_entities
+    try:
+        parser.Parse(data[:MAX_PROLOG_BYTES], len(data) <= MAX_PROLOG_BYTES)
+    except expat.ExpatError as error:  # what is wrong after the first element is told by whoever reads on
+        if not found:
+            raise PieceError(f"is no XML ({error})") from error
+    if not found:
+        raise PieceError(f"is no MusicXML: no element begins in its first {MAX_PROLOG_BYTES:,} bytes")
+    return found[0]
+
+
+def _refuse_entities(*_: object) -> None:
+    raise PieceError("declares XML entities, which no score needs and which can fill the memory")

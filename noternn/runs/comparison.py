@@ -1,0 +1,278 @@
+"""Runs side by side, from their files alone: what differs between them, and what each came to so far."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+
+from noternn.errors import UserError
+from noternn.runs.curves import STATUSES, Row, read_epochs, so_far, sweep_rows
+from noternn.tables import format_table
+
+# Settings that say where a run is kept or watched, not what it is.
+ELSEWHERE = re.compile(r"(resume|logger|hydra|checkpoint|datamodule\.(cache_dir|num_processes))\b")
+DATASET = ("dataset", "dataset.name", "dataset.path", "dataset.tracks")  # of other notes, other losses
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, for sweeps of hundreds
+MAX_COLUMNS = 8  # of settings between a run's name and what it came to
+STATES = {"stopped": "running or stopped"}  # which of the two its files do not say
+
+
+@dataclass(frozen=True)
+class ComparedRun:
+    """A run, finished or not.
+
+    Args:
+        name: its folder, as far as it differs from those of the others.
+        folder: where its files lie.
+        status: finished, pruned, failed, or running or stopped.
+        error: why it failed; "" if it did not.
+        results: what summary.json says, or until there is one metrics.csv, by the names of the former.
+        settings: of its configuration by dotted name, and the options chosen for its groups, as text.
+        groups: the names among them that are groups of options, such as `optimizer`.
+        given: the names of those that it was given on its command line.
+        epochs: the rows of its metrics.csv.
+    """
+
+    name: str
+    folder: Path
+    status: str
+    error: str
+    results: Mapping[str, Any]
+    settings: Mapping[str, str]
+    groups: Sequence[str]
+    given: Sequence[str]
+    epochs: Sequence[Row]
+
+    def number(self, name: str) -> float | None:
+        """One of its results; None where it is not known."""
+        value = self.results.get(name)
+        return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+    @property
+    def gap_per_note(self) -> float | None:
+        """`gap/nll` in nats a note, as if training pieces had as many tokens a note as others."""
+        gap, nll, nats = (self.number(name) for name in ("gap/nll", "val/nll", "val/nats_per_note"))
+        return gap * nats / nll if gap is not None and nll and nats is not None else None
+
+
+def read_runs(folders: Sequence[Path]) -> list[ComparedRun]:
+    """The runs in some folders of runs or sweeps, each once: the finished ones first, by nats a note.
+
+    Raises:
+        UserError: if a folder is not there or holds no run.
+    """
+    rows: dict[Path, dict[str, Any]] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f"{folder}: there is no such folder; give those of runs or sweeps")
+        found = {(folder / row["job"]).resolve(): row for row in sweep_rows(folder)}
+        if not found:
+            raise UserError(f"{folder}: no run: give folders that train.py has written, such as runs/NAME")
+        rows |= found
+    names = _names(list(rows))
+    runs = [_read_run(name, folder, row) for name, (folder, row) in zip(names, rows.items(), strict=True)]
+    order = [STATES.get(status, status) for status in STATUSES]
+    infinity = float("inf")
+
+    def rank(run: ComparedRun) -> tuple[int, float]:
+        nats = run.number("val/nats_per_note")
+        return order.index(run.status), infinity if nats is None else nats
+
+    return sorted(runs, key=rank)
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """Of each folder what the others do not share."""
+    if len(folders) == 1:
+        return [folders[0].name]
+    common = os.path.commonpath(folders)
+    return [os.path.relpath(folder, common) for folder in folders]
+
+
+def _read_run(name: str, folder: Path, row: Mapping[str, Any]) -> ComparedRun:
+    try:
+        epochs = read_epochs(folder)
+    except UserError:
+        epochs = []  # `row` says why
+    settings = _leaves(_record(folder, "config.yaml"))
+    choices = _record(folder, "hydra.yaml")
+    for key in ("hydra", "runtime", "choices"):
+        choices = _as_mapping(choices.get(key))
+    chosen = {str(group): _text(option) for group, option in choices.items() if "/" not in str(group)}
+    status = STATES.get(row["status"], row["status"])
+    error = str(row.get("error", ""))
+    return ComparedRun(
+        name,
+        folder,
+        status,
+        error,
+        {**so_far(epochs), **row},
+        chosen | settings,
+        list(chosen),
+        _given(folder),
+        epochs,
+    )
+
+
+def read_record(folder: Path, name: str) -> Any:
+    """What Hydra has noted of a run's settings.
+
+    Args:
+        folder: of the run.
+        name: of a file in its `.hydra`.
+
+    Raises:
+        UserError: if it is not there or cannot be read.
+    """
+    try:
+        return yaml.load((folder / ".hydra" / name).read_text(encoding="utf-8"), LOADER)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{folder}: its record of settings cannot be read") from error
+
+
+def given_settings(folder: Path) -> list[str]:
+    """What a run was given, as on its command line, without the run that it went on from.
+
+    Raises:
+        UserError: if its record is not there or cannot be read.
+    """
+    given = read_record(folder, "overrides.yaml")
+    overrides = map(str, given if isinstance(given, list) else [])
+    return [override for override in overrides if not override.startswith("resume=")]
+
+
+def read_overrides(folder: Path) -> dict[str, str]:
+    """What a run was given, by name.
+
+    Raises:
+        UserError: if its record is not there or cannot be read.
+    """
+    pairs = (override.lstrip("+").partition("=") for override in given_settings(folder))
+    return {name: value for name, _, value in pairs}
+
+
+def _record(folder: Path, name: str) -> Mapping[Any, Any]:
+    """A record, or nothing where it cannot be read: what a run came to is worth showing all the same."""
+    try:
+        return _as_mapping(read_record(folder, name))
+    except UserError:
+        return {}
+
+
+def _given(folder: Path) -> list[str]:
+    try:
+        return list(read_overrides(folder))
+    except UserError:
+        return []
+
+
+def _as_mapping(value: Any) -> Mapping[Any, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _leaves(config: Mapping[Any, Any], prefix: str = "") -> dict[str, str]:
+    """The settings of a configuration by dotted name."""
+    leaves: dict[str, str] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        leaves |= _leaves(value, f"{name}.") if isinstance(value, dict) else {name: _text(value)}
+    return leaves
+
+
+def _text(value: Any) -> str:
+    """A setting as it is typed."""
+    if value is None:
+        return "none"
+    if isinstance(value, list):
+        return f"[{','.join(map(_text, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def differing(runs: Sequence[ComparedRun]) -> list[str]:
+    """The names of the settings that differ, those first that were given.
+
+    What was not given, and follows from the option that was chosen for a group, is left out.
+    """
+    names = [name for name in _names_of_settings(runs) if _differs(name, runs)]
+    groups = {group for run in runs for group in run.groups}.intersection(names)
+    sections = {name.partition(".")[0] for name in _names_of_settings(runs) if "." in name}
+    recipes = groups - sections  # such as `experiment`: all else may follow from it
+    chosen = recipes.union(*(run.given for run in runs))
+
+    def follows(name: str) -> bool:
+        return bool(recipes) or ("." in name and name.partition(".")[0] in groups)
+
+    others = [name for name in names if name not in chosen and not follows(name)]
+    return [name for name in names if name in chosen] + others
+
+
+def _names_of_settings(runs: Sequence[ComparedRun]) -> list[str]:
+    return list(dict.fromkeys(name for run in runs for name in run.settings))
+
+
+def _differs(name: str, runs: Sequence[ComparedRun]) -> bool:
+    values = {run.settings[name] for run in runs if name in run.settings}
+    return len(values) > 1 and not ELSEWHERE.match(name)
+
+
+def compares_per_token(runs: Sequence[ComparedRun]) -> bool:
+    """Whether nats a token mean the same in all of them: one tokenizer, one music."""
+    names = {name for run in runs for name in run.settings if name.startswith("tokenizer") or name in DATASET}
+    return not any(_differs(name, runs) for name in names)
+
+
+def table_rows(runs: Sequence[ComparedRun]) -> list[dict[str, str]]:
+    """A row a run, as text, "" where something is not known; losses a token only where they compare."""
+    settings, per_token = differing(runs), compares_per_token(runs)
+    return [_table_row(run, settings, per_token) for run in runs]
+
+
+def _table_row(run: ComparedRun, settings: Sequence[str], per_token: bool) -> dict[str, str]:
+    best, num_epochs = run.number("best_epoch"), run.number("num_epochs")
+    losses = (
+        {"val/nll": _number(run.number("val/nll")), "gap/nll": _number(run.number("gap/nll"))}
+        if per_token
+        else {"gap, nats a note": _number(run.gap_per_note)}
+    )
+    return {
+        "run": run.name,
+        **{name: run.settings.get(name, "") for name in settings},
+        "nats a note": _number(run.number("val/nats_per_note")),
+        **losses,
+        "best epoch": f"{best:.0f} of {num_epochs:.0f}" if best and num_epochs else "",
+        "seconds": _number(run.number("seconds"), "{:,.0f}"),
+        "parameters": _number(run.number("num_parameters"), "{:,.0f}"),
+        "status": run.status,
+    }
+
+
+def _number(value: float | None, form: str = "{:.4f}") -> str:
+    return "" if value is None else form.format(value)
+
+
+def notes(runs: Sequence[ComparedRun]) -> list[str]:
+    """What has to be said beside the table, a line each."""
+    lines = [f"{run.name}: {run.error}" for run in runs if run.error]
+    if not compares_per_token(runs):
+        lines.append(
+            "nats a token do not compare between tokenizers or between datasets, so losses are in nats a note"
+        )
+    return lines
+
+
+def as_text(runs: Sequence[ComparedRun]) -> str:
+    """The runs as a table for the terminal, of which some settings are left out and named if many differ."""
+    rows = [{name: value or "-" for name, value in row.items()} for row in table_rows(runs)]
+    left_out = differing(runs)[MAX_COLUMNS:]
+    more = [f"{len(left_out)} more settings differ: {', '.join(left_out)}"] if left_out else []
+    shown = [name for name in rows[0] if name not in left_out]
+    return "\n".join([format_table(rows, shown), *more, *notes(runs)])

@@ -1,0 +1,367 @@
+"""The copy model: what followed earlier in a piece is made more probable where its past comes again.
+
+A network of fixed size forgets what a piece said a minute ago; a search does not. Of the piece so far the
+longest suffixes are found that stood in it before, as they are and at any other pitch, and what followed
+them is suggested. A suggested id x gets a boost b(x), and the network's probabilities p become
+
+    p(x) * exp(b(x)) / Z,    Z = 1 + sum over suggested x of p(x) * (exp(b(x)) - 1),
+
+which is a distribution again, and the network's own where all boosts are 0. The boost is linear in weights
+that are fitted on a validation split: a concave problem with one solution. It depends on the piece's own past
+alone, so likelihoods stay exact; nothing is carried from one piece to the next.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left
+from collections.abc import Sequence
+from copy import deepcopy
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noternn.errors import UserError
+from noternn.files import write_text
+from noternn.model.stepper import Stepper
+from noternn.tokenizer import SPECIAL_TOKENS, Codec
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+FILE_NAME = "copy.json"  # beside a run's best.ckpt
+RANKS = (
+    2  # the followers that are suggested of each search: of the longest match, and of the next that differs
+)
+NUM_SUGGESTIONS = 2 * RANKS  # as they are, then at another pitch
+LONGEST = 6  # log2 of the match length from which on longer ones count no more
+NUM_FEATURES = LONGEST + 3
+MAX_LOGIT = 12.0
+# Suffixes with followers of their own that are looked at. Music has up to about 20; only where one symbol
+# comes hundreds of times in a row are there more, which would take quadratic time.
+MAX_CHAIN = 256
+MAX_WEIGHT = 1e3
+CHUNK = 4096  # tokens at a time, so that the fit takes little memory
+RIDGE = 1.0  # of the fit: a prior of variance 1 on each weight, which few tokens do not overrule
+
+
+class Suffixes:
+    """A sequence of symbols that grows, and what followed the earlier places of its suffixes.
+
+    A suffix automaton that is built online (Blumer et al., 1985), in amortized constant time a symbol, with
+    the transitions of each state in the order in which they were last taken.
+    """
+
+    def __init__(self) -> None:
+        self._next: list[dict[int, int]] = [{}]  # of each state, the latest follower last
+        self._link = [-1]
+        self._length = [0]
+        self._last = 0
+
+    def append(self, symbol: int) -> None:
+        """Lengthen the sequence by a symbol."""
+        state, new = self._last, self._add({}, self._length[self._last] + 1, 0)
+        while state >= 0 and symbol not in self._next[state]:
+            self._next[state][symbol] = new
+            state = self._link[state]
+        if state >= 0:
+            self._link[new] = self._split(state, symbol)
+        self._take(symbol)
+        self._last = new
+
+    def _add(self, following: dict[int, int], length: int, link: int) -> int:
+        self._next.append(following)
+        self._length.append(length)
+        self._link.append(link)
+        return len(self._link) - 1
+
+    def _split(self, state: int, symbol: int) -> int:
+        """The state of the longest string of `state` with the symbol, split off from longer ones."""
+        target, length = self._next[state][symbol], self._length[state] + 1
+        if self._length[target] == length:
+            return target
+        clone = self._add(dict(self._next[target]), length, self._link[target])
+        while state >= 0 and self._next[state].get(symbol) == target:
+            self._next[state][symbol] = clone
+            state = self._link[state]
+        self._link[target] = clone
+        return clone
+
+    def _take(self, symbol: int) -> None:
+        """Make the symbol the latest follower of all suffixes of the sequence before it."""
+        state = self._last
+        for _ in range(MAX_CHAIN):
+            if state < 0:
+                break
+            following = self._next[state]
+            following[symbol] = following.pop(symbol)
+            state = self._link[state]
+
+    def followers(self, count: int) -> list[tuple[int, int]]:
+        """Up to `count` distinct symbols that followed suffixes, with the length of the longest such suffix.
+
+        The longest suffix comes first; of equally long ones the latest.
+        """
+        found: dict[int, int] = {}
+        state = self._link[self._last]
+        for _ in range(MAX_CHAIN):
+            if state <= 0 or len(found) >= count:  # 0 is the empty suffix
+                break
+            for symbol in reversed(self._next[state]):
+                found.setdefault(symbol, self._length[state])
+            state = self._link[state]
+        return list(islice(found.items(), count))
+
+
+class Intervals:
+    """Ids <-> symbols that are the same at every pitch: the interval to the last pitch in place of the pitch.
+
+    Two tokens that are transpositions of each other have one kind and differ in height, in semitones. What
+    has no pitch, or comes back to itself as pitch classes do, is a kind of its own without a height.
+
+    Args:
+        codec: whose tokenizer knows the transpositions of its tokens.
+    """
+
+    def __init__(self, codec: Codec) -> None:
+        kinds: dict[str, int] = {}
+        self._of_id: list[tuple[int, int | None]] = []
+        for token in codec.vocabulary.tokens:
+            lowest, height = _lowest(codec, token)
+            self._of_id.append((kinds.setdefault(lowest, len(kinds)), height))
+        self._ids = {place: id_ for id_, place in enumerate(self._of_id)}
+
+    def symbol(self, id_: int, last: int) -> int:
+        """What an id is after a height of `last`."""
+        kind, height = self._of_id[id_]
+        return kind * 512 + (0 if height is None else height - last + 256)  # 0: no height
+
+    def id(self, symbol: int, last: int) -> int:
+        """The id that a symbol stands for after a height of `last`, or -1 if the vocabulary lacks it."""
+        kind, interval = divmod(symbol, 512)
+        return self._ids.get((kind, interval - 256 + last if interval else None), -1)
+
+    def height(self, id_: int, last: int) -> int:
+        """The last height after an id."""
+        height = self._of_id[id_][1]
+        return last if height is None else height
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Intervals:
+        return self  # it never changes
+
+
+def _lowest(codec: Codec, token: str) -> tuple[str, int | None]:
+    """A token as low as it goes, and how many semitones that is below it; None if it has no pitch."""
+    transposed = codec.tokenizer.transposed
+    if token in SPECIAL_TOKENS or transposed(token, 1) == token or transposed(token, 128) is not None:
+        return token, None
+    height = bisect_left(range(1, 128), True, key=lambda semitones: transposed(token, -semitones) is None)
+    lowest = transposed(token, -height)
+    assert lowest is not None
+    return lowest, height
+
+
+class Copier:
+    """The ids of one piece so far, and what its earlier places suggest to come next.
+
+    Args:
+        intervals: of the vocabulary.
+    """
+
+    def __init__(self, intervals: Intervals) -> None:
+        self.intervals = intervals
+        self._plain, self._by_interval = Suffixes(), Suffixes()
+        self._height = 60  # before the first pitch; which one it is hardly matters
+
+    def append(self, id_: int) -> None:
+        """Go on by an id."""
+        self._plain.append(id_)
+        self._by_interval.append(self.intervals.symbol(id_, self._height))
+        self._height = self.intervals.height(id_, self._height)
+
+    def suggest(self) -> tuple[list[int], list[int]]:
+        """Ids (num_suggestions,), -1 for none, and the lengths in tokens of the matches that suggest them."""
+        plain = self._plain.followers(RANKS)
+        moved = [(self.intervals.id(s, self._height), m) for s, m in self._by_interval.followers(RANKS)]
+        none = [(-1, 0)]
+        rows = plain + none * (RANKS - len(plain)) + moved + none * (RANKS - len(moved))
+        return [id_ for id_, _ in rows], [length for _, length in rows]
+
+
+def suggestions(piece: Sequence[int], intervals: Intervals) -> tuple[Ints, Ints]:
+    """What is suggested for each id of a piece but the first, from the ids before it alone.
+
+    Returns:
+        Ids, -1 for none, and the lengths of their matches, each (num_tokens - 1, num_suggestions).
+    """
+    copier, rows = Copier(intervals), []
+    for id_ in piece[:-1]:
+        copier.append(int(id_))
+        rows.append(copier.suggest())
+    table = np.array(rows, dtype=np.int64).reshape(-1, 2, NUM_SUGGESTIONS)
+    return table[:, 0], table[:, 1]
+
+
+def features(lengths: Ints, log_probs: Floats) -> Floats:
+    """What a boost is linear in, (..., num_features), for suggestions (...).
+
+    The match length as weights of the nearest two of 1, 2, 4, ... 64 tokens (linear between them on a log
+    scale), the logit of the network's own probability, and that times the logarithm of the length.
+
+    Args:
+        lengths: of the matches, at least 1 where there is a suggestion.
+        log_probs: of the network for the ids suggested.
+    """
+    log_length = np.log2(np.clip(lengths, 1, 2**LONGEST))[..., None]
+    between = np.maximum(1 - np.abs(log_length - np.arange(LONGEST + 1)), 0)  # (..., LONGEST + 1)
+    log_probs = np.clip(log_probs, -2 * MAX_LOGIT, -1e-9)
+    logit = np.clip(log_probs - np.log(-np.expm1(log_probs)), -MAX_LOGIT, MAX_LOGIT)[..., None]
+    return np.concatenate([between, logit, logit * log_length], axis=-1)
+
+
+class Examples:
+    """Predictions of many tokens that suggestions were made for.
+
+    Args:
+        target: (num_tokens,) the ids that came.
+        suggested: (num_tokens, num_suggestions) ids; -1 for none.
+        lengths: of their matches, the same shape.
+        log_probs: (num_tokens, 1 + num_suggestions) of the network, for the target and for what is suggested.
+    """
+
+    def __init__(self, target: Ints, suggested: Ints, lengths: Ints, log_probs: Floats) -> None:
+        is_there = suggested >= 0
+        same = suggested[:, :, None] == suggested[:, None, :]
+        is_first = is_there & ~np.tril(same, -1).any(
+            axis=2
+        )  # of suggestions of one id the first stands for all
+        self.supports = (
+            same & is_first[:, :, None]
+        )  # (num_tokens, suggestion, suggestion that agrees with it)
+        self.features = features(lengths, log_probs[:, 1:])  # (num_tokens, suggestion, feature)
+        self.is_hit = is_first & (suggested == target[:, None])
+        self.probs = np.where(is_first, np.exp(log_probs[:, 1:]), 0.0)
+        self.target_log_probs = log_probs[:, 0]
+
+    def predict(self, weights: Floats) -> tuple[Floats, Floats]:
+        """Log-probabilities of the targets, (num_tokens,), and probabilities of what is suggested."""
+        each = np.einsum("tsf,sf->ts", self.features, weights)
+        boost = np.einsum("tks,ts->tk", self.supports, each)  # an id's is the sum over all that suggest it
+        with np.errstate(over="ignore", invalid="ignore"):  # of a step too far, which is not taken
+            boosted = self.probs * np.exp(boost)
+            total = np.maximum(1 - self.probs.sum(axis=1), 1e-12) + boosted.sum(axis=1)
+            log_probs = self.target_log_probs + (boost * self.is_hit).sum(axis=1) - np.log(total)
+            return log_probs, boosted / total[:, None]
+
+    def design(self, part: slice) -> Floats:
+        """By what the boosts of some tokens grow with each weight, (tokens, suggestion, weight)."""
+        table = self.supports[part, :, :, None] * self.features[part, None]
+        design: Floats = table.reshape(*table.shape[:2], NUM_SUGGESTIONS * NUM_FEATURES)
+        return design
+
+
+def fit(examples: Examples, max_steps: int = 50) -> Floats:
+    """The weights, (num_suggestions, num_features), under which the targets are most probable.
+
+    Newton's method with halved steps on a concave function: the log-likelihood less `RIDGE / 2` times the
+    squared weights.
+    """
+    weights = np.zeros((NUM_SUGGESTIONS, NUM_FEATURES))
+
+    def objective(weights: Floats) -> float:
+        return float(examples.predict(weights)[0].sum() - RIDGE / 2 * (weights**2).sum())
+
+    for _ in range(max_steps):
+        step = _newton_step(examples, weights)
+        before = objective(weights)
+        while not objective(weights + step) >= before and np.abs(step).max() > 1e-9:
+            step /= 2
+        weights = weights + step
+        if np.abs(step).max() < 1e-5:
+            break
+    return weights
+
+
+def _newton_step(examples: Examples, weights: Floats) -> Floats:
+    probs = examples.predict(weights)[1]
+    gradient: Floats = -RIDGE * weights.ravel()
+    curvature: Floats = np.diag(np.full(weights.size, RIDGE))
+    for start in range(0, len(probs), CHUNK):
+        part = slice(start, start + CHUNK)
+        design, share = examples.design(part), probs[part]
+        gradient += np.einsum("ts,tsw->w", examples.is_hit[part] - share, design)
+        mean = np.einsum("ts,tsw->tw", share, design)
+        rows = (np.sqrt(share)[..., None] * design).reshape(-1, weights.size)
+        curvature += rows.T @ rows - mean.T @ mean
+    return np.asarray(np.linalg.solve(curvature, gradient), dtype=np.float64).reshape(weights.shape)
+
+
+class CopyStepper:
+    """A stepper with the copy model mixed into its log-probabilities; each stream copies from its own past.
+
+    Args:
+        stepper: of the network, at the start of a piece.
+        intervals: of the vocabulary.
+        weights: (num_suggestions, num_features), see `fit`.
+    """
+
+    def __init__(self, stepper: Stepper, intervals: Intervals, weights: Floats) -> None:
+        self.stepper = stepper
+        self.weights = weights
+        self.copiers = [Copier(intervals)]
+
+    def step(self, ids: Sequence[int]) -> Floats:
+        """See `Stepper`."""
+        log_probs = self.stepper.step(ids).copy()
+        for copier, id_, row in zip(self.copiers, ids, log_probs, strict=True):
+            copier.append(id_)
+            row += self._boosts(copier, row)
+            row -= np.logaddexp.reduce(row)
+        return log_probs
+
+    def _boosts(self, copier: Copier, log_probs: Floats) -> Floats:
+        suggested, lengths = copier.suggest()
+        there = [k for k, id_ in enumerate(suggested) if id_ >= 0]
+        ids = np.array([suggested[k] for k in there], dtype=np.int64)
+        boosts = np.zeros_like(log_probs)
+        table = features(np.array([lengths[k] for k in there]), log_probs[ids])
+        np.add.at(boosts, ids, (table * self.weights[there]).sum(axis=-1))
+        return boosts
+
+    def repeat(self, num_streams: int) -> None:
+        """See `Stepper`."""
+        self.stepper.repeat(num_streams)
+        self.copiers = [deepcopy(self.copiers[0]) for _ in range(num_streams)]
+
+
+def save_weights(weights: Floats, path: Path) -> None:
+    """Write weights as JSON."""
+    write_text(path, json.dumps({"weights": weights.round(6).tolist()}))
+
+
+def load_weights(path: Path) -> Floats:
+    """The weights in a file that `save_weights` wrote, or that somebody else did.
+
+    Raises:
+        UserError: if it is not there or holds anything else.
+    """
+    shape = (NUM_SUGGESTIONS, NUM_FEATURES)
+    try:
+        if path.stat().st_size > 1e5:
+            raise ValueError("too large")
+        weights = np.array(json.loads(path.read_text(encoding="utf-8"))["weights"], dtype=np.float64)
+        if weights.shape != shape or not (np.abs(weights) <= MAX_WEIGHT).all():
+            raise ValueError("other weights")
+    except FileNotFoundError:
+        run = path.parent
+        raise UserError(
+            f"{path}: not there; fit it to the run first: python -m noternn evaluate {run} --copy"
+        ) from None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise UserError(
+            f"{path}: not the weights of a copy model, {shape[0]} rows of {shape[1]} numbers of at most "
+            f"{MAX_WEIGHT:g}; fit them anew: python -m noternn evaluate {path.parent} --copy"
+        ) from error
+    return weights

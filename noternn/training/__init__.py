@@ -1,0 +1,1 @@
+"""A corpus and a network -> a run in its folder."""

@@ -1,0 +1,283 @@
+"""`MidiDataModule`: a corpus as batches of windows, in lanes along which the state is carried."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from noternn.corpus.merging import Bpe
+from noternn.corpus.pieces import Pieces
+from noternn.corpus.reading import ReadingOptions
+from noternn.corpus.splits import SPLITS, EncodedCorpus, encode_corpus, pieces_of
+from noternn.corpus.tokenized import TokenizedCorpus, tokenize_corpus
+from noternn.datasets.sources import Source
+from noternn.music.piece import Piece
+from noternn.tokenizer import Codec, build_tokenizer
+
+
+class Batch(NamedTuple):
+    """The next window of some lanes; a lane reads one piece after the other.
+
+    Args:
+        inputs: (batch, time) ids.
+        targets: (batch, time) the id after each input; PAD where the piece has ended.
+        lane: (batch,) the lane of each row, so that its state can be found.
+        is_start: (batch,) whether the row begins a piece, so that its state is zero.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    lane: Tensor
+    is_start: Tensor
+
+
+class Variation(NamedTuple):
+    """Each piece in another key or louder.
+
+    Args:
+        tables: (num_tables, vocab_size) the id that stands for each.
+        table: (num_pieces,) which of them each piece is read by.
+    """
+
+    tables: NDArray[np.int64]
+    table: NDArray[np.int64]
+
+
+class LaneLoader:
+    """Every piece once, in windows, over at most `batch_size` lanes; sized and repeatable.
+
+    It knows which batch is next, so that Lightning can go on within an epoch (`load_state_dict`).
+
+    Each lane takes the next piece as soon as its last one ends. Rows of lanes that have run out of
+    pieces are left out, so that no token is counted twice or dropped, whatever the batch size.
+
+    Args:
+        pieces: the ids of each, at least 2.
+        batch_size: most lanes.
+        window_length: longest window in tokens.
+        seed: None reads the pieces longest first in windows of `window_length`. A number shuffles
+            them and draws each window's length from the upper quarter of the range, so that over
+            the epochs the state is cut at every place of a piece.
+        variation: what is served in the place of the pieces as they are; None for nothing else.
+    """
+
+    def __init__(
+        self,
+        pieces: Pieces,
+        batch_size: int,
+        window_length: int,
+        seed: int | Sequence[int] | None = None,
+        variation: Variation | None = None,
+    ) -> None:
+        self.pieces = pieces
+        self.variation = variation
+        self.lengths = pieces.lengths
+        self.batch_size = batch_size
+        self.window_length = window_length
+        self.seed = seed
+        self._length = sum(1 for _ in self._steps())
+        self._start = 0  # the batch at which the next iteration begins
+        self._next = 0  # the batch that the current iteration gives next
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[Batch]:
+        self._next, self._start = self._start, 0
+        for lane, piece, position, length in itertools.islice(self._steps(), self._next, None):
+            self._next += 1
+            yield self._batch(lane, piece, position, length)
+
+    def state_dict(self) -> dict[str, int]:
+        """Which batch is next."""
+        return {"next": self._next}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Begin the next iteration, and only that, at the batch that was next."""
+        self._start = state["next"]
+
+    def _steps(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], int]]:
+        """For every batch its lanes, the piece and the position of each, and the window's length."""
+        num_pieces = len(self.lengths)
+        rng = np.random.default_rng(self.seed)
+        shuffled = self.seed is not None
+        order = rng.permutation(num_pieces) if shuffled else np.argsort(-self.lengths, kind="stable")
+        num_lanes = min(self.batch_size, num_pieces)
+        lane = np.arange(num_lanes)
+        piece, position, taken = order[:num_lanes], np.zeros(num_lanes, dtype=np.int64), num_lanes
+        while len(lane):
+            shortest = max(1, 3 * self.window_length // 4) if shuffled else self.window_length
+            length = int(rng.integers(shortest, self.window_length + 1))
+            longest_left = int((self.lengths[piece] - 1 - position).max())
+            yield lane, piece, position, min(length, longest_left)
+            position = position + length
+            ended = position >= self.lengths[piece] - 1
+            following = order[taken : taken + ended.sum()]
+            taken += len(following)
+            refilled = np.flatnonzero(ended)[: len(following)]
+            piece = piece.copy()
+            piece[refilled], position[refilled], ended[refilled] = following, 0, False
+            lane, piece, position = lane[~ended], piece[~ended], position[~ended]
+
+    def _batch(
+        self,
+        lane: NDArray[np.int64],
+        piece: NDArray[np.int64],
+        position: NDArray[np.int64],
+        length: int,
+    ) -> Batch:
+        ids = self.pieces.windows(piece, position, length + 1)  # (batch, time + 1)
+        if self.variation:
+            ids = self.variation.tables[self.variation.table[piece][:, None], ids]
+        rows = torch.from_numpy(ids)
+        return Batch(
+            rows[:, :-1], rows[:, 1:], torch.from_numpy(lane.copy()), torch.from_numpy(position == 0)
+        )
+
+
+class MidiDataModule(pl.LightningDataModule):
+    """Tokenizes a corpus, splits it by piece and serves it.
+
+    `prepare_data` reads the files and fills the token cache; `setup` splits and encodes. After it,
+    `corpus` holds the splits and `codec` the tokenizer with its vocabulary.
+
+    Args:
+        sources: the files of the corpus.
+        tokenizer: the arguments of `build_tokenizer`; with `bpe_vocab_size` tokens are merged, see `Bpe`.
+        batch_size: most lanes of a batch.
+        window_length: longest window in tokens: how far gradients reach back.
+        seed: decides the split and the order of the training pieces.
+        validation_fraction, test_fraction: expected share of the pieces.
+        cache_dir: where token caches are kept; None keeps none.
+        num_processes: processes that read files; None takes one a core.
+        options: what of the files is read; None for all.
+        ready_made: the split of each file by its name; None splits by content.
+        transpose: each epoch, every training piece is moved by up to so many semitones, up or down.
+        velocity: and made louder or softer by up to so many of the tokenizer's bins.
+        train_fraction: share of the training pieces that is kept, see `encode_corpus`.
+    """
+
+    tokenized: TokenizedCorpus
+    corpus: EncodedCorpus
+    codec: Codec
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        tokenizer: Mapping[str, Any],
+        *,
+        batch_size: int,
+        window_length: int,
+        seed: int,
+        validation_fraction: float,
+        test_fraction: float,
+        cache_dir: str | None,
+        num_processes: int | None = None,
+        options: ReadingOptions | None = None,
+        ready_made: Mapping[str, str] | None = None,
+        transpose: int = 0,
+        velocity: int = 0,
+        train_fraction: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.transpose = transpose
+        self.velocity = velocity
+        self.sources = sources
+        self.tokenizer = dict(tokenizer)
+        self.batch_size = batch_size
+        self.window_length = window_length
+        self.seed = seed
+        self.validation_fraction = validation_fraction
+        self.test_fraction = test_fraction
+        self.cache_dir = Path(cache_dir) if cache_dir else None
+        self.num_processes = num_processes
+        self.options = options
+        self.ready_made = ready_made
+        self.train_fraction = train_fraction
+
+    def pieces(self, split: str) -> Iterator[Piece]:
+        """Those of a split, see `pieces_of`."""
+        return pieces_of(self.corpus, build_tokenizer(**self.tokenizer), split)
+
+    def prepare_data(self) -> None:
+        if not hasattr(self, "tokenized"):
+            self.tokenized = tokenize_corpus(
+                self.sources, self.tokenizer, self.cache_dir, self.num_processes, self.options
+            )
+
+    def setup(self, stage: str | None = None) -> None:
+        if hasattr(self, "corpus"):
+            return
+        self.prepare_data()  # other processes of a run find it in the cache
+        tokenizer, bpe_vocab_size = build_tokenizer(**self.tokenizer), self.tokenizer.get("bpe_vocab_size")
+        self.corpus = encode_corpus(
+            self.tokenized,
+            seed=self.seed,
+            validation_fraction=self.validation_fraction,
+            test_fraction=self.test_fraction,
+            tokenizer=tokenizer,
+            ready_made=self.ready_made,
+            train_fraction=self.train_fraction,
+            bpe=Bpe(tokenizer, bpe_vocab_size) if bpe_vocab_size else None,
+            transpose=self.transpose,
+        )
+        merging = build_tokenizer(**self.tokenizer, merges=self.corpus.merges.pairs)
+        self.codec = Codec(merging, self.corpus.vocabulary)
+
+    def train_dataloader(self) -> LaneLoader:
+        """The training pieces in this epoch's order; Lightning asks anew for each epoch."""
+        epoch = self.trainer.current_epoch if self.trainer else 0
+        seed = (self.seed, epoch)
+        variation = self._variation(np.random.default_rng((*seed, 1)))
+        return LaneLoader(self._ids("train"), self.batch_size, self.window_length, seed, variation)
+
+    def _variation(self, rng: np.random.Generator) -> Variation | None:
+        """A key and a loudness for every training piece."""
+        if not (self.transpose or self.velocity):
+            return None
+        least, most = self.corpus.transpositions.T
+        semitones = rng.integers(least, most + 1)
+        bins = rng.integers(-self.velocity, self.velocity + 1, len(semitones))
+        return Variation(
+            self._tables, (semitones + self.transpose) * (2 * self.velocity + 1) + bins + self.velocity
+        )
+
+    @cached_property
+    def _tables(self) -> NDArray[np.int64]:
+        semitones = range(-self.transpose, self.transpose + 1)
+        bins = range(-self.velocity, self.velocity + 1)
+        return np.stack([self.codec.variation(s, b) for s in semitones for b in bins])
+
+    def val_dataloader(self) -> list[LaneLoader]:
+        """The validation pieces, and as much of the training pieces, both in evaluation order."""
+        return [self.eval_loader("validation"), self._evaluate(self.train_eval_pieces())]
+
+    def eval_loader(self, split: str) -> LaneLoader:
+        """One split, every token once."""
+        assert split in SPLITS
+        return self._evaluate(self._ids(split))
+
+    def train_eval_pieces(self) -> Pieces:
+        """Training pieces on which the training loss is measured in evaluation mode.
+
+        As many as hold the validation split's tokens, the same in every epoch: enough for a
+        comparison, and no slower than the validation itself.
+        """
+        wanted = self._ids("validation").lengths.sum()
+        pieces = self._ids("train")
+        return pieces[: int(np.searchsorted(np.cumsum(pieces.lengths), wanted)) + 1]
+
+    def _ids(self, split: str) -> Pieces:
+        return self.corpus.ids[split]
+
+    def _evaluate(self, pieces: Pieces) -> LaneLoader:
+        return LaneLoader(pieces, self.batch_size, self.window_length)

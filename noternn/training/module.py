@@ -1,0 +1,199 @@
+"""`NoteRNN`: the Lightning module around the network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from noternn.errors import UserError
+from noternn.metrics import NllMeter
+from noternn.model.lstm import NoteLSTM, State, select_lanes, store_lanes
+from noternn.tokenizer import PAD_ID
+from noternn.training.datamodule import Batch
+from noternn.training.optim import Schedule, averaged, build_optimizer
+
+EVALUATED = ("val", "train_eval")  # what the two validation loaders measure
+
+
+class NoteRNN(pl.LightningModule):
+    """Trains a `NoteLSTM` on windows, carrying the state along each lane.
+
+    Measures `train/nll` (running, dropout on) and, after each epoch, `val/nll`, `train_eval/nll`
+    (the same weights in evaluation mode on training pieces) and `gap/nll`, their difference: the
+    generalization gap. `OverfittingCurve` hands them to the loggers, a row an epoch.
+
+    Args:
+        network: is trained.
+        optimizer: the arguments of `build_optimizer`.
+        seed: decides dropout; with it, a resumed run repeats what an uninterrupted one does.
+        schedule: the arguments of `Schedule`.
+        ema_decay: above 0, validation, samples and the checkpoints' readers use a moving average of the
+            weights, see `averaged`.
+        label_smoothing: share of each target that is spread over all ids that may follow (Szegedy et al.,
+            CVPR 2016), in what is trained on; never in a reported nll.
+    """
+
+    def __init__(
+        self,
+        network: NoteLSTM,
+        optimizer: Mapping[str, Any],
+        seed: int,
+        *,
+        schedule: Mapping[str, Any] | None = None,
+        ema_decay: float = 0.0,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.optimizer_options = dict(optimizer)
+        self.seed = seed
+        self.label_smoothing = label_smoothing
+        self.schedule = Schedule(**(schedule or {}))
+        self.network = network
+        self.averaged = averaged(network, ema_decay) if ema_decay else None
+        self.checkpoint_content: dict[str, Any] = {}  # what generation needs beside the weights
+        self._state: State | None = None
+        self._train_meter = NllMeter()
+        self._meters = [NllMeter() for _ in EVALUATED]
+        self._gradient_norm = float("nan")  # of the last step
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return build_optimizer(self.network.parameters(), **self.optimizer_options)
+
+    @property
+    def evaluated(self) -> NoteLSTM:
+        """The network whose weights are measured and composed with."""
+        network = self.averaged.module if self.averaged else self.network
+        assert isinstance(network, NoteLSTM)
+        return network
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        largest = torch.stack(
+            [parameter.detach().abs().max() for parameter in self.network.parameters()]
+        ).max()
+        self._require_finite("a weight", largest.item())
+        checkpoint["noternn"] = self.checkpoint_content
+        checkpoint["within_epoch"] = {"state": self._state, "train_nll": vars(self._train_meter)}
+        checkpoint["schedule"] = self.schedule.state
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._state = checkpoint["within_epoch"]["state"]
+        vars(self._train_meter).update(checkpoint["within_epoch"]["train_nll"])
+        self.schedule.state = dict(checkpoint["schedule"])
+
+    def on_train_start(self) -> None:
+        if self._state is not None:  # loaded before the network was on its device
+            hidden, cell, recent, place, pitches = (part.to(self.device) for part in self._state)
+            self._state = hidden, cell, recent, place, pitches
+
+    def on_train_epoch_start(self) -> None:
+        self._train_meter = NllMeter()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        # Dropout depends on the seed and the step alone, so that resuming changes nothing.
+        torch.manual_seed((self.seed * 1_000_003 + self.global_step) % 2**63)
+        logits = self._logits(self.network, batch, is_first=batch_idx == 0)
+        total, num_tokens = nll_sum(logits, batch.targets)
+        nll = total.item()
+        self._require_finite("train/nll", nll)
+        self._train_meter.update(nll, num_tokens)
+        # A batch weighs as many lanes as it still holds. A mean over the few rows that are left when
+        # most lanes have run out of pieces would let the last pieces of an epoch pull the weights away
+        # from all others.
+        assert self._state is not None
+        num_lanes = self._state[0].shape[1]
+        if self.label_smoothing:
+            uniform = uniform_nll_sum(logits, batch.targets)
+            total = total + self.label_smoothing * (uniform - total)
+        return total / (num_lanes * batch.inputs.shape[1])
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        if self.averaged:  # here, for the hooks after a step come after those of callbacks that save it
+            self.averaged.update_parameters(self.network)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        epochs = self.current_epoch + (batch_idx + 1) / float(self.trainer.num_training_batches)
+        multiple = self.schedule.at(epochs, self.trainer.max_epochs or 1)
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = self.optimizer_options["lr"] * multiple
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        self._gradient_norm = norm.item()
+        # In 16-mixed such a step is left out, and the scale of the loss lowered, as a matter of course.
+        if self.trainer.precision != "16-mixed":
+            self._require_finite("the gradient norm", self._gradient_norm)
+        if gradient_clip_val is not None:
+            torch.nn.utils.clip_grads_with_norm_(self.network.parameters(), gradient_clip_val, norm)
+
+    def _require_finite(self, name: str, value: float) -> None:
+        """Refuse to go on with weights that will never be numbers again, before any of them is saved."""
+        if math.isfinite(value):
+            return
+        lr = self.trainer.optimizers[0].param_groups[0]["lr"]
+        raise UserError(
+            f"training diverged: after step {self.global_step}, in epoch {self.current_epoch + 1}, {name} is "
+            f"{value}, with a learning rate of {lr:g} and the last gradient norm {self._gradient_norm:.3g}; "
+            "start again with a lower optimizer.lr or trainer.gradient_clip_val (the checkpoints are from "
+            "before; trainer.detect_anomaly=true names the operation)"
+        )
+
+    def train_nll(self) -> float:
+        """The mean running loss of this epoch so far, in nats per token."""
+        return self._train_meter.mean()
+
+    def on_validation_epoch_start(self) -> None:
+        self._meters = [NllMeter() for _ in EVALUATED]
+
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        logits = self._logits(self.evaluated, batch, is_first=batch_idx == 0)
+        total, num_tokens = nll_sum(logits, batch.targets)
+        self._meters[dataloader_idx].update(total.item(), num_tokens)
+
+    def on_validation_epoch_end(self) -> None:
+        self._state = None  # of the validation pieces
+        val, train_eval = (meter.mean() for meter in self._meters)
+        self._require_finite("val/nll", val)
+        self.schedule.note(val)
+        losses = {"val/nll": val, "train_eval/nll": train_eval, "gap/nll": val - train_eval}
+        self.log_dict(losses, logger=False)
+
+    def _logits(self, network: NoteLSTM, batch: Batch, is_first: bool) -> Tensor:
+        """The logits of a batch, (batch, time, vocab_size); the state is taken up and carried on."""
+        if is_first or self._state is None:
+            self._state = network.initial_state(len(batch.lane))
+        logits: Tensor
+        logits, after = network(batch.inputs, select_lanes(self._state, batch.lane, batch.is_start))
+        store_lanes(self._state, batch.lane, after)
+        return logits.float()
+
+
+def nll_sum(logits: Tensor, targets: Tensor) -> tuple[Tensor, int]:
+    """The summed nll in nats, and how many targets, all but PAD, it scored.
+
+    Args:
+        logits: (batch, time, vocab_size).
+        targets: (batch, time) ids.
+    """
+    total = cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=PAD_ID, reduction="sum")
+    return total, int((targets != PAD_ID).sum())
+
+
+def uniform_nll_sum(logits: Tensor, targets: Tensor) -> Tensor:
+    """As `nll_sum`, the mean nll of all ids that may follow in the place of the nll of each target."""
+    log_probs = logits.log_softmax(-1)
+    may_follow = log_probs > -torch.inf
+    mean = log_probs.masked_fill(~may_follow, 0.0).sum(-1) / may_follow.sum(-1)  # (batch, time)
+    return -(mean * (targets != PAD_ID)).sum()

@@ -1,0 +1,81 @@
+"""The comparison of speeds runs; what it finds depends on the machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from noternn.__main__ import main
+from noternn.bench import memory as bench_memory
+from noternn.bench.ingest import OURS, interleaved
+from noternn.bench.model import Predecessor, Size, bench_generate, bench_train
+from noternn.music import midi_parser
+
+
+def test_contestants_take_turns_and_the_first_turn_does_not_count() -> None:
+    turns: list[str] = []
+    timings = interleaved({"a": lambda: turns.append("a"), "b": lambda: turns.append("b")}, repeats=2)
+    assert turns == ["a", "b"] * 3
+    assert [timing.name for timing in timings] == ["a", "b"]
+
+
+def test_ingest_is_compared_on_the_files_of_a_folder(
+    midi_folder: Callable[[int], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", "ingest", str(midi_folder(3)), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["what"].startswith("3 files of ")
+    assert result["what"].endswith(
+        f"by the {'plain' if midi_parser.midi_scan is None else 'compiled'} reader"
+    )
+    assert OURS in [row["name"] for row in result["rows"]]
+    assert all(row["ms_per_file"] > 0 for row in result["rows"])
+
+
+def test_a_folder_without_music_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "ingest", str(tmp_path)]) == 1
+    assert "there are no MIDI files in it" in capsys.readouterr().err
+
+
+def test_training_is_compared_with_the_predecessor_and_the_machine() -> None:
+    _, (theirs, ours, masked, lightning, logging) = bench_train([Size(2, 8, 3, 5, repeats=1)], num_steps=3)
+    assert theirs["times_reference"] == 1
+    assert ours["name"] == "NoteRNN, 2 x 8, batch 3, window 5"
+    assert masked["name"] == "NoteRNN, one dropout mask a window, 2 x 8, batch 3, window 5"
+    assert ours["share_of_limit"] > 0
+    assert ours["tokens_per_second"] > 0
+    assert lightning["ms_per_step"] is not None
+    assert logging["ms_per_step"] is not None
+
+
+def test_composing_is_compared_with_the_predecessor_and_the_machine() -> None:
+    _, (theirs, alone, together) = bench_generate(1, 8, num_notes=3, num_streams=4, repeats=1)
+    assert theirs["times_reference"] == 1
+    assert alone["name"] == "NoteRNN, one sample"
+    assert together["name"] == "NoteRNN, 4 together"
+    assert all(
+        row["tokens_per_second"] > 0 and row["share_of_limit"] > 0 for row in (theirs, alone, together)
+    )
+
+
+def test_the_predecessor_samples_as_many_notes_as_asked_for() -> None:
+    assert len(Predecessor(1, 8).eval().sample(5)) == 6  # with the id that it begins with
+
+
+def test_only_ingest_reads_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "train", str(tmp_path)]) == 1
+    assert "only bench ingest reads a folder" in capsys.readouterr().err
+
+
+def test_memory_of_training_is_told_for_each_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    if not bench_memory.STATUS.exists():
+        pytest.skip("this system does not tell how much memory a process has")
+    monkeypatch.setattr(bench_memory, "CACHE_DIR", tmp_path)
+    line, [row] = bench_memory.bench_memory((6_000,), num_files=3)
+    assert "30 steps" in line
+    assert int(row["name"].split()[0].replace(",", "")) >= 6_000
+    assert 0 < row["peak_mb"] < 500
+    assert row["ms_per_batch"] > 0

@@ -1,0 +1,100 @@
+"""Optimizers, schedules and averages: every option file of conf/optimizer, built and put to work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from torch import nn
+
+from noternn.config import schema as config
+from noternn.training.optim import Schedule, averaged, build_optimizer
+
+OPTIMIZERS = sorted(path.stem for path in (config.CONF_DIR / "optimizer").glob("*.yaml"))
+each_optimizer = pytest.mark.parametrize("option", OPTIMIZERS)
+
+
+def options_of(option: str, *overrides: str) -> dict[str, Any]:
+    config.register()
+    with initialize_config_dir(str(config.CONF_DIR), version_base="1.3"):
+        parsed = config.parse(compose("config", [f"optimizer={option}", *overrides]))
+    plain: dict[str, Any] = config.to_plain(parsed)["optimizer"]
+    return plain
+
+
+@each_optimizer
+def test_every_optimizer_lowers_a_loss(option: str) -> None:
+    torch.manual_seed(0)
+    network, inputs = nn.Linear(8, 5), torch.randn(64, 8)
+    targets = (inputs @ torch.randn(8, 5)).argmax(1)
+    optimizer = build_optimizer(network.parameters(), **options_of(option))
+    losses = []
+    for _ in range(60):
+        loss = nn.functional.cross_entropy(network(inputs), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.9 * losses[0]
+
+
+@each_optimizer
+def test_every_optimizer_gets_the_options_of_its_file(option: str) -> None:
+    options = options_of(option, "optimizer.lr=0.0123", "optimizer.weight_decay=0.045")
+    optimizer = build_optimizer(nn.Linear(2, 2).parameters(), **options)
+    assert type(optimizer).__name__ == options.pop("name")
+    defaults = {name: optimizer.defaults[name] for name in options}
+    assert {k: list(v) if isinstance(v, tuple) else v for k, v in defaults.items()} == options
+    assert (options["lr"], options["weight_decay"]) == (0.0123, 0.045)
+
+
+def test_an_option_that_only_one_optimizer_has_arrives() -> None:
+    options = options_of("sgd", "optimizer.momentum=0.25", "optimizer.nesterov=false")
+    defaults = build_optimizer(nn.Linear(2, 2).parameters(), **options).defaults
+    assert (defaults["momentum"], defaults["nesterov"]) == (0.25, False)
+
+
+def test_a_constant_schedule_leaves_the_learning_rate_as_it_is() -> None:
+    assert [Schedule().at(epochs, 10) for epochs in (0.1, 5, 10)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("name", ["constant", "plateau"])
+def test_the_learning_rate_rises_in_a_line_over_the_warm_up(name: str) -> None:
+    schedule = Schedule(name, warmup_epochs=2)
+    assert [schedule.at(epochs, 10) for epochs in (0.5, 1, 2, 3)] == [0.25, 0.5, 1, 1]
+
+
+def test_cosine_falls_along_half_a_wave_to_its_last_fraction() -> None:
+    schedule = Schedule("cosine", final_fraction=0.1)
+    assert [schedule.at(epochs, 8) for epochs in (0, 4, 8, 9)] == pytest.approx([1, 0.55, 0.1, 0.1])
+
+
+def test_plateau_lowers_the_rate_once_the_loss_has_not_fallen_for_some_epochs() -> None:
+    schedule = Schedule("plateau", factor=0.5, patience=2)
+    multiples = []
+    for loss in (3.0, 2.0, 2.5, 2.1, 2.0, 1.9, 1.8, 1.9, 1.9):
+        schedule.note(loss)
+        multiples.append(schedule.at(5, 10))
+    assert multiples == [1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.5, 0.25]
+
+
+def test_other_schedules_do_not_look_at_losses() -> None:
+    schedule = Schedule("cosine")
+    before = schedule.at(3, 10)
+    for loss in (1.0, 2.0, 3.0, 4.0):
+        schedule.note(loss)
+    assert schedule.at(3, 10) == before
+
+
+def test_the_average_is_even_at_first_and_then_forgets() -> None:
+    network = nn.Linear(1, 1, bias=False)
+    follower = averaged(network, decay=0.75)
+    expected, weights = 0.0, [1.0, 5.0, -2.0, 7.0, 0.0, 3.0]
+    for count, weight in enumerate(weights):
+        nn.init.constant_(network.weight, weight)
+        follower.update_parameters(network)
+        share = max(0.25, 1 / (count + 1))
+        expected = (1 - share) * expected + share * weight
+        assert follower.module.weight.item() == pytest.approx(expected)
