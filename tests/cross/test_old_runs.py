@@ -1,0 +1,67 @@
+"""What version 0.1.0 left on disk, before the modules moved into rooms, is read as it was then."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from noternn.__main__ import main
+from noternn.music.midi import read_midi
+
+ROOT = Path(__file__).resolve().parents[2]
+LEFT = ROOT / "tests" / "data" / "version_0_1_0"
+
+
+@pytest.fixture
+def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder: a run, a sweep with one job stopped, a token cache and their music."""
+    folder = tmp_path / "old"
+    shutil.copytree(LEFT, folder)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def train(folder: Path, offline: dict[str, str], *overrides: str) -> None:
+    command = [sys.executable, str(ROOT / "train.py"), *overrides]
+    done = subprocess.run(command, cwd=folder, env=offline, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def losses(path: Path) -> list[list[float]]:
+    with path.open(newline="") as file:
+        return [[float(row[name]) for name in row if "nll" in name] for row in csv.DictReader(file)]
+
+
+def test_a_checkpoint_composes_what_it_did(old: Path) -> None:
+    assert main(["generate", "run", "-o", "out.mid", "--num-notes", "40", "--seed", "1"]) == 0
+    now, then = (read_midi(old / name) for name in ("out.mid", "composed.mid"))
+    assert now.onset.tolist() == then.onset.tolist()
+    assert now.pitch.tolist() == then.pitch.tolist()
+    assert now.duration.tolist() == then.duration.tolist()
+
+
+def test_runs_and_sweeps_compare_as_they_did(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "run", "sweep"]) == 0
+    assert capsys.readouterr().out == (old / "compared.txt").read_text(encoding="utf-8")
+
+
+def test_a_run_goes_on_and_finds_its_tokens_in_the_cache(old: Path, offline: dict[str, str]) -> None:
+    cached = {path: path.stat().st_mtime_ns for path in (old / "cache").glob("*/*")}
+    train(old, offline, "resume=run", "trainer.max_epochs=3")
+    assert losses(old / "run" / "metrics.csv") == [
+        pytest.approx(row, rel=1e-4, abs=1e-4) for row in losses(old / "resumed.csv")
+    ]
+    assert {path: path.stat().st_mtime_ns for path in (old / "cache").glob("*/*")} == cached
+
+
+def test_a_sweep_goes_on(old: Path, offline: dict[str, str]) -> None:
+    train(old, offline, "resume=sweep")
+    with (old / "sweep" / "sweep.csv").open(newline="") as file:
+        rows = {row["job"]: row for row in csv.DictReader(file)}
+    assert {row["status"] for row in rows.values()} == {"finished"}
+    assert float(rows["optimizer=sgd"]["val/nll"]) == pytest.approx(4.1501, abs=1e-3)
