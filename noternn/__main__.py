@@ -172,7 +172,7 @@ def _yardstick(against: str) -> Yardstick:
         return Yardstick.load(folder / FILE_NAME)
     if path.suffix == ".ckpt" or (path / "best.ckpt").is_file():
         from noternn.evaluation.likelihood import load_runs
-        from noternn.training.run import yardstick_of
+        from noternn.training.samples import yardstick_of
 
         yardstick = yardstick_of(load_runs([path])[0].data)
         _write("--against", folder / FILE_NAME, yardstick.save)

@@ -23,7 +23,7 @@ from noternn.model.stepper import Stepper, build_stepper
 from noternn.sampling.composer import Composer, opening, primer_end
 from noternn.sampling.sampler import BuildStepper, SamplingOptions, sample_each
 from noternn.tokenizer import BOS_ID
-from noternn.training.run import index_of
+from noternn.training.samples import index_of
 
 REAL = "the pieces themselves"
 INVERTED = "Note-RNN's (inverted) top-k 10"

@@ -19,7 +19,7 @@ from noternn.config import schema as configuration
 from noternn.config.schema import CONF_DIR, Config
 from noternn.datasets.configured import sources_of
 from noternn.training.datamodule import MidiDataModule
-from noternn.training.run import Run, build_module
+from noternn.training.run import TrainingRun, build_module
 from noternn.training.stopping import Stopped, StopRequest, answering_signals
 from noternn.training.tracking import Tracker
 
@@ -60,7 +60,7 @@ def fit(corpus_dir: Path) -> Fit:
             loaded["data"] = data
         return data
 
-    def run(run_dir: Path, stop: StopRequest, *overrides: str) -> None:
+    def train_on(run_dir: Path, stop: StopRequest, *overrides: str) -> None:
         fixed = [f"dataset.path={corpus_dir}", "dataset=folder", "logger=csv", "model.embedding_dim=4"]
         fixed += ["model.hidden_size=6", "model.num_layers=2", "model.dropout=0.4", "trainer.max_epochs=6"]
         fixed += ["trainer.accelerator=cpu", "checkpoint.every_n_epochs=100", "early_stopping.patience=2"]
@@ -71,9 +71,10 @@ def fit(corpus_dir: Path) -> Fit:
         module = build_module(plain, data.codec)
         torch.manual_seed(int.from_bytes(os.urandom(4), "big"))  # nothing may depend on what was drawn before
         run_dir.mkdir(exist_ok=True)
-        Run(config, run_dir, data, module, {}, stop).fit(Tracker(None), (run_dir / "last.ckpt").exists())
+        run = TrainingRun(config, run_dir, data, module, stop, Tracker(None))
+        run.fit((run_dir / "last.ckpt").exists())
 
-    return run
+    return train_on
 
 
 def content_of(checkpoint: Path) -> dict[str, Any]:

@@ -27,7 +27,8 @@ from noternn.music.midi import read_midi, write_midi
 from noternn.music.piece import Piece
 from noternn.training.callbacks import AtomicCheckpointIO
 from noternn.training.datamodule import MidiDataModule
-from noternn.training.run import _describe_network, build_module
+from noternn.training.messages import describe_network
+from noternn.training.run import build_module
 
 TRAIN = CONF_DIR.parent / "train.py"
 # So fast that the best epoch is not the last one.
@@ -132,7 +133,7 @@ def test_the_network_is_measured_by_the_notes_it_learns_from(finished: Finished)
 def test_a_network_far_too_large_for_its_corpus_is_told(
     num_notes: int, is_told: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    _describe_network(3030, num_notes)
+    describe_network(3030, num_notes)
     assert ("far too many for this corpus" in caplog.text) == is_told
 
 

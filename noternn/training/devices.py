@@ -1,0 +1,38 @@
+"""Whether this machine can do what the settings ask for: its accelerator, and the precision on it."""
+
+from __future__ import annotations
+
+import torch
+from pytorch_lightning.accelerators import CUDAAccelerator, MPSAccelerator
+
+from noternn.errors import UserError
+
+
+def check_devices(accelerator: str, precision: str) -> None:
+    """Refuse an accelerator that this machine has not, and a precision that would only cost.
+
+    Raises:
+        UserError: says what to set instead.
+    """
+    _check_accelerator(accelerator)
+    _check_precision(precision, accelerator)
+
+
+def _check_accelerator(name: str) -> None:
+    available = {"auto": True, "cpu": True, "cuda": CUDAAccelerator.is_available()}
+    available["mps"] = MPSAccelerator.is_available()
+    available["gpu"] = available["cuda"] or available["mps"]
+    if not available[name]:
+        usable = ", ".join(other for other in available if available[other])
+        raise UserError(f"trainer.accelerator={name}: this machine has none; it can do {usable}")
+
+
+def _check_precision(precision: str, accelerator: str) -> None:
+    """Refuse 16 bits where they only cost: on a CPU whose matrix units do not compute with them."""
+    has_gpu = CUDAAccelerator.is_available() or MPSAccelerator.is_available()
+    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not has_gpu)
+    if on_cpu and precision != "32-true" and not torch.cpu._is_amx_tile_supported():
+        raise UserError(
+            f"trainer.precision={precision}: this CPU has no units for it (AMX) and would be 5 to 10 times "
+            "slower; use 32-true, or a GPU"
+        )

@@ -1,0 +1,103 @@
+"""What a run says at its start and at its end."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from pathlib import Path
+from typing import Any
+
+from noternn.files import shortest
+from noternn.training.tracking import Tracker
+
+log = logging.getLogger(__name__)
+
+MAX_PARAMETERS_PER_NOTE = 30  # see `describe_network`
+
+
+def describe_network(num_parameters: int, num_train_notes: int) -> None:
+    """Say how large the network is beside its corpus, and warn above `MAX_PARAMETERS_PER_NOTE`.
+
+    A recurrent network can store about 5 bits a parameter (Collins, Sohl-Dickstein and Sussillo 2017,
+    "Capacity and trainability in recurrent neural networks"), and a note is worth about 6 bits before its
+    piece is known. So from one parameter a note on it can hold the corpus by heart, and only
+    regularization keeps it from that: on Bach's chorales well at 7 a note, while 104 (the original Note-RNN's
+    3 x 512) overfit from early on. The bound is about the geometric mean of these two.
+    """
+    per_note = num_parameters / max(1, num_train_notes)
+    log.info("network: %s parameters, %.1f a training note", f"{num_parameters:,}", per_note)
+    if per_note > MAX_PARAMETERS_PER_NOTE:
+        log.warning(
+            "  far too many for this corpus (above %d a note): it may learn it by heart; "
+            "take a smaller model.hidden_size, or more music", MAX_PARAMETERS_PER_NOTE,
+        )  # fmt: skip
+
+
+def say_not_audited(num_train_notes: int) -> None:
+    """Say that the training pieces are too many for an audit beside the training."""
+    log.info(
+        "samples are not audited: %s training notes are too many for it; see python -m noternn audit",
+        f"{num_train_notes:,}",
+    )
+
+
+def say_how_to_resume(run_dir: Path, is_resumable: bool) -> None:
+    """Say how a run that was stopped goes on."""
+    if is_resumable:
+        log.info("stopped; go on with: python train.py %s", shlex.quote(f"resume={shortest(run_dir)}"))
+    else:
+        log.info("stopped before the first step: there is nothing to resume")
+
+
+def summary_text(summary: dict[str, Any], run_dir: Path, tracker: Tracker) -> str:
+    """What a run came to, and where it lies."""
+    lines = [
+        "",
+        summary["verdict"],
+        *summary["advice"],
+        *_loss_lines(summary),
+        *_sample_lines(summary["sample"]),
+        *_copied_lines(summary),
+        f"  run folder           {shortest(run_dir)}",
+        "    best.ckpt last.ckpt metrics.csv curves.png sample.mid sample.png sample.wav split.json",
+        *_tracker_lines(tracker),
+    ]
+    return "\n".join(lines)
+
+
+def _loss_lines(summary: dict[str, Any]) -> list[str]:
+    return [
+        f"  best epoch           {summary['best_epoch']} of {summary['num_epochs']}",
+        f"  val/nll              {summary['val/nll']:.4f} nats per token, "
+        f"{summary['val/nats_per_note']:.4f} per note",
+        f"  generalization gap   {summary['gap/nll']:.4f} at the best epoch, "
+        f"{summary['last/gap/nll']:.4f} at the last",
+        f"  parameters           {summary['num_parameters']:,}",
+        f"  seconds              {summary['seconds']:.0f}",
+    ]
+
+
+def _sample_lines(sample: dict[str, Any]) -> list[str]:
+    return [
+        f"  sample               {sample['num_notes']} notes, {sample['num_pitches']} pitches, "
+        f"longest repetition {sample['longest_repetition']}, silent {sample['silent_fraction'] or 0:.0%}",
+        f"                       {sample['health']}",
+    ]
+
+
+def _copied_lines(summary: dict[str, Any]) -> list[str]:
+    if "audit/copied_16" not in summary:
+        return []
+    copied, limit = summary["audit/copied_16"], summary["audit/copied_16_held_out_95"]
+    beside = "" if limit is None else f" (in 95 of 100 held-out pieces at most {limit:.0%})"
+    return [f"  copied               {copied:.0%} of the samples' notes, in passages of 16{beside}"]
+
+
+def _tracker_lines(tracker: Tracker) -> list[str]:
+    if not tracker.directory:
+        return []
+    lines = [f"  wandb                {'offline' if tracker.offline else tracker.url}"]
+    if tracker.offline:
+        lines.append(f"    look at it         wandb leet {shortest(tracker.directory.parent)}")
+        lines.append(f"    upload it          wandb sync {shortest(tracker.directory)}")
+    return lines

@@ -1,0 +1,100 @@
+"""Lightning's Trainer as a run needs it: what is saved and when, what ends it, and no noise."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+from noternn.config.schema import Config
+from noternn.training.callbacks import (
+    AtomicCheckpointIO,
+    ConfiguredEarlyStopping,
+    LastCheckpoint,
+    NamedCheckpoint,
+    OverfittingCurve,
+    Progress,
+    Pruning,
+    SampleEveryCheckpoint,
+)
+from noternn.training.stopping import StopRequest
+from noternn.training.tracking import Tracker
+
+LAST = "last.ckpt"
+
+
+def build_trainer(
+    config: Config, run_dir: Path, tracker: Tracker, callbacks: list[pl.Callback]
+) -> pl.Trainer:
+    """A Trainer with the settings of a run, on one device."""
+    return pl.Trainer(
+        **asdict(config.trainer),
+        devices=1,
+        logger=tracker.lightning_logger() or False,
+        callbacks=callbacks,
+        plugins=[AtomicCheckpointIO()],
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,  # nothing is logged a step; larger than a small corpus it would warn
+        reload_dataloaders_every_n_epochs=1,  # every epoch has its own order of pieces
+        enable_progress_bar=False,  # Progress is ours
+        enable_model_summary=False,
+        default_root_dir=run_dir,
+    )
+
+
+def build_callbacks(
+    config: Config,
+    run_dir: Path,
+    curve: OverfittingCurve,
+    compose: Callable[[int], object],
+    stop: StopRequest,
+    pruning: Pruning | None,
+) -> list[pl.Callback]:
+    """What a run does beside its training, in the order in which it does it.
+
+    Args:
+        config: says how often it saves and when it stops.
+        run_dir: where the checkpoints go.
+        curve: its losses.
+        compose: called with an epoch after which samples are due.
+        stop: what signals ask for.
+        pruning: of a search.
+    """
+    every = config.checkpoint.every_n_epochs
+    callbacks: list[pl.Callback] = [curve, Progress(curve), SampleEveryCheckpoint(every, compose)]
+    callbacks += _checkpoints(run_dir, every)
+    if config.early_stopping.patience is not None:
+        stopping = asdict(config.early_stopping)
+        callbacks.append(ConfiguredEarlyStopping("val/nll", **stopping, check_on_train_epoch_end=True))
+    if pruning is not None:
+        callbacks.append(pruning)
+    # After all others, so that what it holds of them is from the same moment.
+    return [*callbacks, LastCheckpoint(run_dir / LAST, config.checkpoint.every_minutes, stop)]
+
+
+def _checkpoints(run_dir: Path, every_n_epochs: int) -> list[pl.Callback]:
+    saving: dict[str, Any] = {"save_on_train_epoch_end": True, "enable_version_counter": False,
+                              "auto_insert_metric_name": False}  # fmt: skip
+    regular = {"every_n_epochs": every_n_epochs, "save_top_k": -1, **saving}
+    return [
+        NamedCheckpoint(run_dir, "best", monitor="val/nll", **saving),
+        NamedCheckpoint(run_dir / "checkpoints", "epoch_{epoch:03.0f}", **regular),
+    ]
+
+
+def quiet_libraries() -> None:
+    """Silence what Lightning says of things that are meant to be as they are."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for message, category in (
+        (r".*isinstance\(treespec, LeafSpec\).*", FutureWarning),  # Lightning calls what torch renames
+        (r".*does not have many workers.*", UserWarning),  # batches are slices of an array: no workers
+        (r".*Checkpoint directory .* exists and is not empty.*", UserWarning),  # a run's own folder
+        (r".*train_dataloader.*shuffle.*", UserWarning),
+        (r".*callbacks used to create the checkpoint.*", UserWarning),  # resumed with early_stopping=none
+    ):
+        warnings.filterwarnings("ignore", message, category)
