@@ -21,7 +21,8 @@ from omegaconf import DictConfig, OmegaConf
 from noternn.config import schema as config
 from noternn.config.schema import CONF_DIR, Config, dataset_of, parse, to_plain
 from noternn.errors import UserError
-from noternn.launch.command_line import check, resumed
+from noternn.launch.command_line import check
+from noternn.launch.resume import resumed
 from noternn.model.intervals import MEMORY
 from noternn.model.lstm import NoteLSTM
 from noternn.tokenizer import (

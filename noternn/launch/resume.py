@@ -1,0 +1,114 @@
+"""What `resume=` means: the settings of a run or a sweep from its record, then those given now."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+
+from noternn.errors import UserError
+from noternn.training.slurm import noted_run
+
+MULTIRUN = "hydra.mode=MULTIRUN"
+# Hydra's own settings that a resumed sweep takes from its record, and those that it sets anew.
+FROM_RECORD = re.compile(
+    r"hydra/(launcher|sweeper)=\w+"
+    r"|hydra\.sweeper\.(n_trials|n_jobs|seed|n_startup_trials|n_warmup_epochs)=\w+"
+    r"|hydra\.launcher\.(n_jobs|timeout_min|signal_delay_s|max_num_timeout|array_parallelism|nodes|tasks_per_node"
+    r"|cpus_per_task|gpus_per_node|mem_gb|name|partition|qos|account|constraint)=[\w.-]+"
+    r"|\+?hydra\.launcher\.ray\.(init|remote)\.num_(cpus|gpus)=\d+"
+)
+SET_ANEW = re.compile(r"hydra\.(mode|sweep\.dir|job\.config\.override_dirname\.exclude_keys)=")
+# What may change when a sweep goes on: everything else decides the results of its finished jobs.
+MAY_CHANGE = re.compile(r"(hydra|logger|datamodule\.(cache_dir|num_processes))\b")
+
+
+def with_requeued_run(overrides: Sequence[str], multirun: bool) -> list[str]:
+    """With `resume=` the run of this job of Slurm, if it is started again."""
+    run = None if multirun or any(o.startswith("resume=") for o in overrides) else noted_run()
+    return [*overrides, f"resume={run}"] if run else list(overrides)
+
+
+def resumed(overrides: Sequence[str]) -> list[str]:
+    """The overrides of the run or sweep named by `resume=`, then the others, in its folder."""
+    runs = [o.split("=", 1)[1] for o in overrides if o.startswith("resume=")]
+    if not runs or runs[-1] in ("null", ""):
+        return list(overrides)
+    run = Path(_unquoted(runs[-1]))
+    others = [o for o in overrides if not o.startswith("resume=")]
+    if (run / "multirun.yaml").is_file():
+        return _resumed_sweep(run, others)
+    record = run / ".hydra" / "overrides.yaml"
+    if not (run / "last.ckpt").is_file() or not record.is_file():
+        advice = "give the folder of a run, which holds last.ckpt, or of a sweep"
+        raise UserError(f"resume={run}: no run to continue there; {advice}")
+    before = _plain(run, record, _record(run, record))
+    folder = quoted(str(run))  # that of a sweep's job holds a "="
+    return [*before, *others, f"resume={folder}", "hydra.mode=RUN", f"hydra.run.dir={folder}"]
+
+
+def _resumed_sweep(sweep: Path, others: Sequence[str]) -> list[str]:
+    """The same for a sweep: with its launcher or another, its sweeper, and nothing else changed."""
+    changed = next((o for o in others if not MAY_CHANGE.match(o.lstrip("+~"))), None)
+    if changed:
+        raise UserError(f"{changed}: it cannot change in a sweep that goes on; start another")
+    record = sweep / "multirun.yaml"
+    content = _record(sweep, record)
+    try:
+        task, own = (content["hydra"]["overrides"][part] for part in ("task", "hydra"))
+    except (KeyError, TypeError):
+        task, own = None, None
+    before = _plain(sweep, record, task)
+    if not _is_list_of_text(own):
+        raise _unreadable(sweep, record)
+    for override in own:
+        if not (FROM_RECORD.fullmatch(override) or SET_ANEW.match(override)):
+            raise UserError(f"resume={sweep}: its record sets {override}, which no record of a sweep may set")
+    kept = [o for o in own if FROM_RECORD.fullmatch(o)]
+    if any(o.startswith("hydra/launcher=") for o in others):  # the settings of another are not its own
+        kept = [o for o in kept if "launcher" not in o.split("=")[0]]
+    folder = quoted(str(sweep))
+    return [*before, *kept, *others, f"resume={folder}", MULTIRUN, f"hydra.sweep.dir={folder}"]
+
+
+def _record(run: Path, record: Path) -> Any:
+    try:
+        return yaml.safe_load(record.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        raise _unreadable(run, record) from None
+
+
+def _unreadable(run: Path, record: Path) -> UserError:
+    return UserError(f"resume={run}: its record of settings cannot be read ({record})")
+
+
+def _is_list_of_text(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _plain(run: Path, record: Path, overrides: Any) -> list[str]:
+    """Recorded overrides; runs are shared, so only plain settings are taken."""
+    if not _is_list_of_text(overrides):
+        raise _unreadable(run, record)
+    for override in overrides:
+        # Hydra calls what a _target_ names, its own settings hold such, and ${} can read the environment.
+        if override.lstrip("+~").startswith("hydra") or "_target_" in override or "${" in override:
+            raise UserError(f"resume={run}: its record sets {override}, which no record of a run may set")
+    return [override for override in overrides if not override.startswith("resume=")]
+
+
+def quoted(value: str) -> str:
+    """A value as Hydra's grammar reads it back unchanged."""
+    escaped = value.replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def _unquoted(value: str) -> str:
+    """A value as the user meant it, with or without the quotes of Hydra's grammar."""
+    quote = value[0]
+    if quote not in "'\"" or len(value) < 2 or value[-1] != quote:
+        return value
+    return value[1:-1].replace(f"\\{quote}", quote)
