@@ -18,6 +18,12 @@ def check_devices(accelerator: str, precision: str) -> None:
     _check_precision(precision, accelerator)
 
 
+def computes_in_16_bits() -> bool:
+    """Whether this CPU has matrix units for 16 bits; True where this version of torch does not say."""
+    is_supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return True if is_supported is None else bool(is_supported())
+
+
 def _check_accelerator(name: str) -> None:
     available = {"auto": True, "cpu": True, "cuda": CUDAAccelerator.is_available()}
     available["mps"] = MPSAccelerator.is_available()
@@ -31,7 +37,7 @@ def _check_precision(precision: str, accelerator: str) -> None:
     """Refuse 16 bits where they only cost: on a CPU whose matrix units do not compute with them."""
     has_gpu = CUDAAccelerator.is_available() or MPSAccelerator.is_available()
     on_cpu = accelerator == "cpu" or (accelerator == "auto" and not has_gpu)
-    if on_cpu and precision != "32-true" and not torch.cpu._is_amx_tile_supported():
+    if on_cpu and precision != "32-true" and not computes_in_16_bits():
         raise UserError(
             f"trainer.precision={precision}: this CPU has no units for it (AMX) and would be 5 to 10 times "
             "slower; use 32-true, or a GPU"

@@ -27,6 +27,7 @@ from noternn.music.midi import read_midi, write_midi
 from noternn.music.piece import Piece
 from noternn.training.callbacks import AtomicCheckpointIO
 from noternn.training.datamodule import MidiDataModule
+from noternn.training.devices import computes_in_16_bits
 from noternn.training.messages import describe_network
 from noternn.training.run import build_module
 
@@ -507,7 +508,6 @@ CHORD_OPTIONS = [
     for rests in ("true", "false")
     for pitch_class in ("true", "false")
 ]
-HAS_AMX = torch.cpu._is_amx_tile_supported()
 EVENT_OPTIONS = [
     "tokenizer.velocity=true", "tokenizer.program=true", "tokenizer.velocity=true tokenizer.program=true",
 ]  # fmt: skip
@@ -521,7 +521,7 @@ EVENT_OPTIONS = [
         "model.num_fc_layers=2 model.num_layers=3",
         pytest.param(
             "trainer.precision=bf16-mixed",
-            marks=pytest.mark.skipif(not HAS_AMX, reason="refused without AMX"),
+            marks=pytest.mark.skipif(not computes_in_16_bits(), reason="refused without AMX"),
         ),
         "trainer.gradient_clip_val=null",
         "datamodule.batch_size=1 datamodule.window_length=1",
@@ -614,7 +614,7 @@ def test_a_learning_rate_of_a_billion_ends_in_numbers_or_in_one_line(
     assert bool(said) != (tmp_path / "run" / "summary.json").exists()
 
 
-@pytest.mark.skipif(HAS_AMX, reason="this CPU computes with 16 bits")
+@pytest.mark.skipif(computes_in_16_bits(), reason="this CPU computes with 16 bits")
 def test_16_bits_are_refused_on_a_cpu_that_would_be_slower_with_them(
     train_tiny: TrainTiny, tmp_path: Path
 ) -> None:
