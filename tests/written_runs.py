@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from noternn.runs.curves import best_row
+from noternn.runs.epochs import best_row
 from noternn.tables import write_csv
 from noternn.training.callbacks import COLUMNS
 

@@ -9,7 +9,8 @@ from noternn.audit.index import Index
 from noternn.audit.yardstick import LENGTHS, Figures, Yardstick, measure, pooled, spread
 from noternn.errors import UserError
 from noternn.music.piece import Piece
-from noternn.runs.curves import best_row
+from noternn.runs.epochs import best_row
+from noternn.runs.folder import RunFolder
 from noternn.tables import read_csv, write_csv
 
 FILE_NAME = "audit.csv"  # in a run's folder
@@ -64,19 +65,20 @@ def choose_checkpoint(run: Path, max_copied: float) -> Path:
     Raises:
         UserError: if the run was not audited or none copies as little.
     """
-    if not (run / FILE_NAME).is_file() or not (run / "metrics.csv").is_file():
+    folder = RunFolder(run)
+    if not folder.audit.is_file() or not folder.metrics.is_file():
         raise UserError(
-            f"{run}: its checkpoints were not audited; give a run's folder that holds {FILE_NAME}"
+            f"{run}: its checkpoints were not audited; give a run's folder that holds {folder.audit.name}"
         )
-    rows = read_csv(run / "metrics.csv")
+    rows = read_csv(folder.metrics)
     losses = {row["epoch"]: row["val/nll"] for row in rows}
     best = best_row(rows)["epoch"]
     copied: dict[Path, tuple[float, float]] = {}
-    for row in read_csv(run / FILE_NAME):
+    for row in read_csv(folder.audit):
         epoch = row["epoch"]
-        name = "best.ckpt" if epoch == best else f"checkpoints/epoch_{epoch:03.0f}.ckpt"
-        if (run / name).is_file() and epoch in losses:
-            copied[run / name] = (losses[epoch], row["audit/copied_16"])
+        checkpoint = folder.best_checkpoint if epoch == best else folder.checkpoint(int(epoch))
+        if checkpoint.is_file() and epoch in losses:
+            copied[checkpoint] = (losses[epoch], row["audit/copied_16"])
     allowed = {path: loss for path, (loss, share) in copied.items() if share <= max_copied}
     if not allowed:
         least = min((share for _, share in copied.values()), default=float("nan"))

@@ -305,7 +305,7 @@ class SweepCallback(Callback):
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Print and keep the table of all jobs, and a learning curve of some; status 1 if a job failed."""
-        from noternn.runs.curves import SWEEP_COLUMNS  # matplotlib is slow to import
+        from noternn.runs.sweep import SWEEP_COLUMNS
 
         sweep_dir = Path(config.hydra.sweep.dir)
         atexit.unregister(_leave)
@@ -375,7 +375,8 @@ def _command_of(run_dir: Path) -> str:
 
 
 def _save_table(sweep_dir: Path) -> list[dict[str, Any]]:
-    from noternn.runs.curves import CSV_COLUMNS, save_learning_curve, sweep_rows
+    from noternn.runs.curves import save_learning_curve  # matplotlib is slow to import
+    from noternn.runs.sweep import CSV_COLUMNS, sweep_rows
 
     rows = sweep_rows(sweep_dir)
     if not rows:  # it ended before its first job

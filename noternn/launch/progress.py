@@ -19,7 +19,7 @@ from typing import Any, Literal
 from tqdm import tqdm
 
 from noternn.files import write_text
-from noternn.runs.summary import FILE_NAME as SUMMARY
+from noternn.runs.folder import RunFolder
 from noternn.runs.summary import read_summary
 from noternn.tables import read_csv
 
@@ -98,11 +98,11 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _job(sweep_dir: Path, note: dict[str, Any]) -> Job:
-    folder, began = sweep_dir / note["name"], note.pop("began")
-    summary = read_summary(folder)
+    folder, began = RunFolder(sweep_dir / note["name"]), note.pop("began")
+    summary = read_summary(folder.path)
     if summary:
-        return _job_that_is_over(Job(**note), summary, (folder / SUMMARY).stat().st_mtime - began)
-    return _running_job(Job(**note), folder / "metrics.csv", time.time() - began)
+        return _job_that_is_over(Job(**note), summary, folder.summary.stat().st_mtime - began)
+    return _running_job(Job(**note), folder.metrics, time.time() - began)
 
 
 def _job_that_is_over(job: Job, summary: Mapping[str, Any], seconds: float) -> Job:

@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from noternn.config.schema import Search
 from noternn.errors import UserError
+from noternn.runs.folder import RunFolder
 from noternn.runs.summary import read_summary
 
 if TYPE_CHECKING:  # an extra, and half a second to import
@@ -171,7 +172,7 @@ class OptunaSweeper(Sweeper):
             sys.exit("error: hydra/sweeper=optuna: there is nothing to search; give a setting several values")
         sweep_dir = Path(self.config.hydra.sweep.dir)
         sweep_dir.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, sweep_dir / "multirun.yaml")
+        OmegaConf.save(self.config, RunFolder(sweep_dir).multirun)
         study = open_study(sweep_dir, self.search.n_startup_trials, self.search.n_warmup_epochs)
         begun = self._take_up(study, space)
         num_left = self.search.n_trials - len(study.get_trials(deepcopy=False, states=_settled()))

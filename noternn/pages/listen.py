@@ -31,8 +31,11 @@ from noternn.music.midi import read_midi_bytes
 from noternn.pages import player
 from noternn.pages.html import html_page
 from noternn.pages.player import Measure, Take, take_section
-from noternn.runs.curves import Row, best_row, draw_losses, read_epochs, verdict
+from noternn.runs.curves import draw_losses
+from noternn.runs.epochs import Row, best_row, read_epochs
+from noternn.runs.folder import RunFolder
 from noternn.runs.summary import read_summary
+from noternn.runs.verdict import verdict
 
 LOSSES = {  # a column of metrics.csv: what it is called
     "val/nll": "held-out nll",
@@ -96,8 +99,7 @@ def read_run(run_dir: Path) -> Run:
     Raises:
         UserError: if it is no folder of a run.
     """
-    traces = ("metrics.csv", "samples", "sample.mid", ".hydra/config.yaml")
-    if not any((run_dir / trace).exists() for trace in traces):
+    if not RunFolder(run_dir).holds_music_or_losses:
         raise UserError(f"{run_dir}: no run: give a folder that train.py has written, such as runs/NAME")
     left_out: list[str] = []
     rows = _read_rows(run_dir, left_out)
@@ -163,9 +165,9 @@ def _read_rows(run_dir: Path, left_out: list[str]) -> list[Row]:
 
 def _read_takes(run_dir: Path, rows: Sequence[Row], left_out: list[str]) -> list[Take]:
     """A take for each sample; the best weights' stands for the checkpoint that it equals, too."""
-    best, num_given = run_dir / "sample.mid", _num_primer_notes(run_dir)
+    best, num_given = RunFolder(run_dir).sample, _num_primer_notes(run_dir)
     paths = [best] if best.exists() else []
-    paths += sorted((run_dir / "samples").glob("*.mid"), key=lambda path: (_epoch(path) or 0, path.name))
+    paths += sorted(RunFolder(run_dir).samples.glob("*.mid"), key=lambda path: (_epoch(path) or 0, path.name))
     takes: list[Take] = []
     seen: set[tuple[int | None, bytes]] = set()
     for path in paths:
@@ -193,7 +195,7 @@ def _epoch(path: Path) -> int | None:
 def _num_primer_notes(run_dir: Path) -> int:
     """So many notes at least begin each sample that were not composed."""
     try:
-        config = yaml.safe_load((run_dir / ".hydra" / "config.yaml").read_text("utf-8"))
+        config = yaml.safe_load(RunFolder(run_dir).settings.read_text("utf-8"))
         return max(0, int(config["sampling"]["primer_notes"]))
     except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
         return 0  # not known

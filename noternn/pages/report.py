@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 import noternn
 from noternn.errors import UserError, install
 from noternn.files import write_text
-from noternn.health.checkup import FILE_NAME as HEALTH
 from noternn.health.checkup import Yardstick
 from noternn.pages import listen, player
 from noternn.pages.html import SORT_SCRIPT, html_page, table
@@ -35,8 +34,10 @@ from noternn.runs.comparison import (
     notes,
     table_rows,
 )
-from noternn.runs.curves import best_row, verdict
+from noternn.runs.epochs import best_row
+from noternn.runs.folder import RunFolder
 from noternn.runs.summary import read_summary
+from noternn.runs.verdict import verdict
 from noternn.tables import read_csv
 
 MAX_POINTS = 60_000  # of curves on a page
@@ -332,7 +333,7 @@ def _curves(run: ComparedRun, per_token: bool, num_points: int) -> dict[str, Any
 def _copied(run: ComparedRun) -> list[tuple[float, float]]:
     """Epochs and what share of their samples stands in training passages, in percent."""
     try:
-        rows = read_csv(run.folder / "audit.csv")
+        rows = read_csv(RunFolder(run.folder).audit)
         shares = [(row["epoch"], round(100 * row["audit/copied_16"], 3)) for row in rows]
     except (OSError, ValueError, TypeError, KeyError):
         return []
@@ -373,7 +374,7 @@ def _takes(run: ComparedRun) -> listen.Run:
     latest_first = sorted(found.takes, key=lambda take: (not take.is_best, -(take.epoch or 0)))
     found = replace(found, takes=latest_first[:MAX_TAKES])
     try:
-        return listen.with_health(found, Yardstick.load(run.folder / HEALTH))
+        return listen.with_health(found, Yardstick.load(RunFolder(run.folder).health))
     except (OSError, UserError):
         return found
 
@@ -424,7 +425,7 @@ def _counted(heading: str, lines: Sequence[str]) -> str:
 def _data(folder: Path) -> str:
     """How much music a run had, in a line."""
     try:
-        split = json.loads((folder / "split.json").read_text("utf-8"))
+        split = json.loads(RunFolder(folder).split.read_text("utf-8"))
         sizes = [
             f"{name} {size['num_pieces']:,} pieces, {size['num_notes']:,} notes"
             for name, size in split["sizes"].items()

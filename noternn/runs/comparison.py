@@ -13,7 +13,8 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from noternn.errors import UserError
-from noternn.runs.curves import STATUSES, Row, read_epochs, so_far, sweep_rows
+from noternn.runs.epochs import Row, read_epochs, so_far
+from noternn.runs.sweep import STATUSES, sweep_rows
 from noternn.tables import format_table
 
 # Settings that say where a run is kept or watched, not what it is.

@@ -22,7 +22,9 @@ from matplotlib.figure import Figure
 from noternn.errors import UserError
 from noternn.files import replacing, write_text
 from noternn.runs.comparison import ELSEWHERE, read_overrides, read_record
-from noternn.runs.curves import best_row, save_learning_curve, sweep_rows
+from noternn.runs.curves import save_learning_curve
+from noternn.runs.epochs import best_row
+from noternn.runs.sweep import sweep_rows
 from noternn.tables import read_csv, write_csv
 
 log = logging.getLogger(__name__)
@@ -160,7 +162,7 @@ class Study:
         Args:
             runs: in the order in which their arms are to stand.
             baseline: the arm that others are compared with; None takes the first.
-            sweep_rows: what all jobs of its sweeps came to, where that is known, see `report.sweep_rows`.
+            sweep_rows: what all jobs of its sweeps came to, see `runs.sweep.sweep_rows`.
 
         Raises:
             UserError: if there is no run, or none of that arm.

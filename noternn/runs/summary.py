@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from noternn.runs.folder import RunFolder
+
 FILE_NAME = "summary.json"
 STATUSES = ("finished", "pruned", "failed")
 
@@ -16,13 +18,13 @@ def read_summary(run_dir: Path) -> dict[str, Any] | None:
     Returns:
         None of a run that still trains, that was stopped or that never began.
     """
-    path = run_dir / FILE_NAME
+    path = RunFolder(run_dir).summary
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        return {"status": "failed", "error": f"{FILE_NAME} cannot be read: {error}"}
+        return {"status": "failed", "error": f"{path.name} cannot be read: {error}"}
     if isinstance(summary, dict) and summary.get("status") in STATUSES:
         return summary
-    return {"status": "failed", "error": f"{FILE_NAME} does not say whether it is finished"}
+    return {"status": "failed", "error": f"{path.name} does not say whether it is finished"}

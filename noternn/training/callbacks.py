@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from noternn.files import replacing
 from noternn.metrics import SplitSize, rates
-from noternn.runs.curves import Row, best_row
+from noternn.runs.epochs import Row, best_row
 from noternn.tables import write_csv
 from noternn.training.module import NoteRNN
 from noternn.training.stopping import Stopped, StopRequest

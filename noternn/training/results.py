@@ -9,7 +9,8 @@ from typing import Any
 import noternn
 from noternn.corpus.splits import EncodedCorpus
 from noternn.metrics import rates
-from noternn.runs.curves import Row, advice, best_row, verdict
+from noternn.runs.epochs import Row, best_row
+from noternn.runs.verdict import advice, verdict
 
 # What decides a result, beside the settings and the music.
 PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "numpy", "miditoolkit", "music21", "wandb")

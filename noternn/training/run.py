@@ -23,7 +23,8 @@ from noternn.datasets.sources import Source
 from noternn.errors import UserError
 from noternn.files import shortest, write_text
 from noternn.model.lstm import num_parameters
-from noternn.runs.curves import best_row, save_curves
+from noternn.runs.curves import save_curves
+from noternn.runs.epochs import best_row
 from noternn.runs.summary import FILE_NAME as SUMMARY
 from noternn.sampling.composer import checkpoint_content, load_checkpoint, load_composer, network_for
 from noternn.tables import read_csv

@@ -10,6 +10,7 @@ import zlib
 from pathlib import Path
 
 from noternn.files import write_text
+from noternn.runs.folder import RunFolder
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ def noted_run() -> Path | None:
     if note is None or not note.is_file() or not int(os.environ.get("SLURM_RESTART_COUNT", "0")):
         return None
     run_dir = Path(note.read_text(encoding="utf-8"))
-    return run_dir if (run_dir / "last.ckpt").is_file() else None
+    return run_dir if RunFolder(run_dir).last_checkpoint.is_file() else None
 
 
 def requeue() -> bool:

@@ -19,6 +19,7 @@ import wandb
 from pytorch_lightning.loggers import WandbLogger
 
 from noternn.errors import UserError
+from noternn.runs.folder import RunFolder
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +136,7 @@ def track(
     exit_code = 1
     try:
         if tracker.directory:
-            _link(run_dir / "wandb", tracker.directory)
+            _link(RunFolder(run_dir).wandb, tracker.directory)
         yield tracker
         exit_code = 0
     finally:

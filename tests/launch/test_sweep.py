@@ -24,7 +24,7 @@ from noternn.config.schema import CONF_DIR, register
 from noternn.corpus.cache import ArrayCache, Entry
 from noternn.launch.job import SweepCallback, _save_table, _share_corpora
 from noternn.launch.progress import num_jobs
-from noternn.runs.curves import SWEEP_COLUMNS
+from noternn.runs.sweep import SWEEP_COLUMNS
 from noternn.tables import read_csv
 
 TRAIN = CONF_DIR.parent / "train.py"

@@ -9,7 +9,9 @@ from typing import Any
 import matplotlib.image
 import pytest
 
-from noternn.runs.curves import SWEEP_COLUMNS, advice, save_curves, save_learning_curve, sweep_rows, verdict
+from noternn.runs.curves import save_curves, save_learning_curve
+from noternn.runs.sweep import SWEEP_COLUMNS, sweep_rows
+from noternn.runs.verdict import advice, verdict
 from noternn.tables import format_table, read_csv, write_csv, write_text
 
 COLUMNS = ("epoch", "train/nll", "train_eval/nll", "val/nll", "gap/nll", "val/nats_per_note")

@@ -1,0 +1,142 @@
+"""What lies in a run's folder and where: the one place that names its files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of a run, or of a sweep; none of them need be there.
+
+    Args:
+        path: the folder.
+    """
+
+    path: Path
+
+    @property
+    def best_checkpoint(self) -> Path:
+        """The weights of the epoch with the lowest validation nll."""
+        return self.path / "best.ckpt"
+
+    @property
+    def last_checkpoint(self) -> Path:
+        """All that a run needs to go on from its last step."""
+        return self.path / "last.ckpt"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the weights that are kept besides."""
+        return self.path / "checkpoints"
+
+    def checkpoint(self, epoch: int) -> Path:
+        """The weights at the end of an epoch."""
+        return self.checkpoints / f"epoch_{epoch:03d}.ckpt"
+
+    @property
+    def metrics(self) -> Path:
+        """The losses, a row an epoch."""
+        return self.path / "metrics.csv"
+
+    @property
+    def curves(self) -> Path:
+        """The picture of the losses."""
+        return self.path / "curves.png"
+
+    @property
+    def summary(self) -> Path:
+        """What the run came to, written at its very end."""
+        return self.path / "summary.json"
+
+    @property
+    def split(self) -> Path:
+        """Which pieces it trains on, which are held out, and which were skipped."""
+        return self.path / "split.json"
+
+    @property
+    def audit(self) -> Path:
+        """How much the samples of each epoch copy, a row an epoch."""
+        return self.path / "audit.csv"
+
+    @property
+    def health(self) -> Path:
+        """The figures of held-out pieces, beside which those of a sample stand."""
+        return self.path / "health.json"
+
+    @property
+    def copy_weights(self) -> Path:
+        """How much the copy model says, fitted to the run's validation pieces."""
+        return self.path / "copy.json"
+
+    @property
+    def sample(self) -> Path:
+        """What the best weights composed."""
+        return self.path / "sample.mid"
+
+    @property
+    def samples(self) -> Path:
+        """The folder of what the weights of some epochs composed."""
+        return self.path / "samples"
+
+    @property
+    def wandb(self) -> Path:
+        """A link to what wandb keeps of the run."""
+        return self.path / "wandb"
+
+    @property
+    def record(self) -> Path:
+        """The folder of what Hydra has noted of the run, see `noternn.runs.record`."""
+        return self.path / ".hydra"
+
+    @property
+    def settings(self) -> Path:
+        """All settings of the run."""
+        return self.record / "config.yaml"
+
+    @property
+    def choices(self) -> Path:
+        """Which option was chosen for each group of settings."""
+        return self.record / "hydra.yaml"
+
+    @property
+    def overrides(self) -> Path:
+        """What the run was given on its command line."""
+        return self.record / "overrides.yaml"
+
+    @property
+    def multirun(self) -> Path:
+        """Of a sweep: its settings."""
+        return self.path / "multirun.yaml"
+
+    @property
+    def sweep_table(self) -> Path:
+        """Of a sweep: what its jobs came to, a row a job."""
+        return self.path / "sweep.csv"
+
+    @property
+    def learning_curve(self) -> Path:
+        """Of a sweep: the picture of what more music buys."""
+        return self.path / "learning_curve.png"
+
+    @property
+    def is_run(self) -> bool:
+        """Whether this is a run that has begun to train."""
+        return self.split.is_file()
+
+    @property
+    def is_sweep(self) -> bool:
+        """Whether this is a sweep."""
+        return self.multirun.is_file()
+
+    @property
+    def holds_music_or_losses(self) -> bool:
+        """Whether there is anything to hear or to see of a run."""
+        return any(path.exists() for path in (self.metrics, self.samples, self.sample, self.settings))
+
+    @property
+    def jobs(self) -> list[Path]:
+        """The folders of all runs in it, at any depth, and of itself if it is one, in order."""
+        traces = (self.summary, self.metrics, self.record)
+        return sorted({found.parent for trace in traces for found in self.path.rglob(trace.name)})

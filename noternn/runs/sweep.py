@@ -1,0 +1,45 @@
+"""The jobs of a sweep, each read from its folder: what they came to, finished or not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from noternn.errors import UserError
+from noternn.runs.epochs import read_epochs, so_far
+from noternn.runs.folder import RunFolder
+from noternn.runs.summary import read_summary
+
+STATUSES = ("finished", "pruned", "stopped", "failed")  # of a run, in the order of tables
+SWEEP_COLUMNS = (
+    "job",
+    "val/nll",
+    "val/nats_per_note",
+    "gap/nll",
+    "best_epoch",
+    "num_epochs",
+    "seconds",
+    "status",
+)
+CSV_COLUMNS = (*SWEEP_COLUMNS, "cpu_seconds", "num_train_notes", "error")
+
+
+def sweep_rows(sweep_dir: Path) -> list[dict[str, Any]]:
+    """What the jobs below a folder came to: those that finished by val/nll, then pruned, stopped and failed.
+
+    A job without a summary was stopped: its figures are those of the epochs that it saved.
+    """
+    jobs = RunFolder(sweep_dir).jobs
+    rows = [{"job": str(job.relative_to(sweep_dir)), **_job_row(job)} for job in jobs]
+    return sorted(rows, key=lambda row: (STATUSES.index(row["status"]), row.get("val/nll", float("inf"))))
+
+
+def _job_row(folder: Path) -> dict[str, Any]:
+    summary = read_summary(folder)
+    if summary:
+        return summary
+    try:
+        rows = read_epochs(folder)
+    except UserError as error:
+        return {"status": "stopped", "num_epochs": 0, "error": str(error)}
+    return {"status": "stopped", **so_far(rows)}
