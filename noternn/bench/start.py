@@ -6,7 +6,6 @@ seconds of processor time; what runs side by side is faster only by the clock.
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import resource
@@ -23,7 +22,7 @@ from typing import Any, Never
 from noternn.bench.ingest import write_pieces
 from noternn.config.schema import CONF_DIR
 from noternn.errors import UserError
-from noternn.launch.job import NEEDED
+from noternn.training.preload import preload
 
 Row = dict[str, Any]
 TRAIN = CONF_DIR.parent / "train.py"
@@ -114,8 +113,7 @@ def _time(command: Sequence[str], folder: Path) -> tuple[float, float]:
 
 def _print_time_to_first_step(arguments: list[str]) -> None:
     """Start `train.py` in this process, with all imported that it needs, and end it at the first step."""
-    for module in NEEDED:
-        importlib.import_module(module)
+    preload()
     from noternn.training.module import NoteRNN
 
     wall, cpu = time.perf_counter(), time.process_time()

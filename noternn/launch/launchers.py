@@ -12,23 +12,14 @@ from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 
-from noternn.files import write_text
+from noternn.launch import notes
 from noternn.training.stopping import Stopped
 
 log = logging.getLogger(__name__)
 
 BY_SUBMITIT = ("slurm", "submitit_slurm", "submitit_local")  # Hydra's launchers
 STARTING_AGAIN = (*BY_SUBMITIT, "ray")  # those that start a job again which was preempted or killed
-JOB_NOTE = ".job"  # in a job's folder: its number, which it keeps when it is started again
 POLL_SECONDS = 0.5
-
-
-def is_started_again(run_dir: Path, job_id: str) -> bool:
-    """Whether this job was in its folder before: it was preempted, ran out of time, or was killed."""
-    note = run_dir / JOB_NOTE
-    was_here = note.is_file() and note.read_text(encoding="utf-8") == job_id
-    write_text(note, job_id)
-    return was_here
 
 
 def run_queued(run: Callable[[], float | None], note_failure: Callable[[str], None]) -> float | None:
@@ -104,7 +95,7 @@ class _Watched:
 
     def _note_death(self, error: Exception) -> None:
         reason = f"its process was ended; was there too little memory? See {self.job.paths.stderr}"
-        for note in self.sweep_dir.rglob(JOB_NOTE):
+        for note in self.sweep_dir.rglob(notes.JOB):
             if note.read_text(encoding="utf-8") == self.job.job_id:
                 self.note_failure(note.parent, reason)
                 return

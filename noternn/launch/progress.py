@@ -5,9 +5,7 @@ Each job leaves a note when it begins; the rest stands in its metrics.csv and su
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import sys
 import threading
 import time
@@ -18,12 +16,11 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-from noternn.files import write_text
+from noternn.launch.notes import job_notes, num_jobs
 from noternn.runs.folder import RunFolder
 from noternn.runs.summary import read_summary
 from noternn.tables import read_csv
 
-NOTES = ".jobs"  # in a sweep's folder, while it is under way
 LOOK_SECONDS = 0.5
 EPOCH_LINE_SECONDS = 60.0  # between two lines of one job where there is no terminal
 MANY_ROWS = 10**6  # so that tqdm hides no line: there are never more than fit
@@ -59,42 +56,9 @@ class Job:
     error: str = ""
 
 
-def note_sweep(sweep_dir: Path, num_jobs: int | None) -> None:
-    """Begin the notes of a sweep; `num_jobs` is None where a sweeper decides as it goes."""
-    forget_sweep(sweep_dir)
-    (sweep_dir / NOTES).mkdir(parents=True)
-    write_text(sweep_dir / NOTES / "sweep.json", json.dumps({"num_jobs": num_jobs}))
-
-
-def note_job(sweep_dir: Path, run_dir: Path, number: int, max_epochs: int) -> None:
-    """Note that a job begins; its number counts from 1."""
-    name = str(run_dir.resolve().relative_to(sweep_dir.resolve()))
-    note = {"name": name, "number": number, "max_epochs": max_epochs, "began": time.time()}
-    (sweep_dir / NOTES).mkdir(parents=True, exist_ok=True)
-    write_text(sweep_dir / NOTES / f"job_{number}.json", json.dumps(note))
-
-
-def forget_sweep(sweep_dir: Path) -> None:
-    """Take the notes away: the sweep is over."""
-    shutil.rmtree(sweep_dir / NOTES, ignore_errors=True)
-
-
 def begun_jobs(sweep_dir: Path) -> list[Job]:
     """The jobs that have begun since `note_sweep`, in their order."""
-    notes = [_read(path) for path in (sweep_dir / NOTES).glob("job_*.json")]
-    return [_job(sweep_dir, note) for note in sorted(notes, key=lambda note: note["number"])]
-
-
-def num_jobs(sweep_dir: Path) -> int | None:
-    """How many jobs a sweep has, where that is known."""
-    path = sweep_dir / NOTES / "sweep.json"
-    number: int | None = _read(path)["num_jobs"] if path.exists() else None
-    return number
-
-
-def _read(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
+    return [_job(sweep_dir, note) for note in job_notes(sweep_dir)]
 
 
 def _job(sweep_dir: Path, note: dict[str, Any]) -> Job:

@@ -10,6 +10,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from noternn.errors import UserError
+from noternn.runs.folder import RunFolder
 from noternn.training.slurm import noted_run
 
 MULTIRUN = "hydra.mode=MULTIRUN"
@@ -39,15 +40,16 @@ def resumed(overrides: Sequence[str]) -> list[str]:
         return list(overrides)
     run = Path(_unquoted(runs[-1]))
     others = [o for o in overrides if not o.startswith("resume=")]
-    if (run / "multirun.yaml").is_file():
+    folder = RunFolder(run)
+    if folder.is_sweep:
         return _resumed_sweep(run, others)
-    record = run / ".hydra" / "overrides.yaml"
-    if not (run / "last.ckpt").is_file() or not record.is_file():
+    record = folder.overrides
+    if not folder.last_checkpoint.is_file() or not record.is_file():
         advice = "give the folder of a run, which holds last.ckpt, or of a sweep"
         raise UserError(f"resume={run}: no run to continue there; {advice}")
     before = _plain(run, record, _record(run, record))
-    folder = quoted(str(run))  # that of a sweep's job holds a "="
-    return [*before, *others, f"resume={folder}", "hydra.mode=RUN", f"hydra.run.dir={folder}"]
+    place = quoted(str(run))  # that of a sweep's job holds a "="
+    return [*before, *others, f"resume={place}", "hydra.mode=RUN", f"hydra.run.dir={place}"]
 
 
 def _resumed_sweep(sweep: Path, others: Sequence[str]) -> list[str]:
@@ -55,7 +57,7 @@ def _resumed_sweep(sweep: Path, others: Sequence[str]) -> list[str]:
     changed = next((o for o in others if not MAY_CHANGE.match(o.lstrip("+~"))), None)
     if changed:
         raise UserError(f"{changed}: it cannot change in a sweep that goes on; start another")
-    record = sweep / "multirun.yaml"
+    record = RunFolder(sweep).multirun
     content = _record(sweep, record)
     try:
         task, own = (content["hydra"]["overrides"][part] for part in ("task", "hydra"))

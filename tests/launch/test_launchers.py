@@ -18,7 +18,8 @@ from noternn.config.schema import CONF_DIR
 from noternn.errors import UserError
 from noternn.launch import command_line
 from noternn.launch.command_line import check
-from noternn.launch.launchers import is_started_again, run_queued
+from noternn.launch.launchers import run_queued
+from noternn.launch.notes import is_started_again
 from noternn.tables import read_csv
 from noternn.training.stopping import Stopped
 

@@ -22,8 +22,10 @@ from wandb_server import upload
 
 from noternn.config.schema import CONF_DIR, register
 from noternn.corpus.cache import ArrayCache, Entry
-from noternn.launch.job import SweepCallback, _save_table, _share_corpora
-from noternn.launch.progress import num_jobs
+from noternn.launch.job import share_corpora
+from noternn.launch.multirun import SweepCallback
+from noternn.launch.notes import num_jobs
+from noternn.launch.table import save_table
 from noternn.runs.sweep import SWEEP_COLUMNS
 from noternn.tables import read_csv
 
@@ -250,7 +252,7 @@ def test_a_sweep_over_the_size_of_the_training_split_leaves_a_learning_curve(tmp
         sizes = {"train_fraction": fraction, "num_train_notes": notes}
         summary = {"status": "finished", "val/nll": nats / 2, "val/nats_per_note": nats} | sizes
         (folder / "summary.json").write_text(json.dumps(summary))
-    rows = _save_table(tmp_path)
+    rows = save_table(tmp_path)
     assert [row["num_train_notes"] for row in rows] == [1000, 500]
     assert (tmp_path / "learning_curve.png").exists()
 
@@ -265,7 +267,7 @@ def test_a_cache_that_cannot_be_written_is_linked_to_by_one_that_the_jobs_share(
     before = sorted(kept.iterdir())
     for _ in range(2):
         composed = OmegaConf.create({"datamodule": {"cache_dir": str(kept)}})
-        _share_corpora(composed, tmp_path)
+        share_corpora(composed, tmp_path)
         cache = ArrayCache(Path(composed.datamodule.cache_dir))
         assert cache.get("a" * 64, pytest.fail).arrays["numbers"].tolist() == [0, 1, 2]
         cache.get("b" * 64, lambda: new_entry)

@@ -16,13 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from noternn.launch.notes import note_job, note_sweep
 from noternn.launch.progress import (
     Job,
     SweepProgress,
     begun_jobs,
     job_line,
-    note_job,
-    note_sweep,
     seconds_left,
     sweep_line,
 )

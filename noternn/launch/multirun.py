@@ -1,0 +1,156 @@
+"""What happens before and after a multirun: folders named by what differs, a table at the end."""
+
+from __future__ import annotations
+
+import atexit
+import math
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from noternn.files import shortest
+from noternn.launch import launchers, notes, search
+from noternn.launch.one_run import note_failure
+from noternn.launch.progress import SweepProgress
+from noternn.launch.side_by_side import FORKS, go_on_when_killed, is_side_by_side, stop_jobs
+from noternn.launch.table import save_table
+from noternn.runs.folder import RunFolder
+from noternn.runs.sweep import SWEEP_COLUMNS
+from noternn.tables import format_table
+from noternn.training.stopping import Stopped
+
+_progress: list[SweepProgress] = []  # of the sweep that this process has started
+
+
+class SweepCallback(Callback):
+    """Named in conf/config.yaml; Hydra calls it before and after a multirun."""
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Leave what all jobs share out of the names of their folders."""
+        params = OmegaConf.select(config, "hydra.sweeper.params") or {}  # what an experiment sweeps
+        swept = [f"{name}={values}" for name, values in params.items()]
+        parsed = _parsed([*swept, *config.hydra.overrides.task])
+        overrides = list({o.get_key_element(): o for o in parsed}.values())  # the command line's count
+        shared = _shared_keys(overrides)
+        if shared:
+            # Jobs are composed anew from these overrides, also in other processes.
+            keys = ",".join(shared)
+            with open_dict(config):
+                config.hydra.overrides.hydra.append(
+                    f"hydra.job.config.override_dirname.exclude_keys=[{keys}]"
+                )
+
+        sweep_dir = Path(config.hydra.sweep.dir)
+        is_search = config.hydra.runtime.choices["hydra/sweeper"] == "optuna"
+        notes.note_sweep(sweep_dir, config.hydra.sweeper.n_trials if is_search else _num_jobs(overrides))
+        atexit.register(_leave, sweep_dir)  # `on_multirun_end` is not called after a signal
+        are_side_by_side = is_side_by_side(config.hydra)
+        by_submitit = config.hydra.runtime.choices["hydra/launcher"] in launchers.BY_SUBMITIT
+        if are_side_by_side or by_submitit:
+            _progress.append(SweepProgress(sweep_dir))
+            _progress[-1].start()
+        if are_side_by_side:
+            stop_jobs(sweep_dir)
+            if FORKS:
+                go_on_when_killed(sweep_dir)
+        if by_submitit:
+            launchers.watch_jobs(sweep_dir, note_failure)
+        if is_search:
+            search.register()
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """Print and keep the table of all jobs, and a learning curve of some; status 1 if a job failed."""
+        sweep_dir = Path(config.hydra.sweep.dir)
+        atexit.unregister(_leave)
+        _end_progress(sweep_dir)
+        rows = save_table(sweep_dir)
+        print(f"\n{format_table(rows, SWEEP_COLUMNS)}\n")
+        folder = RunFolder(sweep_dir)
+        if folder.learning_curve.exists():
+            print(f"learning curve: {folder.learning_curve}")
+        if (sweep_dir / search.STUDY).exists() and rows:
+            _show_best(sweep_dir, rows[0])
+        print(f"table: {folder.sweep_table}")
+        failed = [row for row in rows if row["status"] == "failed"]
+        for row in failed:
+            print(f"failed: {row['job']}: {row['error']}", file=sys.stderr)
+            print(f"  again, alone: {_command_of(sweep_dir / row['job'])}", file=sys.stderr)
+        notes.forget_again(sweep_dir)
+        signum = notes.forget_stop(sweep_dir)
+        if signum is not None:
+            _say_how_to_go_on("stopped", sweep_dir)
+            raise Stopped(signum)
+        if failed:
+            _say_how_to_go_on("once that is mended", sweep_dir)
+            raise SystemExit(1)
+
+
+def _show_best(sweep_dir: Path, row: dict[str, Any]) -> None:
+    """How to train the best job of a search again."""
+    if row["status"] != "finished":
+        return
+    print(f"best: {shlex.join(['python', 'train.py', *_given(sweep_dir / row['job'])])}")
+
+
+def _given(run_dir: Path) -> list[str]:
+    from noternn.runs.comparison import given_settings  # with Matplotlib: slow to import
+
+    return given_settings(run_dir)
+
+
+def _leave(sweep_dir: Path) -> None:
+    """End a sweep that was stopped between or in jobs which stand one after the other."""
+    _end_progress(sweep_dir)
+    if save_table(sweep_dir):
+        _say_how_to_go_on("stopped", sweep_dir)
+
+
+def _end_progress(sweep_dir: Path) -> None:
+    while _progress:
+        _progress.pop().stop()
+    notes.forget_sweep(sweep_dir)
+    shutil.rmtree(sweep_dir / notes.CACHE, ignore_errors=True)
+
+
+def _say_how_to_go_on(why: str, sweep_dir: Path) -> None:
+    place = shlex.quote(f"resume={shortest(sweep_dir)}")
+    print(f"{why}; go on with the whole sweep: python train.py {place}", file=sys.stderr)
+
+
+def _command_of(run_dir: Path) -> str:
+    """The command that runs a job of a sweep again, by itself and in its folder."""
+    folder = shortest(run_dir)
+    if RunFolder(run_dir).last_checkpoint.exists():
+        return shlex.join(["python", "train.py", f"resume={folder}"])
+    quoted = folder.replace('"', '\\"')  # of a folder's name Hydra would read the commas
+    return shlex.join(["python", "train.py", *_given(run_dir), f'hydra.run.dir="{quoted}"'])
+
+
+def _parsed(overrides: list[str]) -> list[Override]:
+    hydra = GlobalHydra.instance()  # glob(*) asks its loader for the options
+    loader = hydra.config_loader() if hydra.is_initialized() else None
+    return OverridesParser.create(loader).parse_overrides(overrides)
+
+
+def _shared_keys(overrides: list[Override]) -> list[str]:
+    """The keys that a multirun sets but does not sweep; none if it sweeps nothing."""
+    swept = {override.key_or_group for override in overrides if override.is_sweep_override()}
+    if not swept:
+        return []
+    return [override.key_or_group for override in overrides if override.key_or_group not in swept]
+
+
+def _num_jobs(overrides: list[Override]) -> int | None:
+    """How many jobs the values of a sweep make; None where a sweeper draws some."""
+    swept = [override for override in overrides if override.is_sweep_override()]
+    if not all(override.is_discrete_sweep() for override in swept):
+        return None
+    return math.prod(sum(1 for _ in override.sweep_string_iterator()) for override in swept)
