@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from noternn.audit.streams import Ints, Notes, Stream, equal_notes, streams_of
 from noternn.audit.suffixes import SuffixArray, suffix_order
-from noternn.corpus.leak import MIN_DIFFERENT, NUM_STEPS
 from noternn.music.piece import Piece
+from noternn.music.steps import MIN_DIFFERENT, NUM_STEPS
 
 STRETCHES = (1.0, 2.0, 1 / 2, 3 / 2, 2 / 3, 3.0, 1 / 3)
 STREAM_END = np.uint32(2**32 - 3)  # of a piece that is looked for: in no corpus, so that no match goes on

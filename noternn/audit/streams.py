@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from noternn.corpus.leak import STEPS_PER_BEAT, steps_between
 from noternn.music.piece import Piece
+from noternn.music.steps import STEPS_PER_BEAT, steps_between
 
 Ints = NDArray[np.int64]
 

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from noternn.corpus.duplicates import fingerprint
-from noternn.corpus.leak import note_steps
 from noternn.corpus.workers import Lost, Workers
 from noternn.datasets.sources import Source, printable
 from noternn.music.facts import PieceFacts, piece_facts
 from noternn.music.limits import Limits
 from noternn.music.piece import Piece, PieceError, select_tracks
+from noternn.music.steps import note_steps
 from noternn.tokenizer import RoundTrip, Tokenizer, round_trip
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class TokenizedPiece:
         facts: whatever tokenizer writes it.
         round_trip: what the tokens lose.
         ngrams: see `duplicates.fingerprint`.
-        steps: see `leak.note_steps`.
+        steps: see `music.steps.note_steps`.
     """
 
     name: str

@@ -87,7 +87,7 @@ class TokenizedCorpus:
         return lengths[self.order] - 2
 
     def steps_of(self, members: NDArray[np.int64]) -> Iterator[NDArray[np.uint32]]:
-        """The `leak.note_steps` of some pieces, each mapped from the cache."""
+        """The `music.steps.note_steps` of some pieces, each mapped from the cache."""
         return _parts(self.shards, "steps", "step_offsets", self.order[members])
 
     def pieces(self, members: NDArray[np.int64], vocabulary: Vocabulary) -> Pieces:

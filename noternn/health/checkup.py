@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from noternn.corpus.leak import note_steps
 from noternn.errors import UserError
 from noternn.files import write_text
 from noternn.music.facts import find_key
 from noternn.music.piece import Piece
+from noternn.music.steps import note_steps
 from noternn.tables import format_table
 
 Floats = NDArray[np.float64]

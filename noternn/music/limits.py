@@ -1,6 +1,13 @@
-"""How large a MIDI file may be: above, it is refused, so that no file fills the memory or takes for ever."""
+"""How large a file of music may be: above, it is refused, so that none fills the memory or takes for ever."""
 
+from __future__ import annotations
+
+import os
+import stat
 from dataclasses import dataclass
+from pathlib import Path
+
+from noternn.errors import PieceError
 
 
 @dataclass  # not frozen: Hydra could not change the values of a frozen one
@@ -36,3 +43,29 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+
+
+def read_limited(path: Path, max_bytes: int, setting: str = "") -> bytes:
+    """Read a file of music.
+
+    Args:
+        path: the file.
+        max_bytes: a larger one is refused unread.
+        setting: that can raise the limit; the message names it.
+
+    Raises:
+        PieceError: if it is none that can be read, with the reason.
+    """
+    try:
+        status = os.stat(path)
+        # Opening a named pipe would wait for ever for someone to write to it.
+        if not stat.S_ISREG(status.st_mode):
+            raise PieceError("is a folder" if stat.S_ISDIR(status.st_mode) else "is not a regular file")
+        if status.st_size > max_bytes:
+            size, limit = status.st_size / 1e6, max_bytes / 1e6
+            hint = f" ({setting})" if setting else ""
+            raise PieceError(f"file is too large: {size:,.1f} MB; at most {limit:g} MB are read{hint}")
+        with open(path, "rb") as file:
+            return file.read(status.st_size)
+    except OSError as error:
+        raise PieceError(f"cannot be opened: {error.strerror or error}") from error

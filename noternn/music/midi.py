@@ -7,8 +7,8 @@ from pathlib import Path
 import miditoolkit
 import numpy as np
 
-from noternn.files import read_limited, replacing
-from noternn.music.limits import DEFAULT_LIMITS, Limits
+from noternn.files import replacing
+from noternn.music.limits import DEFAULT_LIMITS, Limits, read_limited
 from noternn.music.midi_parser import parse_midi
 from noternn.music.piece import Piece
 

@@ -18,8 +18,7 @@ from music21.corpus import chorales
 from music21.musicxml.xmlToM21 import MusicXMLImporter
 from numpy.typing import NDArray
 
-from noternn.files import read_limited
-from noternn.music.limits import DEFAULT_LIMITS, Limits
+from noternn.music.limits import DEFAULT_LIMITS, Limits, read_limited
 from noternn.music.midi_parser import MICROSECONDS_PER_MINUTE
 from noternn.music.piece import DEFAULT_TEMPO, Piece, PieceError
 from noternn.music.score_bytes import MAX_SCORE_BYTES, SCORE_FORMATS, check_bars, checked_text, checked_xml

@@ -24,9 +24,9 @@ from noternn.audit.against import Against
 from noternn.audit.report import MIN_NOTES, bar_words
 from noternn.audit.yardstick import Figures
 from noternn.errors import PieceError, UserError
-from noternn.files import read_limited, write_text
+from noternn.files import write_text
 from noternn.health.checkup import QUANTITIES, Yardstick, check
-from noternn.music.limits import DEFAULT_LIMITS
+from noternn.music.limits import DEFAULT_LIMITS, read_limited
 from noternn.music.midi import read_midi_bytes
 from noternn.pages import player
 from noternn.pages.html import html_page

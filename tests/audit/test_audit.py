@@ -26,9 +26,9 @@ from noternn.audit.streams import Notes, streams_of
 from noternn.audit.suffixes import SuffixArray, suffix_order
 from noternn.audit.yardstick import FLAGGED_PERCENTILE, MAX_PIECES, Figures, Yardstick, pooled, spread
 from noternn.bench import audit as bench_audit
-from noternn.corpus.leak import MIN_DIFFERENT
 from noternn.music.midi import read_midi, write_midi
 from noternn.music.piece import Piece
+from noternn.music.steps import MIN_DIFFERENT
 
 BEAT = 480
 

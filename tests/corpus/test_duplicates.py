@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from noternn.corpus import leak
 from noternn.corpus.duplicates import MIN_CONTAINMENT, MIN_SHARED, fingerprint, group_pieces
-from noternn.corpus.leak import MIN_DIFFERENT, PASSAGE_NOTES, copied_fraction, note_steps
+from noternn.corpus.leak import PASSAGE_NOTES, copied_fraction
 from noternn.corpus.splits import SPLITS, EncodedCorpus, assign_splits, encode_corpus, split_of
 from noternn.corpus.tokenized import tokenize_corpus
 from noternn.datasets.sources import folder_sources
 from noternn.music.midi import write_midi
 from noternn.music.piece import Piece
+from noternn.music.steps import MIN_DIFFERENT, note_steps
 from noternn.tokenizer import EventTokenizer
 
 FAST = settings(max_examples=60, deadline=None, derandomize=True, database=None)
