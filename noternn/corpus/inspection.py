@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noternn.config.schema import Config, Dataset, FolderDataset, Tokenizer
+from noternn.config.dataset import Dataset, FolderDataset
+from noternn.config.schema import Config
+from noternn.config.tokenizer import Tokenizer
 from noternn.corpus.cache import ArrayCache
 from noternn.corpus.merging import Bpe
 from noternn.corpus.reading import ReadingOptions, Skipped

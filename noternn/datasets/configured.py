@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from noternn.config.schema import Dataset, FolderDataset, FramesDataset, InstalledDataset, UnionDataset
+from noternn.config.dataset import Dataset, FolderDataset, FramesDataset, InstalledDataset, UnionDataset
 from noternn.datasets.ready_made import folder_splits, part_splits, table_splits
 from noternn.datasets.sources import (
     MUSIC_SUFFIXES,

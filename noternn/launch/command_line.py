@@ -15,7 +15,10 @@ from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from noternn.config.schema import CONF_DIR, Config, FolderDataset, Tokenizer, choices, groups, parse, register
+from noternn.config.checks import choices
+from noternn.config.dataset import FolderDataset
+from noternn.config.schema import CONF_DIR, Config, groups, parse, register
+from noternn.config.tokenizer import Tokenizer
 from noternn.errors import UserError, install
 from noternn.launch.explain import explained
 from noternn.launch.launchers import BY_SUBMITIT

@@ -11,7 +11,7 @@ import yaml  # type: ignore[import-untyped]
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from noternn.config.schema import choices
+from noternn.config.checks import choices
 from noternn.errors import UserError
 
 YOUR_FILES = "for your own files give dataset=folder dataset.path=FOLDER"

@@ -21,7 +21,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from noternn.config.schema import Search
+from noternn.config.sweeper import Search
 from noternn.errors import UserError
 from noternn.runs.folder import RunFolder
 from noternn.runs.summary import read_summary
@@ -149,7 +149,7 @@ class OptunaSweeper(Sweeper):
     trial is hopeless when its lowest val/nll is above the median of those that finished, at the same epoch.
 
     Args:
-        settings: those of `noternn.config.schema.Search`.
+        settings: those of `noternn.config.sweeper.Search`.
     """
 
     def __init__(self, **settings: Any) -> None:

@@ -15,7 +15,8 @@ import torch
 import noternn
 from noternn.audit.curve import FILE_NAME as AUDIT
 from noternn.config import schema as configuration
-from noternn.config.schema import Config, Dataset
+from noternn.config.dataset import Dataset
+from noternn.config.schema import Config
 from noternn.corpus.reading import ReadingOptions
 from noternn.corpus.splits import SPLITS, EncodedCorpus
 from noternn.datasets.configured import ready_made_split

@@ -10,7 +10,7 @@ from typing import Any
 from noternn.audit.curve import FILE_NAME as AUDIT
 from noternn.audit.curve import copied_after, held_out_limit, note_audit
 from noternn.audit.index import Index
-from noternn.config.schema import Sampling
+from noternn.config.sampling import Sampling
 from noternn.health.checkup import FILE_NAME as HEALTH
 from noternn.health.checkup import Yardstick, as_rows, check
 from noternn.model.lstm import NoteLSTM

@@ -18,6 +18,7 @@ import yaml  # type: ignore[import-untyped]
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
+from noternn.config import model, optimizer, tokenizer, training
 from noternn.config import schema as config
 from noternn.config.schema import CONF_DIR, Config, dataset_of, parse, to_plain
 from noternn.errors import UserError
@@ -128,11 +129,11 @@ def parameters_of(class_: type) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("section", "class_"),
     [
-        (config.EventTokenizer, EventTokenizer),
-        (config.ChordTokenizer, ChordTokenizer),
-        (config.FramesTokenizer, FramesTokenizer),
-        (config.VoicesTokenizer, VoicesTokenizer),
-        (config.MidiTokTokenizer, MidiTokTokenizer),
+        (tokenizer.EventTokenizer, EventTokenizer),
+        (tokenizer.ChordTokenizer, ChordTokenizer),
+        (tokenizer.FramesTokenizer, FramesTokenizer),
+        (tokenizer.VoicesTokenizer, VoicesTokenizer),
+        (tokenizer.MidiTokTokenizer, MidiTokTokenizer),
     ],
     ids=["event", "chord", "frames", "voices", "miditok"],
 )
@@ -143,23 +144,23 @@ def test_settings_of_a_tokenizer_are_the_arguments_of_its_class(section: type, c
 
 
 def test_settings_of_the_model_are_the_arguments_of_its_class() -> None:
-    settings = {field.name for field in dataclasses.fields(config.Model)}
+    settings = {field.name for field in dataclasses.fields(model.Model)}
     settings = settings - {"position_beats", "num_slots"} | {"place"}  # see `build_network`
     assert settings == parameters_of(NoteLSTM).keys() - {"vocab_size", "token_pitches", "followers"}
 
 
 def test_settings_of_the_schedule_are_the_arguments_of_its_class() -> None:
-    settings = {field.name: field.default for field in dataclasses.fields(config.Schedule)}
+    settings = {field.name: field.default for field in dataclasses.fields(optimizer.Schedule)}
     assert settings == parameters_of(Schedule)
 
 
 def test_settings_of_the_module_are_arguments_of_its_class() -> None:
-    settings = {field.name for field in dataclasses.fields(config.Module)}
+    settings = {field.name for field in dataclasses.fields(training.Module)}
     assert settings == parameters_of(NoteRNN).keys() - {"network", "optimizer", "seed", "schedule"}
 
 
 def test_settings_of_the_datamodule_are_arguments_of_its_class() -> None:
-    settings = {field.name for field in dataclasses.fields(config.DataModule)}
+    settings = {field.name for field in dataclasses.fields(training.DataModule)}
     from_elsewhere = {
         "sources",
         "tokenizer",
@@ -168,7 +169,7 @@ def test_settings_of_the_datamodule_are_arguments_of_its_class() -> None:
         "test_fraction",
         "options",
         "ready_made",
-        *(field.name for field in dataclasses.fields(config.Augmentation)),
+        *(field.name for field in dataclasses.fields(training.Augmentation)),
         "train_fraction",
     }
     assert settings == parameters_of(MidiDataModule).keys() - from_elsewhere
@@ -190,7 +191,7 @@ def test_configuration_as_plain_data_holds_no_other_types() -> None:
 
 def test_settings_given_on_the_command_line_arrive() -> None:
     settings = parse(composed("optimizer=sgd", "optimizer.lr=0.25", "seed=3", "early_stopping=none"))
-    assert isinstance(settings.optimizer, config.SGD)
+    assert isinstance(settings.optimizer, optimizer.SGD)
     assert (settings.optimizer.lr, settings.seed, settings.early_stopping.patience) == (0.25, 3, None)
 
 
@@ -479,7 +480,7 @@ def test_resuming_puts_the_settings_of_the_run_first(run_folder: Path) -> None:
 
 def test_resumed_settings_are_accepted_and_later_ones_win(run_folder: Path) -> None:
     settings = parse(composed(*check([f"resume={run_folder}", "seed=6"])))
-    assert isinstance(settings.optimizer, config.SGD)
+    assert isinstance(settings.optimizer, optimizer.SGD)
     assert (settings.seed, settings.resume) == (6, str(run_folder))
 
 
@@ -566,7 +567,7 @@ def test_record_of_a_run_that_is_none_is_refused(record: str, tmp_path: Path) ->
 
 
 def test_as_many_pitches_can_be_asked_for_as_are_remembered() -> None:
-    assert config.MAX_PITCHES == MEMORY
+    assert model.MAX_PITCHES == MEMORY
 
 
 def write_sweep(folder: Path, task: object, own: object) -> None:

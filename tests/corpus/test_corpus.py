@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from noternn.config.schema import FolderDataset, InstalledDataset, UnionDataset
+from noternn.config.dataset import FolderDataset, InstalledDataset, UnionDataset
 from noternn.corpus.cache import ArrayCache
 from noternn.corpus.reading import ReadingOptions
 from noternn.corpus.splits import SPLITS, EncodedCorpus, encode_corpus

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from noternn.config.schema import FolderDataset
+from noternn.config.dataset import FolderDataset
 from noternn.corpus.splits import SPLITS, EncodedCorpus, encode_corpus
 from noternn.corpus.tokenized import tokenize_corpus
 from noternn.datasets.configured import ready_made_split, sources_of

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from noternn.config.schema import FramesDataset
+from noternn.config.dataset import FramesDataset
 from noternn.corpus.splits import SPLITS, EncodedCorpus, encode_corpus
 from noternn.corpus.tokenized import tokenize_corpus
 from noternn.datasets.configured import ready_made_split, sources_of
