@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
+from noternn.audit.figures import Yardstick, measure, spread
 from noternn.audit.index import VERSION, Index
-from noternn.audit.yardstick import Yardstick, measure, spread
 from noternn.config.schema import dataset_of
 from noternn.corpus.cache import ArrayCache, Entry
 from noternn.corpus.reading import Reader, ReadingOptions, Skipped

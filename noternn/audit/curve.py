@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from noternn.audit.figures import LENGTHS, Figures, Yardstick, measure, pooled, spread
 from noternn.audit.index import Index
-from noternn.audit.yardstick import LENGTHS, Figures, Yardstick, measure, pooled, spread
 from noternn.errors import UserError
 from noternn.music.piece import Piece
 from noternn.runs.epochs import best_row

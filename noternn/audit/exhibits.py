@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from noternn.audit.against import Against
+from noternn.audit.figures import LENGTHS
 from noternn.audit.index import Passage
 from noternn.audit.report import MIN_NOTES, NAMED_PASSAGES, Sample, bar_words, shortened
 from noternn.audit.streams import Ints
-from noternn.audit.yardstick import LENGTHS
 from noternn.errors import PieceError
 from noternn.music.midi import write_midi
 from noternn.music.piano_roll import Coloring, save_piano_roll

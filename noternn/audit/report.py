@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from noternn.audit.against import Against, as_it_is
+from noternn.audit.figures import LENGTHS, Figures, pooled, quantile
 from noternn.audit.index import Audit, Passage
 from noternn.audit.streams import Ints
-from noternn.audit.yardstick import LENGTHS, Figures, pooled, quantile
 from noternn.corpus.reading import ReadingOptions, Skipped, read_one
 from noternn.datasets.sources import Source
 from noternn.music.piece import Piece

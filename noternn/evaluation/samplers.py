@@ -14,8 +14,8 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from noternn.audit.curve import copied_after
+from noternn.audit.figures import Figures, pooled
 from noternn.audit.index import Index
-from noternn.audit.yardstick import Figures, pooled
 from noternn.evaluation.likelihood import LoadedRun
 from noternn.health.checkup import Yardstick, check
 from noternn.model.lstm import NoteLSTM
@@ -88,7 +88,7 @@ def compare(run: LoadedRun, yardstick: Yardstick, num_samples: int, num_notes: i
         A row a way: `name`; `nats_per_note`, how unlikely the samples are to the network itself; the medians
         of `num_pitches`, `longest_repetition`, `local_scale_consistency` and `repeated_fraction`, see
         `noternn.health.checkup.Health`; how many are `healthy`, `unusual` and `unhealthy`; and `copied_16`
-        and `longest`, see `noternn.audit.yardstick.Figures`.
+        and `longest`, see `noternn.audit.figures.Figures`.
     """
     data, composer = run.data, run.composer
     index = index_of(data)

@@ -21,8 +21,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from noternn.audit.against import Against
+from noternn.audit.figures import Figures
 from noternn.audit.report import MIN_NOTES, bar_words
-from noternn.audit.yardstick import Figures
 from noternn.errors import PieceError, UserError
 from noternn.files import write_text
 from noternn.health.checkup import QUANTITIES, Yardstick, check

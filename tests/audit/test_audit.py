@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from noternn.__main__ import main
 from noternn.audit.curve import choose_checkpoint, copied_after, held_out_limit, note_audit
 from noternn.audit.exhibits import file_names
+from noternn.audit.figures import FLAGGED_PERCENTILE, MAX_PIECES, Figures, Yardstick, pooled, spread
 from noternn.audit.index import STRETCHES, Index
 from noternn.audit.report import bar_words, how, shortened
 from noternn.audit.streams import Notes, streams_of
 from noternn.audit.suffixes import SuffixArray, suffix_order
-from noternn.audit.yardstick import FLAGGED_PERCENTILE, MAX_PIECES, Figures, Yardstick, pooled, spread
 from noternn.bench import audit as bench_audit
 from noternn.music.midi import read_midi, write_midi
 from noternn.music.piece import Piece

@@ -15,8 +15,8 @@ import pytest
 
 from noternn.__main__ import main
 from noternn.audit.against import Against
+from noternn.audit.figures import Yardstick
 from noternn.audit.index import Index
-from noternn.audit.yardstick import Yardstick
 from noternn.corpus.reading import ReadingOptions
 from noternn.health import checkup as health
 from noternn.music.midi import write_midi
