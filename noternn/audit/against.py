@@ -1,4 +1,4 @@
-"""What samples are audited against: the pieces that a run was trained on, or a corpus, and the yardstick."""
+"""What samples are audited against: a run's training pieces or a corpus, and what real pieces copy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-from noternn.audit.figures import Yardstick, measure, spread
+from noternn.audit.figures import RealFigures, measure, spread
 from noternn.audit.index import VERSION, Index
 from noternn.config.schema import dataset_of
 from noternn.corpus.cache import ArrayCache, Entry
@@ -58,7 +58,7 @@ class Against:
     Args:
         title: what messages call it.
         index: of the corpus; its pieces are sorted by name.
-        yardstick: what real pieces copy from it.
+        real: what real pieces copy from it.
         sources: of its pieces, (num_pieces,).
         options: how they were read.
         skipped: files that could not be read.
@@ -66,7 +66,7 @@ class Against:
 
     title: str
     index: Index
-    yardstick: Yardstick
+    real: RealFigures
     sources: Sequence[Source]
     options: ReadingOptions
     skipped: Sequence[Skipped]
@@ -120,7 +120,7 @@ def reference_of_run(run: Path) -> Reference:
 
 
 def load(reference: Reference) -> Against:
-    """The index and the yardstick, from the cache or made and kept there.
+    """The index and the figures of real pieces, from the cache or made and kept there.
 
     Raises:
         UserError: if there is nothing to compare with, or if files are not what the run was trained on.
@@ -138,7 +138,7 @@ def load(reference: Reference) -> Against:
     if changed:
         raise UserError(_changed(reference.title, changed))
     arrays = dict(entry.arrays)
-    yardstick = Yardstick(arrays.pop("held_out"), arrays.pop("others"))
+    real = RealFigures(arrays.pop("held_out"), arrays.pop("others"))
     by_name = {source.name: source for source in reference.corpus}
     index = Index(entry.values["names"], arrays)
     if not index.names:
@@ -147,7 +147,7 @@ def load(reference: Reference) -> Against:
     return Against(
         reference.title,
         index,
-        yardstick,
+        real,
         [by_name[name] for name in index.names],
         reference.options,
         [Skipped(*pair) for pair in entry.values["skipped"]],

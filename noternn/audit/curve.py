@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from noternn.audit.figures import LENGTHS, Figures, Yardstick, measure, pooled, spread
+from noternn.audit.figures import LENGTHS, Figures, RealFigures, measure, pooled, spread
 from noternn.audit.index import Index
 from noternn.errors import UserError
 from noternn.music.piece import Piece
@@ -52,7 +52,7 @@ def held_out_limit(index: Index, held_out: Sequence[Piece]) -> float | None:
     """The `copied_16` that 95 of 100 held-out pieces stay below; None without any."""
     kept = [held_out[i] for i in spread(len(held_out))]
     figures = measure(index, kept, [None] * len(kept))
-    return Yardstick(figures, figures[:0]).limit()
+    return RealFigures(figures, figures[:0]).limit()
 
 
 def choose_checkpoint(run: Path, max_copied: float) -> Path:

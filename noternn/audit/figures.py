@@ -1,4 +1,4 @@
-"""How much real pieces copy, as a measure for samples."""
+"""How much a piece copies, beside how much real pieces do."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def spread(num_pieces: int) -> list[int]:
 
 
 @dataclass(frozen=True, eq=False)
-class Yardstick:
+class RealFigures:
     """The figures of real pieces.
 
     Args:

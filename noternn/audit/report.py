@@ -72,8 +72,8 @@ def sample_rows(samples: Sequence[Sample], against: Against) -> list[dict[str, A
         row = {
             "name": sample.name,
             **figures._asdict(),
-            "percentile": against.yardstick.percentile(figures),
-            "is_flagged": against.yardstick.is_flagged(figures),
+            "percentile": against.real.percentile(figures),
+            "is_flagged": against.real.is_flagged(figures),
         }
         passages = passage_rows(sample, against)[:1]
         rows.append(row | {key: value for p in passages for key, value in p.items() if key != "sample"})
@@ -98,8 +98,7 @@ def passage_rows(sample: Sample, against: Against) -> list[dict[str, Any]]:
 
 def as_plain(samples: Sequence[Sample], skipped: Sequence[Skipped], against: Against) -> dict[str, Any]:
     """All that was found as plain data, with the figures of the real pieces."""
-    yardstick = against.yardstick
-    real = {"held_out": yardstick.held_out, "others": yardstick.others}
+    kinds = {"held_out": against.real.held_out, "others": against.real.others}
     return {
         "against": against.title,
         "num_pieces": len(against.index.names),
@@ -111,7 +110,7 @@ def as_plain(samples: Sequence[Sample], skipped: Sequence[Skipped], against: Aga
         "all_samples": pooled([sample.figures for sample in samples])._asdict(),
         "yardstick": {
             name: {field: figures[:, i].tolist() for i, field in enumerate(FIELDS)}
-            for name, figures in real.items()
+            for name, figures in kinds.items()
         },
         "skipped": {s.name: s.reason for s in skipped},
     }
@@ -149,12 +148,12 @@ def as_text(samples: Sequence[Sample], skipped: Sequence[Skipped], against: Agai
 
 
 def _figures_table(samples: Sequence[Sample], against: Against) -> str:
-    yardstick = against.yardstick
-    rows = [_cells(s.name, s.figures, yardstick.percentile(s.figures)) for s in samples]
+    real = against.real
+    rows = [_cells(s.name, s.figures, real.percentile(s.figures)) for s in samples]
     if len(samples) > 1:
         rows.append(_cells(f"all {len(samples)} samples", pooled([sample.figures for sample in samples])))
-    real = {"held-out pieces": yardstick.held_out, "pieces against the others": yardstick.others}
-    for name, figures in real.items():
+    kinds = {"held-out pieces": real.held_out, "pieces against the others": real.others}
+    for name, figures in kinds.items():
         for percentile, word in ((50, "median"), (95, "95th percentile")) if len(figures) else ():
             values = Figures(*np.percentile(figures, percentile, axis=0).tolist())
             rows.append(_cells(f"{len(figures)} {name}: {word}", values))
@@ -193,15 +192,14 @@ def _slower(stretch: float) -> str:
 
 def sentence(sample: Sample, against: Against) -> str:
     """What the figures say of a sample."""
-    yardstick, figures = against.yardstick, sample.figures
-    pieces = "the training pieces" if len(yardstick.held_out) else "the corpus"
-    real = yardstick.column("copied_16")
+    real, figures = against.real, sample.figures
+    pieces = "the training pieces" if len(real.held_out) else "the corpus"
     shares = f"{sample.name}: {_percent(figures.copied_16)} of its notes stand in passages of 16 or more"
-    median, limit = quantile(real, 50), yardstick.limit()
+    median, limit = quantile(real.column("copied_16"), 50), real.limit()
     if median is None or limit is None:
         return f"{shares} of {pieces}; there are no real pieces to compare it with"
-    measure = f"({yardstick.what}: median {_percent(median)}, 95th percentile {_percent(limit)})"
-    if not yardstick.is_flagged(figures):
+    measure = f"({real.what}: median {_percent(median)}, 95th percentile {_percent(limit)})"
+    if not real.is_flagged(figures):
         return f"{shares} of {pieces} {measure}: no more than real pieces do"
     most, _ = sample.sources()[0]
     longest = next(passage for passage in sample.audit.passages if passage.source_piece == most)

@@ -127,8 +127,8 @@ def _audited(take: Take, against: Against) -> Take:
     for number in pieces.tolist():
         notes = audit.source_note[is_copied & (audit.source_piece == number)]
         names.append(f"{against.index.names[number]}, {bar_words(against.index.bars(number, notes))}")
-    percentile = against.yardstick.percentile(Figures.of(audit))
-    beside = f", more than {percentile:.0f} of 100 {against.yardstick.what}" if percentile else ""
+    percentile = against.real.percentile(Figures.of(audit))
+    beside = f", more than {percentile:.0f} of 100 {against.real.what}" if percentile else ""
     copied = f"{audit.copied(MIN_NOTES):.0%} of the notes stand in training passages of {MIN_NOTES} or more"
     return replace(take, sources=marks, source_names=names, remarks=[*take.remarks, copied + beside])
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from noternn.__main__ import main
 from noternn.audit.curve import choose_checkpoint, copied_after, held_out_limit, note_audit
 from noternn.audit.exhibits import file_names
-from noternn.audit.figures import FLAGGED_PERCENTILE, MAX_PIECES, Figures, Yardstick, pooled, spread
+from noternn.audit.figures import FLAGGED_PERCENTILE, MAX_PIECES, Figures, RealFigures, pooled, spread
 from noternn.audit.index import STRETCHES, Index
 from noternn.audit.report import bar_words, how, shortened
 from noternn.audit.streams import Notes, streams_of
@@ -293,18 +293,18 @@ def figures(copied_16: float) -> Figures:
 
 def test_a_sample_is_flagged_above_the_95th_percentile_of_held_out_pieces() -> None:
     held_out = np.array([figures(i / 100) for i in range(101)])
-    yardstick = Yardstick(held_out, np.zeros((0, 5)))
-    assert yardstick.limit() == pytest.approx(FLAGGED_PERCENTILE / 100)
-    assert not yardstick.is_flagged(figures(0.95))
-    assert yardstick.is_flagged(figures(0.96))
-    assert yardstick.percentile(figures(0.505)) == pytest.approx(100 * 51 / 101)
+    real = RealFigures(held_out, np.zeros((0, 5)))
+    assert real.limit() == pytest.approx(FLAGGED_PERCENTILE / 100)
+    assert not real.is_flagged(figures(0.95))
+    assert real.is_flagged(figures(0.96))
+    assert real.percentile(figures(0.505)) == pytest.approx(100 * 51 / 101)
 
 
 def test_without_held_out_pieces_those_of_the_corpus_are_the_measure() -> None:
-    yardstick = Yardstick(np.zeros((0, 5)), np.array([figures(0.1)]))
-    assert yardstick.is_flagged(figures(0.2))
-    assert yardstick.what == "pieces of the corpus against the others"
-    nothing = Yardstick(np.zeros((0, 5)), np.zeros((0, 5)))
+    real = RealFigures(np.zeros((0, 5)), np.array([figures(0.1)]))
+    assert real.is_flagged(figures(0.2))
+    assert real.what == "pieces of the corpus against the others"
+    nothing = RealFigures(np.zeros((0, 5)), np.zeros((0, 5)))
     assert not nothing.is_flagged(figures(1.0))
     assert nothing.percentile(figures(1.0)) is None
 

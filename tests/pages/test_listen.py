@@ -15,7 +15,7 @@ import pytest
 
 from noternn.__main__ import main
 from noternn.audit.against import Against
-from noternn.audit.figures import Yardstick
+from noternn.audit.figures import RealFigures
 from noternn.audit.index import Index
 from noternn.corpus.reading import ReadingOptions
 from noternn.health import checkup as health
@@ -195,7 +195,7 @@ def test_copied_notes_are_found_in_the_training_pieces_and_health_is_told(
     source = replace(make_piece(4), pitch=make_piece(4).pitch + 2)  # the sample of epoch 4, in another key
     index = Index.build([source, make_piece(9)], ["one, <two>", "other"])
     real = np.array([[50, 0.1, 0.05, 0.0, 9.0]])
-    against = Against("corpus", index, Yardstick(real, real[:0]), (), ReadingOptions(), ())
+    against = Against("corpus", index, RealFigures(real, real[:0]), (), ReadingOptions(), ())
     pieces = [make_piece(seed) for seed in range(20, 30)]
     run = with_health(with_audit(read_run(run_dir), against), health.Yardstick.of(pieces))
     new, _, copied = run.takes
