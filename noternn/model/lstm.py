@@ -91,6 +91,7 @@ class NoteLSTM(nn.Module):
         followers: Tensor | None = None,
     ) -> None:
         super().__init__()
+        self.options: dict[str, Any] = {}  # those that `build_network` was given
         self.hidden_size = hidden_size
         self.dropout = dropout
         self.input_dropout = dropout if input_dropout is None else input_dropout
@@ -283,12 +284,14 @@ def build_network(
         steps_per_beat: of the tokenizer's grid.
         followers: see `NoteLSTM`.
     """
-    options = dict(options)
+    given, options = dict(options), dict(options)
     periods = [steps_per_beat * beats for beats in options.pop("position_beats", ())]
     place = Place(token_steps, periods, options.pop("num_slots", 0))
-    return NoteLSTM(
+    network = NoteLSTM(
         len(token_steps), **options, place=place, token_pitches=token_pitches, followers=followers
     )
+    network.options = given
+    return network
 
 
 def num_parameters(network: nn.Module) -> int:

@@ -49,6 +49,10 @@ class OverfittingCurve(Callback):
         self._clocks = {"seconds": time.monotonic, "cpu_seconds": time.process_time}
         self._zeros: dict[str, float] = {}  # what each showed when training began
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        assert isinstance(pl_module, NoteRNN)
+        pl_module.logs_losses = False
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         before = self.rows[-1] if self.rows else dict.fromkeys(self._clocks, 0.0)
         self._zeros = {name: clock() - before[name] for name, clock in self._clocks.items()}

@@ -261,6 +261,10 @@ class MidiDataModule(pl.LightningDataModule):
         """The validation pieces, and as much of the training pieces, both in evaluation order."""
         return [self.eval_loader("validation"), self._evaluate(self.train_eval_pieces())]
 
+    def test_dataloader(self) -> LaneLoader:
+        """The test pieces."""
+        return self.eval_loader("test")
+
     def eval_loader(self, split: str) -> LaneLoader:
         """One split, every token once."""
         assert split in SPLITS

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+import noternn
 from noternn.errors import UserError
 from noternn.metrics import NllMeter
 from noternn.model.lstm import NoteLSTM, State, select_lanes, store_lanes
-from noternn.tokenizer import PAD_ID
-from noternn.training.datamodule import Batch
+from noternn.sampling.composer import checkpoint_content, composer_of, load_checkpoint, network_for
+from noternn.tokenizer import PAD_ID, Codec
+from noternn.training.datamodule import Batch, MidiDataModule
 from noternn.training.optim import Schedule, averaged, build_optimizer
 
 EVALUATED = ("val", "train_eval")  # what the two validation loaders measure
@@ -26,7 +30,10 @@ class NoteRNN(pl.LightningModule):
 
     Measures `train/nll` (running, dropout on) and, after each epoch, `val/nll`, `train_eval/nll`
     (the same weights in evaluation mode on training pieces) and `gap/nll`, their difference: the
-    generalization gap. `OverfittingCurve` hands them to the loggers, a row an epoch.
+    generalization gap. They reach the loggers of any Trainer, with the learning rate `lr`.
+
+    With a `MidiDataModule` its checkpoints are whole: `load_from_checkpoint` and the composer need no
+    other file.
 
     Args:
         network: is trained.
@@ -37,7 +44,11 @@ class NoteRNN(pl.LightningModule):
             weights, see `averaged`.
         label_smoothing: share of each target that is spread over all ids that may follow (Szegedy et al.,
             CVPR 2016), in what is trained on; never in a reported nll.
+        settings: all of a run, which its checkpoints tell; None tells the arguments here alone.
     """
+
+    #: False where a callback hands the losses to the loggers
+    logs_losses = True
 
     def __init__(
         self,
@@ -48,6 +59,7 @@ class NoteRNN(pl.LightningModule):
         schedule: Mapping[str, Any] | None = None,
         ema_decay: float = 0.0,
         label_smoothing: float = 0.0,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.optimizer_options = dict(optimizer)
@@ -56,11 +68,52 @@ class NoteRNN(pl.LightningModule):
         self.schedule = Schedule(**(schedule or {}))
         self.network = network
         self.averaged = averaged(network, ema_decay) if ema_decay else None
-        self.checkpoint_content: dict[str, Any] = {}  # what generation needs beside the weights
+        self.settings = settings or {
+            "model": network.options,
+            "optimizer": self.optimizer_options,
+            "schedule": dict(schedule or {}),
+            "module": {"ema_decay": ema_decay, "label_smoothing": label_smoothing},
+            "seed": seed,
+        }
+        self.content: dict[str, Any] = {}  # what generation needs beside the weights
         self._state: State | None = None
         self._train_meter = NllMeter()
         self._meters = [NllMeter() for _ in EVALUATED]
+        self._test_meter = NllMeter()
         self._gradient_norm = float("nan")  # of the last step
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any], codec: Codec) -> Self:
+        """A new network and its training.
+
+        Args:
+            settings: of a run, as plain data.
+            codec: of the corpus.
+        """
+        return cls(
+            network_for(codec, settings["model"]),
+            settings["optimizer"],
+            settings["seed"],
+            schedule=settings["schedule"],
+            **settings["module"],
+            settings=settings,
+        )
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]
+        cls, checkpoint_path: str | Path, map_location: Any = "cpu", **_: Any
+    ) -> Self:
+        """The module of a checkpoint, from nothing but the file; no code in it is run.
+
+        Raises:
+            UserError: if the file is damaged, or none that NoteRNN wrote.
+        """
+        path = Path(checkpoint_path)
+        checkpoint = load_checkpoint(path)
+        module = cls.of(checkpoint["noternn"]["config"], composer_of(checkpoint, path).codec)
+        module.load_state_dict(checkpoint["state_dict"])
+        module.content = checkpoint["noternn"]
+        return module.to(map_location)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return build_optimizer(self.network.parameters(), **self.optimizer_options)
@@ -77,14 +130,29 @@ class NoteRNN(pl.LightningModule):
             [parameter.detach().abs().max() for parameter in self.network.parameters()]
         ).max()
         self._require_finite("a weight", largest.item())
-        checkpoint["noternn"] = self.checkpoint_content
+        checkpoint["noternn"] = self._content()
         checkpoint["within_epoch"] = {"state": self._state, "train_nll": vars(self._train_meter)}
         checkpoint["schedule"] = self.schedule.state
+
+    def _content(self) -> dict[str, Any]:
+        """The corpus and settings as a checkpoint tells them; without a corpus, those of the one loaded."""
+        data = getattr(self.trainer, "datamodule", None)
+        if isinstance(data, MidiDataModule):
+            settings = {"tokenizer": data.tokenizer, **self.settings}
+            corpus = data.corpus
+            self.content = checkpoint_content(
+                settings, data.codec, corpus.tempo, corpus.fingerprint, noternn.__version__
+            )
+        return self.content
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._state = checkpoint["within_epoch"]["state"]
         vars(self._train_meter).update(checkpoint["within_epoch"]["train_nll"])
         self.schedule.state = dict(checkpoint["schedule"])
+
+    def on_fit_start(self) -> None:
+        # Every epoch has its own order of pieces and keys.
+        self.trainer.reload_dataloaders_every_n_epochs = 1  # type: ignore[attr-defined]
 
     def on_train_start(self) -> None:
         if self._state is not None:  # loaded before the network was on its device
@@ -154,6 +222,11 @@ class NoteRNN(pl.LightningModule):
         """The mean running loss of this epoch so far, in nats per token."""
         return self._train_meter.mean()
 
+    def on_train_epoch_end(self) -> None:
+        if self.logs_losses:
+            lr = self.trainer.optimizers[0].param_groups[0]["lr"]
+            self.log_dict({"train/nll": self.train_nll(), "lr": lr})
+
     def on_validation_epoch_start(self) -> None:
         self._meters = [NllMeter() for _ in EVALUATED]
 
@@ -165,10 +238,27 @@ class NoteRNN(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         self._state = None  # of the validation pieces
         val, train_eval = (meter.mean() for meter in self._meters)
-        self._require_finite("val/nll", val)
-        self.schedule.note(val)
-        losses = {"val/nll": val, "train_eval/nll": train_eval, "gap/nll": val - train_eval}
-        self.log_dict(losses, logger=False)
+        if self.trainer.sanity_checking:
+            return
+        losses = {"val/nll": val}
+        if self._meters[1].num_tokens:  # a user's own loaders may be of the validation pieces alone
+            losses |= {"train_eval/nll": train_eval, "gap/nll": val - train_eval}
+        if self.trainer.state.fn == TrainerFn.FITTING:
+            self._require_finite("val/nll", val)
+            self.schedule.note(val)
+        self.log_dict(losses, logger=None if self.logs_losses else False)
+
+    def on_test_epoch_start(self) -> None:
+        self._test_meter = NllMeter()
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        logits = self._logits(self.evaluated, batch, is_first=batch_idx == 0)
+        total, num_tokens = nll_sum(logits, batch.targets)
+        self._test_meter.update(total.item(), num_tokens)
+
+    def on_test_epoch_end(self) -> None:
+        self._state = None
+        self.log("test/nll", self._test_meter.mean())
 
     def _logits(self, network: NoteLSTM, batch: Batch, is_first: bool) -> Tensor:
         """The logits of a batch, (batch, time, vocab_size); the state is taken up and carried on."""

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 
-import noternn
 from noternn.audit.curve import FILE_NAME as AUDIT
 from noternn.config import schema as configuration
 from noternn.config.dataset import Dataset
@@ -27,9 +26,8 @@ from noternn.model.lstm import num_parameters
 from noternn.runs.curves import save_curves
 from noternn.runs.epochs import best_row
 from noternn.runs.summary import FILE_NAME as SUMMARY
-from noternn.sampling.composer import checkpoint_content, load_checkpoint, load_composer, network_for
+from noternn.sampling.composer import load_checkpoint, load_composer
 from noternn.tables import read_csv
-from noternn.tokenizer import Codec
 from noternn.training import slurm
 from noternn.training.callbacks import OverfittingCurve, Pruning
 from noternn.training.datamodule import MidiDataModule
@@ -109,10 +107,7 @@ def _train(
         )
     _write_split(data, run_dir / "split.json")
     torch.manual_seed(config.seed)
-    module = build_module(plain, data.codec)
-    module.checkpoint_content = checkpoint_content(
-        plain, data.codec, data.corpus.tempo, data.corpus.fingerprint, noternn.__version__
-    )
+    module = NoteRNN.of(plain, data.codec)
     describe_network(num_parameters(module.network), data.corpus.sizes["train"].num_notes)
     log.info("run folder: %s", shortest(run_dir))
     with track(**plain["logger"], run_dir=run_dir, group=sweep, config=plain) as tracker:
@@ -128,17 +123,6 @@ def _resumed(config: Config, plain: dict[str, Any], run_dir: Path) -> dict[str, 
     for half_written in run_dir.rglob(".*.tmp"):  # by a process that was killed
         half_written.unlink()
     return checkpoint
-
-
-def build_module(plain: dict[str, Any], codec: Codec) -> NoteRNN:
-    """A new network and its training, from a plain configuration."""
-    return NoteRNN(
-        network_for(codec, plain["model"]),
-        plain["optimizer"],
-        plain["seed"],
-        schedule=plain["schedule"],
-        **plain["module"],
-    )
 
 
 def _draw_curves(config: Config, run_dir: Path) -> None:

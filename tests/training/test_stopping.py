@@ -19,7 +19,8 @@ from noternn.config import schema as configuration
 from noternn.config.schema import CONF_DIR, Config
 from noternn.datasets.configured import sources_of
 from noternn.training.datamodule import MidiDataModule
-from noternn.training.run import TrainingRun, build_module
+from noternn.training.module import NoteRNN
+from noternn.training.run import TrainingRun
 from noternn.training.stopping import Stopped, StopRequest, answering_signals
 from noternn.training.tracking import Tracker
 
@@ -68,7 +69,7 @@ def fit(corpus_dir: Path) -> Fit:
             config = configuration.parse(compose("config", [*fixed, *overrides]))
         plain, data = configuration.to_plain(config), data_of(config)
         torch.manual_seed(0)
-        module = build_module(plain, data.codec)
+        module = NoteRNN.of(plain, data.codec)
         torch.manual_seed(int.from_bytes(os.urandom(4), "big"))  # nothing may depend on what was drawn before
         run_dir.mkdir(exist_ok=True)
         run = TrainingRun(config, run_dir, data, module, stop, Tracker(None))

@@ -29,7 +29,7 @@ from noternn.training.callbacks import AtomicCheckpointIO
 from noternn.training.datamodule import MidiDataModule
 from noternn.training.devices import computes_in_16_bits
 from noternn.training.messages import describe_network
-from noternn.training.run import build_module
+from noternn.training.module import NoteRNN
 
 TRAIN = CONF_DIR.parent / "train.py"
 # So fast that the best epoch is not the last one.
@@ -238,7 +238,7 @@ def measured_again(checkpoint: Path) -> float:
         test_fraction=dataset["test_fraction"],
     )
     data.setup()
-    module = build_module(config, data.codec)
+    module = NoteRNN.of(config, data.codec)
     module.load_state_dict(content["state_dict"])
     trainer = pl.Trainer(
         accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
