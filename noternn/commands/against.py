@@ -1,0 +1,61 @@
+"""What `RUN_OR_CORPUS` means: a run's folder, a dataset by its name, or a folder or file of music."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from noternn.audit.against import Reference, is_run, reference_of_run
+from noternn.commands.options import write
+from noternn.config.schema import Config
+from noternn.corpus.inspection import sources_at, validation_pieces
+from noternn.corpus.reading import ReadingOptions
+from noternn.datasets.sources import Source, printable
+from noternn.health.checkup import FILE_NAME, Yardstick
+from noternn.launch.command_line import corpus_settings
+
+
+def yardstick_at(target: str) -> Yardstick:
+    """What the validation pieces of a run are like, from its folder if it is there, or of a corpus.
+
+    Raises:
+        UserError: if there is neither a run nor music.
+    """
+    path = Path(target)
+    folder = path.parent if path.suffix == ".ckpt" else path
+    if (folder / FILE_NAME).is_file():
+        return Yardstick.load(folder / FILE_NAME)
+    if path.suffix == ".ckpt" or (path / "best.ckpt").is_file():
+        from noternn.evaluation.likelihood import load_runs  # with torch, which the others need not
+        from noternn.training.samples import yardstick_of
+
+        yardstick = yardstick_of(load_runs([path])[0].data)
+        write("--against", folder / FILE_NAME, yardstick.save)
+        return yardstick
+    sources, config = _corpus(target)
+    return Yardstick.of(validation_pieces(sources, config))
+
+
+def reference_at(target: str) -> Reference:
+    """The pieces that samples may have copied: a run's training pieces, or a whole corpus.
+
+    Raises:
+        UserError: if there is neither a run nor music.
+    """
+    if is_run(Path(target)):
+        return reference_of_run(Path(target))
+    sources, config = _corpus(target)
+    data, dataset = config.datamodule, config.dataset
+    return Reference(
+        title=printable(target),
+        corpus=sources,
+        held_out=[],
+        options=ReadingOptions(dataset.tracks, dataset.pedal, dataset.limits),
+        cache_dir=Path(data.cache_dir) if data.cache_dir else None,
+        num_processes=data.num_processes,
+    )
+
+
+def _corpus(target: str) -> tuple[list[Source], Config]:
+    """The files of a dataset or at a path, and the settings that read them."""
+    config = corpus_settings(target, [])
+    return sources_at(target, config.dataset), config

@@ -1,0 +1,103 @@
+"""`noternn bench`: compare speeds with other libraries, and with what this machine can do at most."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from noternn.commands.options import positive_int
+from noternn.errors import UserError
+from noternn.tables import format_table
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "what",
+        choices=("ingest", "train", "generate", "start", "sweep", "memory", "audit"),
+        help="ingest: from MIDI files to ids; train and generate: beside the original Note-RNN's loops, in "
+        "two or three minutes; start: until an answer and until the first step; sweep: jobs side by side and "
+        "one after the other; memory: training on up to 10^8 tokens, in ten; audit: an index of 10^6 notes",
+    )
+    parser.add_argument(
+        "folder",
+        type=Path,
+        nargs="?",
+        metavar="FOLDER",
+        help="ingest: of MIDI files (pieces that are installed)",
+    )
+    parser.add_argument(
+        "--runs", type=positive_int, default=6, metavar="N", help="sweep: of so many runs (6)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Compare speeds with other libraries, and with what this machine can do at most."""
+    if options.folder and options.what != "ingest":
+        raise UserError(f"bench {options.what} {options.folder}: only bench ingest reads a folder")
+    line, rows = _bench(options)
+    if options.json:
+        print(json.dumps({"what": line, "rows": rows}))
+        return
+    print(line)
+    formats = {
+        "name": ("name", "{}"),
+        "ms_per_file": ("ms a file", "{:.3f}"),
+        "notes_per_second": ("notes/s", "{:,.0f}"),
+        "times_miditok": ("x MidiTok", "{:.1f}"),
+        "seconds": ("seconds", "{:.2f}"),
+        "cpu_seconds": ("of the processor", "{:.2f}"),
+        "share_of_torch": ("of import torch", "{:.2f}"),
+        "times_first": ("x the first", "{:.2f}"),
+        "tokens_per_second": ("tokens/s", "{:,.0f}"),
+        "times_reference": ("x Note-RNN", "{:.2f}"),
+        "cpu_ms": ("ms of the processor", "{:,.1f}"),
+        "times_scan": ("x a scan", "{:,.0f}"),
+        "share_of_limit": ("of the limit", "{:.0%}"),
+        "ms_per_step": ("ms a step", "{:.2f}"),
+        "disk_mb": ("MB on disk", "{:,.0f}"),
+        "first_start_s": ("first start (s)", "{:.1f}"),
+        "first_peak_mb": ("peak then (MB)", "{:,.0f}"),
+        "second_start_s": ("next start (s)", "{:.1f}"),
+        "peak_mb": ("peak then on (MB)", "{:,.0f}"),
+        "ms_per_batch": ("ms a batch", "{:.2f}"),
+        "spread": ("slowest/fastest", "{:.2f}"),
+    }
+    shown = [
+        {
+            formats[key][0]: "" if value is None else formats[key][1].format(value)
+            for key, value in row.items()
+        }
+        for row in rows
+    ]
+    print(format_table(shown, list(shown[0])))
+
+
+def _bench(options: argparse.Namespace) -> tuple[str, list[dict[str, Any]]]:
+    """What was measured, in a line, and its rows."""
+    if options.what == "ingest":
+        from noternn.bench.ingest import bench_ingest
+
+        if not find_spec("miditok"):
+            print('pip install "noternn[miditok]" adds the reference, MidiTok', file=sys.stderr)
+        return bench_ingest(options.folder)
+    if options.what in ("start", "sweep"):
+        from noternn.bench.start import bench_start, bench_sweep
+
+        return bench_start() if options.what == "start" else bench_sweep(options.runs)
+    if options.what == "memory":
+        from noternn.bench.memory import bench_memory
+
+        return bench_memory()
+    if options.what == "audit":
+        from noternn.bench.audit import bench_audit
+
+        return bench_audit()
+    from noternn.bench.model import bench_generate, bench_train
+
+    return bench_train() if options.what == "train" else bench_generate()

@@ -1,0 +1,44 @@
+"""`noternn evaluate`: measure trained networks on held-out pieces, in several ways."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from noternn.commands.options import check_output, positive_int, write
+from noternn.files import write_text
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "runs", type=Path, nargs="+", metavar="RUN", help="folders of runs; several are an ensemble"
+    )
+    parser.add_argument(
+        "--split", choices=("validation", "test"), default="validation", help="which pieces (validation)"
+    )
+    parser.add_argument("--dynamic", action="store_true", help="adapt the weights within each piece")
+    parser.add_argument(
+        "--keys", type=positive_int, default=1, metavar="N", help="average over N transpositions (1)"
+    )
+    parser.add_argument("--copy", action="store_true", help="mix in the copy model, and keep its weights")
+    parser.add_argument("--json", type=Path, metavar="OUT.json", help="write the same as JSON")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print what the best weights of some runs come to on held-out pieces, one way and another."""
+    check_output("--json", options.json, ".json")
+    from noternn.evaluation import likelihood as evaluation
+
+    ways = evaluation.Options(options.split, options.copy, options.keys, options.dynamic)
+    runs = evaluation.load_runs(options.runs)
+    columns = evaluation.evaluate(runs, ways)
+    print(evaluation.as_text(runs, ways, columns))
+    if options.json:
+        text = json.dumps(evaluation.as_plain(runs, ways, columns), indent=1)
+        write("--json", options.json, lambda path: write_text(path, text))
+    saved = evaluation.save_copy_weights(runs[0], columns)
+    if saved:
+        print(f"written: {saved}, for generate --copy", file=sys.stderr)

@@ -1,0 +1,189 @@
+"""`noternn generate`: compose MIDI files with a trained network."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from noternn.commands.options import fraction, natural, positive_float, positive_int, within
+from noternn.errors import UserError
+
+if TYPE_CHECKING:
+    from noternn.tokenizer import Codec
+
+SAMPLING = ("num_notes", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "repetition_window",
+            "seed")  # fmt: skip
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "checkpoint", type=Path, metavar="RUN_OR_CHECKPOINT", help="a run's folder or a .ckpt file"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="OUT.mid", help="the file to write"
+    )
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--num-notes", type=positive_int, default=500, help="notes to compose (500)")
+    length.add_argument(
+        "--beats", type=positive_float, help="or quarter notes; what would ring on is cut there"
+    )
+    length.add_argument("--seconds", type=positive_float, help="or seconds, likewise")
+    parser.add_argument(
+        "--temperature", type=_temperature, default=1.0, help="above 1 is bolder, below 1 safer (1.0)"
+    )
+    parser.add_argument(
+        "--top-k",
+        type=natural,
+        default=0,
+        metavar="K",
+        help="choose among the K most probable tokens, 0 for all, 1 is greedy (0)",
+    )
+    parser.add_argument(
+        "--top-p",
+        type=_top_p,
+        default=0.9,
+        metavar="P",
+        help="and the fewest that together have probability P, 1 for all (0.9)",
+    )
+    parser.add_argument(
+        "--min-p",
+        type=fraction,
+        default=0.0,
+        metavar="P",
+        help="and those at least P times as probable as the first, 0 for all (0.0)",
+    )
+    parser.add_argument(
+        "--repetition-penalty",
+        type=_penalty,
+        default=1.0,
+        metavar="R",
+        help="pitches of the last notes get less probable, p ** R, 1 for none (1.0)",
+    )
+    parser.add_argument(
+        "--repetition-window", type=positive_int, default=16, metavar="N", help="of the last N notes (16)"
+    )
+    parser.add_argument("--seed", type=natural, default=0, help="the same seed gives the same file (0)")
+    parser.add_argument(
+        "--num-samples",
+        type=positive_int,
+        default=1,
+        metavar="N",
+        help="write OUT_001.mid and on, made together with the seeds from --seed on (1)",
+    )
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--primer", type=Path, metavar="IN.mid", help="a MIDI file or score to continue")
+    start.add_argument(
+        "--opening",
+        action="store_true",
+        help="continue the opening of a validation piece, which --seed chooses; needs the run's corpus",
+    )
+    parser.add_argument(
+        "--copy",
+        action="store_true",
+        help="mix in the copy model, whose weights evaluate --copy has left beside the checkpoint",
+    )
+    parser.add_argument("--wav", action="store_true", help="also write the sound, as OUT.wav")
+    parser.add_argument("--ogg", action="store_true", help="also write the sound, as OUT.ogg (the extra ogg)")
+    parser.add_argument(
+        "--max-copied",
+        type=fraction,
+        metavar="SHARE",
+        help="take the run's best checkpoint among those of whose samples at most this share of the notes, "
+        "0 to 1, stands in passages of 16 from training",
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Compose MIDI files with a checkpoint."""
+    from noternn.health.checkup import FILE_NAME as HEALTH
+    from noternn.health.checkup import Yardstick, check, measure
+    from noternn.music.midi import write_midi
+    from noternn.music.piano_roll import check_audio_path, save_audio
+    from noternn.sampling.composer import load_composer
+    from noternn.sampling.copy_model import FILE_NAME, load_weights
+    from noternn.sampling.sampler import SamplingOptions
+
+    if options.output.suffix.lower() not in (".mid", ".midi"):
+        raise UserError(f"-o {options.output}: it must end in .mid or .midi")
+    sounds = [suffix for suffix in (".wav", ".ogg") if getattr(options, suffix[1:])]
+    for suffix in sounds:
+        check_audio_path(options.output.with_suffix(suffix))
+    checkpoint = _checkpoint(options.checkpoint, options.max_copied)
+    composer = load_composer(checkpoint)
+    folder = options.checkpoint if options.checkpoint.is_dir() else checkpoint.parent
+    if options.copy:
+        composer = replace(composer, copy_weights=load_weights(folder / FILE_NAME))
+    primers, origins = _primers(options, composer.codec)
+    beats = options.beats if options.seconds is None else options.seconds * composer.tempo / 60
+    sampling = SamplingOptions(beats=beats, **{name: getattr(options, name) for name in SAMPLING})
+    pieces = composer.compose_each(primers, sampling)
+    paths = _output_paths(options.output, len(pieces))
+    held_out = folder / HEALTH  # of a run's folder; a checkpoint alone has none
+    yardstick = Yardstick.load(held_out) if held_out.is_file() else None
+    for path, piece, origin in zip(paths, pieces, origins, strict=True):
+        try:
+            write_midi(piece, path)
+            for suffix in sounds:
+                save_audio(piece, path.with_suffix(suffix))
+        except OSError as error:
+            raise UserError(f"-o {path}: cannot be written: {error.strerror or error}") from error
+        s = measure(piece)
+        print(
+            f"{path}: {origin}{s.num_notes} notes, {s.num_pitches} pitches, {s.beats:.0f} beats, "
+            f"longest repetition {s.longest_repetition}, silent {s.silent_fraction:.0%}"
+            + (f"; {check(piece, yardstick).sentence}" if yardstick else "")
+        )
+
+
+def _checkpoint(run: Path, max_copied: float | None) -> Path:
+    """That of the best epoch, or of the best one whose samples copy at most so much."""
+    from noternn.sampling.composer import checkpoint_path
+
+    if max_copied is None:
+        return checkpoint_path(run)
+    from noternn.audit.curve import choose_checkpoint
+
+    path = choose_checkpoint(run, max_copied)
+    print(f"composing with {path}", file=sys.stderr)
+    return path
+
+
+def _primers(options: argparse.Namespace, codec: Codec) -> tuple[list[list[int]], list[str]]:
+    """What each sample continues, and where that comes from, for its line."""
+    from noternn.sampling.composer import encode_primer
+
+    if options.opening:
+        from noternn.evaluation.likelihood import held_out_openings, load_runs
+
+        seeds = range(options.seed, options.seed + options.num_samples)
+        primers, names = held_out_openings(load_runs([options.checkpoint])[0], seeds)
+        return primers, [f"after the opening of {name}, " for name in names]
+    primer: list[int] = []
+    if options.primer:
+        primer, line = encode_primer(options.primer, codec)
+        print(line, file=sys.stderr)
+    return [primer] * options.num_samples, [""] * options.num_samples
+
+
+def _output_paths(path: Path, num_samples: int) -> list[Path]:
+    """out.mid for one sample, out_001.mid and on for several."""
+    if num_samples == 1:
+        return [path]
+    return [path.with_stem(f"{path.stem}_{number:03d}") for number in range(1, num_samples + 1)]
+
+
+def _temperature(text: str) -> float:
+    allowed = "above 0; for the most probable token every time give --top-k 1"
+    return within(text, lambda value: 0 < value < float("inf"), allowed)
+
+
+def _top_p(text: str) -> float:
+    return within(text, lambda value: 0 < value <= 1, "above 0 and at most 1")
+
+
+def _penalty(text: str) -> float:
+    return within(text, lambda value: 1 <= value < float("inf"), "at least 1")

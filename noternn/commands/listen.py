@@ -1,0 +1,39 @@
+"""`noternn listen`: write a page that plays and shows the samples of a run."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from noternn.commands.options import check_output, write
+from noternn.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "folder", type=Path, metavar="RUN", help="a run's folder, also of one that still trains"
+    )
+    parser.add_argument("-o", "--output", type=Path, metavar="OUT.html", help="the page (RUN/listen.html)")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write the page on which the samples of a run are heard and seen."""
+    output = options.output or options.folder / "listen.html"
+    check_output("-o", output, ".html")
+    from noternn.audit.against import is_run, load, reference_of_run
+    from noternn.health.checkup import FILE_NAME, Yardstick
+    from noternn.pages.listen import read_run, save_page, with_audit, with_health
+
+    run = read_run(options.folder)
+    for line in run.left_out:
+        print(f"left out: {line}", file=sys.stderr)
+    try:
+        if (options.folder / FILE_NAME).is_file():
+            run = with_health(run, Yardstick.load(options.folder / FILE_NAME))
+        if is_run(options.folder):
+            run = with_audit(run, load(reference_of_run(options.folder)))
+    except UserError as error:
+        print(f"without what is copied, or healthy: {error}", file=sys.stderr)
+    write("-o", output, lambda path: save_page(run, path))
