@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from noternn.audit.against import Reference, is_run, reference_of_run
-from noternn.commands.options import write
 from noternn.config.schema import Config
 from noternn.corpus.inspection import sources_at, validation_pieces
 from noternn.corpus.reading import ReadingOptions
@@ -28,9 +27,7 @@ def yardstick_at(target: str) -> Yardstick:
         from noternn.evaluation.likelihood import load_runs  # with torch, which the others need not
         from noternn.training.samples import yardstick_of
 
-        yardstick = yardstick_of(load_runs([path])[0].data)
-        write("--against", folder / FILE_NAME, yardstick.save)
-        return yardstick
+        return yardstick_of(load_runs([path])[0].data)
     sources, config = _corpus(target)
     return Yardstick.of(validation_pieces(sources, config))
 

@@ -368,15 +368,22 @@ def test_samples_are_compared_with_what_a_run_left(samples: Path, tiny_run: Path
     assert "those of 1 held-out pieces" in capsys.readouterr().out
 
 
-def test_a_run_from_before_is_measured_and_keeps_it(
-    samples: Path, train_tiny: Callable[..., object], tmp_path: Path
+def test_a_run_without_measures_is_measured_and_left_as_it_was(
+    samples: Path, train_tiny: Callable[..., object], tmp_path: Path, capsys: Capture
 ) -> None:
-    train_tiny(tmp_path / "run", "trainer.max_epochs=1")
-    saved = tmp_path / "run" / "health.json"
-    before = saved.read_bytes()
-    saved.unlink()
-    assert main(["health", str(samples), "--against", str(tmp_path / "run")]) == 0
-    assert saved.read_bytes() == before
+    run = tmp_path / "run"
+    train_tiny(run, "trainer.max_epochs=1")
+
+    def told() -> str:
+        capsys.readouterr()
+        assert main(["health", str(samples), "--against", str(run)]) == 0
+        return capsys.readouterr().out
+
+    by_the_saved_measures = told()
+    (run / "health.json").unlink()
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert told() == by_the_saved_measures
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize(
