@@ -16,6 +16,19 @@ from noternn.music.midi import read_midi
 ROOT = Path(__file__).resolve().parents[2]
 LEFT = ROOT / "tests" / "data" / "version_0_1_0"
 
+# The entries of a new token cache, the first eight digits of each name, by the settings that read the music
+CACHED = {
+    "": "197949a2 37fdaf4a 537c61f0 8344e2ae 98127665 f0883fea",
+    "tokenizer=chord dataset.tracks=melody dataset.pedal=true dataset.limits.max_notes=1000": (
+        "22625052 65602b5a 71a40f35 c728a5e9 e9347fdd ffc57ee0"
+    ),
+    "tokenizer.bpe_vocab_size=60 augmentation=none": "37fdaf4a 537c61f0 98127665 deecaf9d f0883fea",
+    "augmentation.transpose=3 dataset.train_fraction=0.5 seed=1": (
+        "0de8d92b 37fdaf4a 4c0eb608 537c61f0 98127665 f0883fea"
+    ),
+}
+AUDITED = "4fa295b9"
+
 
 @pytest.fixture
 def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -65,3 +78,19 @@ def test_a_sweep_goes_on(old: Path, offline: dict[str, str]) -> None:
         rows = {row["job"]: row for row in csv.DictReader(file)}
     assert {row["status"] for row in rows.values()} == {"finished"}
     assert float(rows["optimizer=sgd"]["val/nll"]) == pytest.approx(4.1501, abs=1e-3)
+
+
+def entries(cache: Path) -> set[str]:
+    return {folder.name[:8] for folder in cache.iterdir() if folder.is_dir()}
+
+
+@pytest.mark.parametrize("settings", CACHED)
+def test_a_cache_is_found_under_the_names_that_it_had(old: Path, settings: str) -> None:
+    assert main(["corpus", "midi", "datamodule.cache_dir=new", *settings.split()]) == 0
+    assert entries(old / "new") == set(CACHED[settings].split())
+
+
+def test_the_index_of_an_audit_is_found_under_the_name_that_it_had(old: Path) -> None:
+    before = entries(old / "cache")
+    assert main(["audit", "midi/piece_0.mid", "--against", "run"]) == 0
+    assert entries(old / "cache") - before == {AUDITED}
