@@ -10,8 +10,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
-
 from noternn.audit.figures import RealFigures, measure, spread
 from noternn.audit.index import VERSION, Index
 from noternn.config.schema import dataset_of
@@ -22,6 +20,8 @@ from noternn.datasets.configured import sources_of
 from noternn.datasets.sources import Source, printable
 from noternn.errors import UserError
 from noternn.music.piece import Piece
+from noternn.runs.folder import RunFolder
+from noternn.runs.record import read_settings
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class Against:
 
 def is_run(path: Path) -> bool:
     """Whether a path is the folder of a run that has begun to train."""
-    return (path / "split.json").is_file()
+    return RunFolder(path).is_run
 
 
 def reference_of_run(run: Path) -> Reference:
@@ -94,16 +94,16 @@ def reference_of_run(run: Path) -> Reference:
         UserError: if these cannot be read.
     """
     try:
-        split = json.loads((run / "split.json").read_text(encoding="utf-8"))
-        config = yaml.safe_load((run / ".hydra" / "config.yaml").read_text(encoding="utf-8"))
+        config = read_settings(run)
+    except UserError as error:
+        raise _unreadable(run, error.__cause__ or error) from error
+    try:
+        split = json.loads(RunFolder(run).split.read_text(encoding="utf-8"))
         dataset = dataset_of(config["dataset"])
         cache_dir, num_processes = (config["datamodule"][name] for name in ("cache_dir", "num_processes"))
         hashes = {name: dict(split[name]) for name in ("train", "validation")}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
-        raise UserError(
-            f"{run}: its split.json or .hydra/config.yaml cannot be read ({' '.join(str(error).split())}); "
-            "give the folder of a run, or the dataset that it was trained on"
-        ) from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _unreadable(run, error) from error
     sources = {source.name: source for source in sources_of(dataset)}
     missing = sorted(name for names in hashes.values() for name in names if name not in sources)
     if missing:
@@ -116,6 +116,13 @@ def reference_of_run(run: Path) -> Reference:
         Path(cache_dir) if cache_dir else None,
         num_processes,
         hashes["train"] | hashes["validation"],
+    )
+
+
+def _unreadable(run: Path, error: BaseException) -> UserError:
+    return UserError(
+        f"{run}: its split.json or .hydra/config.yaml cannot be read ({' '.join(str(error).split())}); "
+        "give the folder of a run, or the dataset that it was trained on"
     )
 
 

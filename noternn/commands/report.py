@@ -38,7 +38,8 @@ def run(options: argparse.Namespace) -> None:
         _save_report_page(options)
         if not (options.study or options.baseline):
             return
-    from noternn.runs.study import as_markdown, read_study, record
+    from noternn.runs.study import read_study
+    from noternn.runs.study_record import as_markdown, record
 
     study = read_study(options.folders, options.baseline)
     print(as_markdown(study))

@@ -23,6 +23,7 @@ from noternn.launch.progress import SweepProgress
 from noternn.launch.side_by_side import FORKS, go_on_when_killed, is_side_by_side, stop_jobs
 from noternn.launch.table import save_table
 from noternn.runs.folder import RunFolder
+from noternn.runs.record import given_settings
 from noternn.runs.sweep import SWEEP_COLUMNS
 from noternn.tables import format_table
 from noternn.training.stopping import Stopped
@@ -97,13 +98,7 @@ def _show_best(sweep_dir: Path, row: dict[str, Any]) -> None:
     """How to train the best job of a search again."""
     if row["status"] != "finished":
         return
-    print(f"best: {shlex.join(['python', 'train.py', *_given(sweep_dir / row['job'])])}")
-
-
-def _given(run_dir: Path) -> list[str]:
-    from noternn.runs.comparison import given_settings  # with Matplotlib: slow to import
-
-    return given_settings(run_dir)
+    print(f"best: {shlex.join(['python', 'train.py', *given_settings(sweep_dir / row['job'])])}")
 
 
 def _leave(sweep_dir: Path) -> None:
@@ -131,7 +126,7 @@ def _command_of(run_dir: Path) -> str:
     if RunFolder(run_dir).last_checkpoint.exists():
         return shlex.join(["python", "train.py", f"resume={folder}"])
     quoted = folder.replace('"', '\\"')  # of a folder's name Hydra would read the commas
-    return shlex.join(["python", "train.py", *_given(run_dir), f'hydra.run.dir="{quoted}"'])
+    return shlex.join(["python", "train.py", *given_settings(run_dir), f'hydra.run.dir="{quoted}"'])
 
 
 def _parsed(overrides: list[str]) -> list[Override]:

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from noternn.runs.folder import RunFolder
+from noternn.runs.sweep import CSV_COLUMNS, sweep_rows
 from noternn.tables import write_csv
 
 
 def save_table(sweep_dir: Path) -> list[dict[str, Any]]:
     """Write and draw the table of what the jobs came to; its rows, the best first, none if no job began."""
     from noternn.runs.curves import save_learning_curve  # matplotlib is slow to import
-    from noternn.runs.sweep import CSV_COLUMNS, sweep_rows
 
     folder = RunFolder(sweep_dir)
     rows = sweep_rows(sweep_dir)

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
-import yaml  # type: ignore[import-untyped]
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -34,6 +33,7 @@ from noternn.pages.player import Measure, Take, take_section
 from noternn.runs.curves import draw_losses
 from noternn.runs.epochs import Row, best_row, read_epochs
 from noternn.runs.folder import RunFolder
+from noternn.runs.record import read_settings
 from noternn.runs.summary import read_summary
 from noternn.runs.verdict import verdict
 
@@ -195,9 +195,8 @@ def _epoch(path: Path) -> int | None:
 def _num_primer_notes(run_dir: Path) -> int:
     """So many notes at least begin each sample that were not composed."""
     try:
-        config = yaml.safe_load(RunFolder(run_dir).settings.read_text("utf-8"))
-        return max(0, int(config["sampling"]["primer_notes"]))
-    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+        return max(0, int(read_settings(run_dir)["sampling"]["primer_notes"]))
+    except (UserError, ValueError, TypeError, KeyError):
         return 0  # not known
 
 

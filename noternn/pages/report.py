@@ -30,12 +30,12 @@ from noternn.runs.comparison import (
     ComparedRun,
     compares_per_token,
     differing,
-    given_settings,
     notes,
     table_rows,
 )
 from noternn.runs.epochs import best_row
 from noternn.runs.folder import RunFolder
+from noternn.runs.record import given_settings
 from noternn.runs.summary import read_summary
 from noternn.runs.verdict import verdict
 from noternn.tables import read_csv

@@ -5,22 +5,20 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
-
 from noternn.errors import UserError
 from noternn.runs.epochs import Row, read_epochs, so_far
+from noternn.runs.record import read_choices, read_overrides, read_settings
 from noternn.runs.sweep import STATUSES, sweep_rows
 from noternn.tables import format_table
 
 # Settings that say where a run is kept or watched, not what it is.
 ELSEWHERE = re.compile(r"(resume|logger|hydra|checkpoint|datamodule\.(cache_dir|num_processes))\b")
 DATASET = ("dataset", "dataset.name", "dataset.path", "dataset.tracks")  # of other notes, other losses
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, for sweeps of hundreds
 MAX_COLUMNS = 8  # of settings between a run's name and what it came to
 STATES = {"stopped": "running or stopped"}  # which of the two its files do not say
 
@@ -102,11 +100,8 @@ def _read_run(name: str, folder: Path, row: Mapping[str, Any]) -> ComparedRun:
         epochs = read_epochs(folder)
     except UserError:
         epochs = []  # `row` says why
-    settings = _leaves(_record(folder, "config.yaml"))
-    choices = _record(folder, "hydra.yaml")
-    for key in ("hydra", "runtime", "choices"):
-        choices = _as_mapping(choices.get(key))
-    chosen = {str(group): _text(option) for group, option in choices.items() if "/" not in str(group)}
+    settings = _leaves(_if_readable(read_settings, folder))
+    chosen = {group: _text(option) for group, option in _if_readable(read_choices, folder).items()}
     status = STATES.get(row["status"], row["status"])
     error = str(row.get("error", ""))
     return ComparedRun(
@@ -117,65 +112,17 @@ def _read_run(name: str, folder: Path, row: Mapping[str, Any]) -> ComparedRun:
         {**so_far(epochs), **row},
         chosen | settings,
         list(chosen),
-        _given(folder),
+        list(_if_readable(read_overrides, folder)),
         epochs,
     )
 
 
-def read_record(folder: Path, name: str) -> Any:
-    """What Hydra has noted of a run's settings.
-
-    Args:
-        folder: of the run.
-        name: of a file in its `.hydra`.
-
-    Raises:
-        UserError: if it is not there or cannot be read.
-    """
-    try:
-        return yaml.load((folder / ".hydra" / name).read_text(encoding="utf-8"), LOADER)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{folder}: its record of settings cannot be read") from error
-
-
-def given_settings(folder: Path) -> list[str]:
-    """What a run was given, as on its command line, without the run that it went on from.
-
-    Raises:
-        UserError: if its record is not there or cannot be read.
-    """
-    given = read_record(folder, "overrides.yaml")
-    overrides = map(str, given if isinstance(given, list) else [])
-    return [override for override in overrides if not override.startswith("resume=")]
-
-
-def read_overrides(folder: Path) -> dict[str, str]:
-    """What a run was given, by name.
-
-    Raises:
-        UserError: if its record is not there or cannot be read.
-    """
-    pairs = (override.lstrip("+").partition("=") for override in given_settings(folder))
-    return {name: value for name, _, value in pairs}
-
-
-def _record(folder: Path, name: str) -> Mapping[Any, Any]:
+def _if_readable(read: Callable[[Path], Mapping[str, Any]], folder: Path) -> Mapping[str, Any]:
     """A record, or nothing where it cannot be read: what a run came to is worth showing all the same."""
     try:
-        return _as_mapping(read_record(folder, name))
+        return read(folder)
     except UserError:
         return {}
-
-
-def _given(folder: Path) -> list[str]:
-    try:
-        return list(read_overrides(folder))
-    except UserError:
-        return []
-
-
-def _as_mapping(value: Any) -> Mapping[Any, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _leaves(config: Mapping[Any, Any], prefix: str = "") -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Sweeps -> a recorded study: a table of arms with the spread over seeds, from the files of their runs.
+"""Sweeps -> a study: arms with the spread over seeds, from the files of their runs.
 
 An arm is what some runs share but their seed. Arms are compared on one dataset, with the same seeds, that is
 on the same split: a difference is the mean of the differences seed by seed.
@@ -8,22 +8,17 @@ from __future__ import annotations
 
 import csv
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from typing import Any
 
 from noternn.errors import UserError
-from noternn.files import replacing, write_text
-from noternn.runs.comparison import ELSEWHERE, read_overrides, read_record
-from noternn.runs.curves import save_learning_curve
+from noternn.runs.comparison import ELSEWHERE
 from noternn.runs.epochs import best_row
+from noternn.runs.estimates import Estimate, estimate
+from noternn.runs.folder import RunFolder
+from noternn.runs.record import read_overrides, read_settings
 from noternn.runs.sweep import sweep_rows
 from noternn.tables import read_csv, write_csv
 
@@ -41,68 +36,10 @@ MEASURES = (
     "num_parameters",
     "num_train_notes",
 )
-MARKERS = re.compile(
-    r"(<!-- results(?:: baseline=(?P<baseline>.*?))? -->\n).*?(<!-- end of results -->)", re.S
-)
-# Two-sided 95 % quantiles of Student's t by degrees of freedom; beyond them the normal distribution's serves.
-T_QUANTILES = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160)
-NORMAL_QUANTILE = 1.96
-MAX_CURVES = 6  # arms whose curves can be told apart
-
-NEW_README = """\
-# {name}
-
-**Question.**
-
-**Command.**
-
-**Setup.**
-
-**Result.** [results.csv](results.csv) has a row a run. Nats a note on validation at the best epoch, mean
-and half the width of the 95 % confidence interval over seeds; differences seed by seed, in bold where they
-are beyond that spread; the gap between training and validation at that epoch; how much validation rose until
-the last; the processor's seconds until the best.
-
-<!-- results -->
-<!-- end of results -->
-
-![the arms](results.png)
-
-**Answer.**
-"""
-
-
-class Estimate(NamedTuple):
-    """A mean over seeds.
-
-    Args:
-        mean: of the values.
-        spread: half the width of the 95 % confidence interval, by Student's t; NaN for a single value.
-        num_values: how many there are.
-    """
-
-    mean: float
-    spread: float
-    num_values: int
-
-    @property
-    def is_beyond_spread(self) -> bool:
-        """Whether the interval leaves out 0."""
-        return abs(self.mean) > self.spread
-
-
-def estimate(values: Sequence[float]) -> Estimate:
-    """The mean of some values of equal weight, with its confidence interval."""
-    count = len(values)
-    if count < 2:
-        return Estimate(float(values[0]) if count else float("nan"), float("nan"), count)
-    quantile = T_QUANTILES[count - 2] if count - 2 < len(T_QUANTILES) else NORMAL_QUANTILE
-    error = float(np.std(values, ddof=1)) / count**0.5
-    return Estimate(float(np.mean(values)), quantile * error, count)
 
 
 @dataclass(frozen=True)
-class Run:
+class FinishedRun:
     """A finished run of a study.
 
     Args:
@@ -124,7 +61,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Row:
+class Arm:
     """An arm on one dataset.
 
     Args:
@@ -135,7 +72,7 @@ class Row:
     """
 
     arm: str
-    runs: Sequence[Run]
+    runs: Sequence[FinishedRun]
     differences: Sequence[float]
     edges: Sequence[str] = ()
 
@@ -154,7 +91,7 @@ class Study:
 
     def __init__(
         self,
-        runs: Sequence[Run],
+        runs: Sequence[FinishedRun],
         baseline: str | None = None,
         sweep_rows: Sequence[Mapping[str, Any]] = (),
     ) -> None:
@@ -177,16 +114,16 @@ class Study:
         self.sweep_rows = sweep_rows
         self.datasets = list(dict.fromkeys(run.dataset for run in runs))
 
-    def rows(self, dataset: str) -> list[Row]:
+    def rows(self, dataset: str) -> list[Arm]:
         """The arms on a dataset: the baseline, then the others, the best first."""
-        arms: dict[str, list[Run]] = {}
+        arms: dict[str, list[FinishedRun]] = {}
         for run in self.runs:
             if run.dataset == dataset:
                 arms.setdefault(run.arm, []).append(run)
         base = {run.seed: run["val/nats_per_note"] for run in arms.get(self.baseline, [])}
         edges = _edges(arms)
         rows = [
-            Row(
+            Arm(
                 arm,
                 runs,
                 [run["val/nats_per_note"] - base[run.seed] for run in runs if run.seed in base],
@@ -199,7 +136,7 @@ class Study:
         )
 
 
-def _edges(arms: Mapping[str, Sequence[Run]]) -> dict[str, list[str]]:
+def _edges(arms: Mapping[str, Sequence[FinishedRun]]) -> dict[str, list[str]]:
     """Swept numbers of the best arms that are the least or largest tried: beyond them may be better.
 
     Arms are best among those that share all settings that are no numbers, such as an optimizer.
@@ -247,14 +184,14 @@ def read_study(folders: Sequence[Path], baseline: str | None = None) -> Study:
     runs = []
     for (path, row), own, dataset in zip(finished, overrides, datasets, strict=True):
         others = [other for other, name in zip(overrides, datasets, strict=True) if name == dataset]
-        epochs = read_csv(path / "metrics.csv")
+        epochs = read_csv(RunFolder(path).metrics)
         seed = int(own.get("seed", 0))
-        runs.append(Run(dataset, _arm(own, others), seed, _measures(row, epochs), epochs))
+        runs.append(FinishedRun(dataset, _arm(own, others), seed, _measures(row, epochs), epochs))
     _refuse_doubles(runs, [path for path, _ in finished])
     return Study(runs, baseline, [row for _, row in jobs])
 
 
-def _refuse_doubles(runs: Sequence[Run], paths: Sequence[Path]) -> None:
+def _refuse_doubles(runs: Sequence[FinishedRun], paths: Sequence[Path]) -> None:
     seen: dict[tuple[str, str, int], Path] = {}
     for run, path in zip(runs, paths, strict=True):
         first = seen.setdefault((run.dataset, run.arm, run.seed), path)
@@ -264,7 +201,7 @@ def _refuse_doubles(runs: Sequence[Run], paths: Sequence[Path]) -> None:
 
 def _dataset(path: Path) -> str:
     try:
-        return str(read_record(path, "config.yaml")["dataset"]["name"])
+        return str(read_settings(path)["dataset"]["name"])
     except (KeyError, TypeError) as error:
         raise UserError(f"{path}: its record of settings cannot be read") from error
 
@@ -307,7 +244,7 @@ def _measures(summary: Mapping[str, Any], epochs: Sequence[dict[str, float]]) ->
     known = {
         **{name: float(value) for name, value in summary.items() if name in MEASURES},
         **{name: value for name, value in best.items() if name in MEASURES},
-        "train_eval/nats_per_note": _training_nats_per_note(best),
+        "train_eval/nats_per_note": training_nats_per_note(best),
         "last/val/nats_per_note": last["val/nats_per_note"],
     }
     return {name: float(_written(known.get(name, float("nan")))) for name in MEASURES}
@@ -318,7 +255,7 @@ def _written(value: float) -> str:
     return f"{value:.6g}"
 
 
-def _training_nats_per_note(row: Mapping[str, float]) -> float:
+def training_nats_per_note(row: Mapping[str, float]) -> float:
     """With as many tokens a note as in validation, from which training differs little."""
     return row["train_eval/nll"] * row["val/nats_per_note"] / row["val/nll"]
 
@@ -337,159 +274,9 @@ def read_results(path: Path, baseline: str | None = None) -> Study:
     """The study in a results.csv."""
     with path.open(newline="", encoding="utf-8") as file:
         runs = [
-            Run(row["dataset"], row["arm"], int(row["seed"]), {name: float(row[name]) for name in MEASURES})
+            FinishedRun(
+                row["dataset"], row["arm"], int(row["seed"]), {name: float(row[name]) for name in MEASURES}
+            )
             for row in csv.DictReader(file)
         ]
     return Study(runs, baseline)
-
-
-def as_markdown(study: Study) -> str:
-    """A table a dataset; what lies beyond the spread of the seeds is in bold."""
-    return "\n".join(_table_of(study, dataset) for dataset in study.datasets)
-
-
-def _table_of(study: Study, dataset: str) -> str:
-    rows = study.rows(dataset)
-    notes = round(np.mean([run["num_train_notes"] for row in rows for run in row.runs]))
-    seeds = sorted({run.seed for row in rows for run in row.runs})
-    lines = [
-        f"`{dataset}`, {notes:,} notes to train on, seeds {', '.join(map(str, seeds))}:",
-        "",
-        "| arm | nats a note | difference | gap | rise after the best | best epoch | CPU seconds |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    lines += [_line(row, is_baseline=row.arm == study.baseline) for row in rows]
-    edges = [edge for row in rows for edge in row.edges]
-    if edges:
-        lines += ["", f"The best is at the edge of what was tried: {'; '.join(edges)}."]
-    return "\n".join([*lines, ""])
-
-
-def _line(row: Row, *, is_baseline: bool) -> str:
-    nats = row.over_seeds("val/nats_per_note")
-    gap = nats.mean - row.over_seeds("train_eval/nats_per_note").mean
-    rise = row.over_seeds("last/val/nats_per_note").mean - nats.mean
-    cells = [
-        f"`{row.arm}`",
-        _with_spread(nats, "{:.3f}"),
-        "" if is_baseline else _difference(row.difference),
-        f"{gap:.2f}",
-        f"{rise:.2f}",
-        f"{row.over_seeds('best_epoch').mean:.0f} of {row.over_seeds('num_epochs').mean:.0f}",
-        f"{row.over_seeds('cpu_seconds').mean:,.0f}",
-    ]
-    return f"| {' | '.join(cells)} |"
-
-
-def _with_spread(value: Estimate, form: str) -> str:
-    return form.format(value.mean) + (f" ± {value.spread:.3f}" if value.num_values > 1 else "")
-
-
-def _difference(value: Estimate) -> str:
-    if not value.num_values:
-        return "no seed in common"
-    text = _with_spread(value, "{:+.3f}")
-    return f"**{text}**" if value.num_values > 1 and value.is_beyond_spread else text
-
-
-def record(study: Study, target: Path) -> list[Path]:
-    """Write a study's table, figures and README; of a README that is there only the table is replaced.
-
-    Returns:
-        the files that were written.
-    """
-    target.mkdir(parents=True, exist_ok=True)
-    results, readme, picture = target / "results.csv", target / "README.md", target / "results.png"
-    save_results(study, results)
-    save_picture(study, picture)
-    text = readme.read_text(encoding="utf-8") if readme.exists() else NEW_README.format(name=target.name)
-    write_text(readme, with_table(text, study))
-    written = [results, readme, picture]
-    curves = target / "curves.png"
-    if save_curves(study, curves):
-        written.append(curves)
-    learning = target / "learning_curve.png"
-    if save_learning_curve(study.sweep_rows, learning):
-        written.append(learning)
-    return written
-
-
-def with_table(text: str, study: Study) -> str:
-    """A README with its table replaced by the study's.
-
-    Raises:
-        UserError: if it has no place for a table.
-    """
-    if not MARKERS.search(text):
-        raise UserError("its README has no place for the table: <!-- results --> and <!-- end of results -->")
-    table = f"<!-- results: baseline={study.baseline} -->\n{as_markdown(study)}"
-    return MARKERS.sub(lambda found: table + found.group(3), text)
-
-
-def baseline_of(text: str) -> str | None:
-    """The baseline that a README's table was made with."""
-    found = MARKERS.search(text)
-    return found.group("baseline") if found else None
-
-
-def save_picture(study: Study, path: Path) -> None:
-    """Draw the arms' differences to the baseline on each dataset: a point a run, the mean, its interval."""
-    rows = {dataset: study.rows(dataset) for dataset in study.datasets}
-    height = 1.3 + 0.3 * max(map(len, rows.values()))
-    figure = Figure(figsize=(3 + 4.2 * len(rows), height), layout="constrained")
-    FigureCanvasAgg(figure)
-    for axes, (dataset, arms) in zip(np.atleast_1d(figure.subplots(1, len(rows))), rows.items(), strict=True):
-        _draw_arms(axes, arms, study.baseline)
-        axes.set_title(dataset, fontsize=11)
-    with replacing(path) as file:
-        figure.savefig(file, format="png", dpi=120)
-
-
-def _draw_arms(axes: Axes, rows: Sequence[Row], baseline: str) -> None:
-    """Differences to the baseline: where each seed has a split of its own, levels say less."""
-    for y, row in enumerate(rows):
-        color = "black" if row.arm == baseline else "tab:blue"
-        axes.plot(row.differences, [y] * len(row.differences), "o", color=color, markersize=4, alpha=0.4)
-        xerr = np.nan_to_num(row.difference.spread)
-        axes.errorbar(row.difference.mean, y, xerr=xerr, fmt="D", color=color, markersize=5)
-    axes.axvline(0, color="black", linewidth=0.8, linestyle=":")
-    axes.set_yticks(range(len(rows)), [row.arm for row in rows], fontsize=9)
-    axes.invert_yaxis()
-    axes.locator_params(axis="x", nbins=5)  # more numbers would touch each other
-    axes.set_xlabel(f"validation, nats a note more than\n{baseline}")
-    axes.grid(alpha=0.25)
-
-
-def save_curves(study: Study, path: Path) -> bool:
-    """Draw validation and training over the epochs, if there are few enough arms to be told apart.
-
-    Returns:
-        whether they are.
-    """
-    arms = list(dict.fromkeys(run.arm for run in study.runs))
-    if len(arms) > MAX_CURVES:
-        return False
-    figure = Figure(figsize=(6.5 * len(study.datasets), 5), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = dict(zip(study.datasets, np.atleast_1d(figure.subplots(1, len(study.datasets))), strict=True))
-    for run in study.runs:
-        _draw_curves(panels[run.dataset], run, f"C{arms.index(run.arm)}")
-    for dataset, axes in panels.items():
-        for i, arm in enumerate(arms):
-            axes.plot([], [], color=f"C{i}", label=arm)
-        axes.plot([], [], color="gray", linestyle="--", label="on training pieces")
-        axes.set_title(dataset, fontsize=11)
-        axes.set_xlabel("epoch")
-        axes.set_ylabel("nats a note")
-        axes.legend(fontsize=9)
-        axes.grid(alpha=0.25)
-    with replacing(path) as file:
-        figure.savefig(file, format="png", dpi=120)
-    return True
-
-
-def _draw_curves(axes: Axes, run: Run, color: str) -> None:
-    epochs = [row["epoch"] for row in run.epochs]
-    axes.plot(epochs, [row["val/nats_per_note"] for row in run.epochs], color=color, linewidth=1.2)
-    axes.plot(epochs, list(map(_training_nats_per_note, run.epochs)), "--", color=color, linewidth=0.8)
-    axes.plot(run["best_epoch"], run["val/nats_per_note"], "*", color=color, markersize=10)

@@ -1,6 +1,5 @@
 import csv
 import json
-import math
 import re
 import shlex
 from pathlib import Path
@@ -11,17 +10,8 @@ import yaml
 from noternn.__main__ import build_parser, main
 from noternn.errors import UserError
 from noternn.launch.command_line import check
-from noternn.runs.study import (
-    Study,
-    as_markdown,
-    baseline_of,
-    estimate,
-    read_results,
-    read_study,
-    record,
-    save_results,
-    with_table,
-)
+from noternn.runs.study import Study, read_results, read_study, save_results
+from noternn.runs.study_record import as_markdown, baseline_of, record, with_table
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 STUDIES = [
@@ -81,14 +71,6 @@ def sweep(tmp_path):
         write_run(tmp_path / f"a{seed}", [3.0, nats], "optimizer=adam", f"seed={seed}", "logger=csv")
         write_run(tmp_path / f"s{seed}", [nats + 0.5, nats + 0.7], "optimizer=sgd", f"seed={seed}")
     return tmp_path
-
-
-def test_the_interval_is_that_of_students_t():
-    mean, spread, count = estimate([1.0, 2.0, 3.0])
-    assert (mean, count) == (2.0, 3)
-    assert spread == pytest.approx(4.303 / math.sqrt(3))
-    assert math.isnan(estimate([1.0]).spread)
-    assert estimate([0.0, 1.0] * 20).spread == pytest.approx(1.96 * 0.5064 / math.sqrt(40), rel=1e-3)
 
 
 def test_arms_are_what_runs_differ_in_but_for_seeds_and_places(sweep):
