@@ -104,11 +104,21 @@ class Checkpoint:
 
 @dataclass
 class Logger:
-    """wandb's mode: auto, online, offline or disabled (metrics.csv is always written)."""
+    """Who is told the losses; metrics.csv is always written. `logger=[wandb,tensorboard]` chooses several.
 
-    mode: str = "auto"
+    Args:
+        mode: wandb's: auto, online, offline or disabled.
+        project: of wandb and Trackio.
+        entity: of wandb.
+        tensorboard: whether TensorBoard's files are written.
+        trackio: whether Trackio is told.
+    """
+
+    mode: str = "disabled"
     project: str = "noternn"
     entity: str | None = None
+    tensorboard: bool = False
+    trackio: bool = False
 
     def __post_init__(self) -> None:
         modes = ("auto", "online", "offline", "disabled")

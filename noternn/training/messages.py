@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import shlex
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
+from noternn.config.training import Logger
 from noternn.files import shortest
 from noternn.training.tracking import Tracker
 
@@ -49,8 +52,8 @@ def say_how_to_resume(run_dir: Path, is_resumable: bool) -> None:
         log.info("stopped before the first step: there is nothing to resume")
 
 
-def summary_text(summary: dict[str, Any], run_dir: Path, tracker: Tracker) -> str:
-    """What a run came to, and where it lies."""
+def summary_text(summary: dict[str, Any], run_dir: Path, logger: Logger, tracker: Tracker) -> str:
+    """What a run came to, where it lies, and what to do next."""
     lines = [
         "",
         summary["verdict"],
@@ -61,6 +64,8 @@ def summary_text(summary: dict[str, Any], run_dir: Path, tracker: Tracker) -> st
         f"  run folder           {shortest(run_dir)}",
         "    best.ckpt last.ckpt metrics.csv curves.png sample.mid sample.png sample.wav split.json",
         *_tracker_lines(tracker),
+        *_logger_lines(run_dir, logger),
+        *_next_lines(run_dir),
     ]
     return "\n".join(lines)
 
@@ -98,6 +103,50 @@ def _tracker_lines(tracker: Tracker) -> list[str]:
         return []
     lines = [f"  wandb                {'offline' if tracker.offline else tracker.url}"]
     if tracker.offline:
-        lines.append(f"    look at it         wandb leet {shortest(tracker.directory.parent)}")
-        lines.append(f"    upload it          wandb sync {shortest(tracker.directory)}")
+        lines.append(f"    look at it         {_python()} -m wandb leet {_quoted(tracker.directory.parent)}")
+        lines.append(f"    upload it          {_python()} -m wandb sync {_quoted(tracker.directory)}")
     return lines
+
+
+def _logger_lines(run_dir: Path, logger: Logger) -> list[str]:
+    lines = []
+    if logger.tensorboard:
+        folder = _quoted(run_dir.parent)
+        lines.append(f"  tensorboard          {_python()} -m tensorboard.main --logdir {folder}")
+    if logger.trackio:
+        project = shlex.quote(logger.project)
+        lines.append(f"  trackio              {_python()} -m trackio.cli show --project {project}")
+    return lines
+
+
+def _next_lines(run_dir: Path) -> list[str]:
+    program = _program()
+    return [
+        f"  listen               {program} listen {_quoted(run_dir)}",
+        f"  compose more         {program} generate {_quoted(run_dir)} -o more.mid",
+    ]
+
+
+def _program() -> str:
+    """How the commands are called from here: as a module in a clone, else by their own name."""
+    is_clone, is_installed = Path("train.py").is_file(), (_python_folder() / "noternn").is_file()
+    return _found("noternn", _python_folder()) if is_installed and not is_clone else f"{_python()} -m noternn"
+
+
+def _python() -> str:
+    """The Python that runs this, as short as it can be typed here, whatever environment is activated."""
+    return _found("python", _python_folder())
+
+
+def _python_folder() -> Path:
+    return Path(sys.executable).parent
+
+
+def _found(name: str, folder: Path) -> str:
+    """A program of this environment: its name alone if the PATH leads to it."""
+    place, found = folder / name, shutil.which(name)
+    return name if found and Path(found) == place else _quoted(place)
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(shortest(path))

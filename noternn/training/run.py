@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pytorch_lightning.loggers import Logger
 
 from noternn.audit.curve import FILE_NAME as AUDIT
 from noternn.config import schema as configuration
@@ -32,6 +33,7 @@ from noternn.training import slurm
 from noternn.training.callbacks import OverfittingCurve, Pruning
 from noternn.training.datamodule import MidiDataModule
 from noternn.training.devices import check_devices
+from noternn.training.loggers import build_loggers, check_loggers
 from noternn.training.messages import describe_network, say_how_to_resume, summary_text
 from noternn.training.module import NoteRNN
 from noternn.training.results import judgement_of, losses_of, sizes_of, versions
@@ -95,6 +97,7 @@ def _train(
 ) -> dict[str, Any]:
     if not config.resume and (run_dir / METRICS).exists():
         raise UserError(f"{run_dir} already holds a run; continue it with resume={run_dir}, or wait a second")
+    check_loggers(config.logger)
     check_devices(config.trainer.accelerator, config.trainer.precision)
     plain = configuration.to_plain(config)
     resumed = _resumed(config, plain, run_dir) if config.resume else None
@@ -110,8 +113,9 @@ def _train(
     module = NoteRNN.of(plain, data.codec)
     describe_network(num_parameters(module.network), data.corpus.sizes["train"].num_notes)
     log.info("run folder: %s", shortest(run_dir))
-    with track(**plain["logger"], run_dir=run_dir, group=sweep, config=plain) as tracker:
-        summary = TrainingRun(config, run_dir, data, module, stop, tracker, pruning).complete(resumed)
+    wandb = config.logger
+    with track(wandb.mode, wandb.project, wandb.entity, run_dir, sweep, plain) as tracker:
+        summary = TrainingRun(config, run_dir, data, module, stop, tracker, pruning, sweep).complete(resumed)
     slurm.forget_run()
     return summary
 
@@ -241,6 +245,7 @@ class TrainingRun:
     stop: StopRequest
     tracker: Tracker
     pruning: Pruning | None = None
+    sweep: str | None = None
 
     def __post_init__(self) -> None:
         self.curve = OverfittingCurve(self.run_dir / METRICS, self.data.corpus.sizes["validation"])
@@ -265,12 +270,18 @@ class TrainingRun:
             self.config, self.run_dir, self.curve, self._compose, self.stop, self.pruning
         )
         with self.stop.deferred():
-            build_trainer(self.config, self.run_dir, self.tracker, callbacks).fit(
+            build_trainer(self.config, self.run_dir, self._loggers(), callbacks).fit(
                 self.module,
                 datamodule=self.data,
                 ckpt_path=self.run_dir / LAST if from_checkpoint else None,
                 weights_only=True,
             )
+
+    def _loggers(self) -> list[Logger]:
+        settings = self.config.logger
+        others = build_loggers(settings, self.run_dir, self.sweep, configuration.to_plain(self.config))
+        wandb = self.tracker.lightning_logger()
+        return [wandb, *others] if wandb else others
 
     def _compose(self, epoch: int) -> None:
         self.samples.make(self.module.evaluated, epoch)
@@ -285,7 +296,7 @@ class TrainingRun:
         write_text(self.run_dir / SUMMARY, json.dumps(summary, indent=1))
         self.tracker.curves(self.curve.rows)
         self.tracker.finish(summary, self.run_dir / "curves.png")
-        print(summary_text(summary, self.run_dir, self.tracker))
+        print(summary_text(summary, self.run_dir, self.config.logger, self.tracker))
         return summary
 
     def _summary(self, sample: dict[str, Any], epoch: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.loggers import Logger
 
 from noternn.config.schema import Config
 from noternn.training.callbacks import (
@@ -23,19 +24,18 @@ from noternn.training.callbacks import (
     SampleEveryCheckpoint,
 )
 from noternn.training.stopping import StopRequest
-from noternn.training.tracking import Tracker
 
 LAST = "last.ckpt"
 
 
 def build_trainer(
-    config: Config, run_dir: Path, tracker: Tracker, callbacks: list[pl.Callback]
+    config: Config, run_dir: Path, loggers: list[Logger], callbacks: list[pl.Callback]
 ) -> pl.Trainer:
     """A Trainer with the settings of a run, on one device."""
     return pl.Trainer(
         **asdict(config.trainer),
         devices=1,
-        logger=tracker.lightning_logger() or False,
+        logger=loggers or False,
         callbacks=callbacks,
         plugins=[AtomicCheckpointIO()],
         num_sanity_val_steps=0,
