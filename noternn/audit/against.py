@@ -112,7 +112,7 @@ def reference_of_run(run: Path) -> Reference:
         printable(str(run)),
         [sources[name] for name in hashes["train"]],
         [sources[name] for name in hashes["validation"]],
-        ReadingOptions(dataset.tracks, dataset.pedal, dataset.limits),
+        ReadingOptions.of(dataset),
         Path(cache_dir) if cache_dir else None,
         num_processes,
         hashes["train"] | hashes["validation"],

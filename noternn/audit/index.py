@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from noternn.audit.streams import Ints, Notes, Stream, equal_notes, streams_of
 from noternn.audit.suffixes import SuffixArray, suffix_order
+from noternn.corpus.loading import Corpus
 from noternn.music.piece import Piece
 from noternn.music.steps import MIN_DIFFERENT, NUM_STEPS
 
@@ -190,3 +191,8 @@ def _starts(lengths: Ints, steps: NDArray[np.uint32]) -> Iterator[int]:
     for start in np.flatnonzero(is_maximal & (lengths >= MIN_DIFFERENT)).tolist():
         if len(set(steps[start : start + lengths[start]].tolist())) >= MIN_DIFFERENT:
             yield start
+
+
+def index_of(corpus: Corpus) -> Index:
+    """The training pieces of a run as their tokens tell them, to audit its samples with."""
+    return Index.build(corpus.pieces("train"), corpus.encoded.names["train"])

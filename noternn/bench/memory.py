@@ -14,9 +14,12 @@ from typing import Any
 import numpy as np
 
 from noternn.corpus.cache import Array, ArrayCache, Entry
+from noternn.corpus.loading import Corpus
+from noternn.corpus.splits import encode_corpus
 from noternn.corpus.tokenized import TokenizedCorpus, tokenize_corpus
 from noternn.datasets.sources import installed_sources
 from noternn.errors import UserError
+from noternn.tokenizer import build_tokenizer
 
 SIZES = (10**6, 10**7, 10**8)
 TOKENS_PER_SHARD = 10**6
@@ -142,19 +145,20 @@ def train_and_measure() -> None:
     from noternn.training.module import NoteRNN
 
     given = json.load(sys.stdin)
-    data = MidiDataModule(
-        [], TOKENIZER, batch_size=16, window_length=64, seed=0, validation_fraction=0.1, test_fraction=0.1,
-        cache_dir=None,
-    )  # fmt: skip
     network = {"embedding_dim": 128, "hidden_size": 256, "num_layers": 1, "dropout": 0.4, "num_fc_layers": 1}
     before = anonymous_mb()
     peaks = [before]
     threading.Thread(target=_watch, args=(peaks,), daemon=True).start()
     start = time.perf_counter()
-    data.tokenized = _stored(ArrayCache(Path(given["folder"])), given["fingerprints"])
-    data.setup()
+    tokenized = _stored(ArrayCache(Path(given["folder"])), given["fingerprints"])
+    tokenizer = build_tokenizer(TOKENIZER["name"])
+    encoded = encode_corpus(
+        tokenized, seed=0, validation_fraction=0.1, test_fraction=0.1, tokenizer=tokenizer
+    )
+    corpus = Corpus(TOKENIZER, tokenized, encoded)
+    data = MidiDataModule(corpus, batch_size=16, window_length=64, seed=0)
     start_seconds = time.perf_counter() - start
-    module = NoteRNN(network_for(data.codec, network), {"name": "Adam", "lr": 0.002}, seed=0)
+    module = NoteRNN(network_for(corpus.codec, network), {"name": "Adam", "lr": 0.002}, seed=0)
     trainer = pl.Trainer(
         accelerator="cpu", max_steps=NUM_STEPS, logger=False, enable_checkpointing=False, limit_val_batches=0,
         num_sanity_val_steps=0, enable_progress_bar=False, enable_model_summary=False,
@@ -164,7 +168,7 @@ def train_and_measure() -> None:
     start = time.perf_counter()
     num_batches = sum(1 for _, _ in zip(range(200), batches, strict=False))
     measured = {
-        "tokens": int(data.tokenized.num_tokens.sum()),
+        "tokens": int(tokenized.num_tokens.sum()),
         "start_seconds": start_seconds,
         "peak_mb": max(peaks) - before,
         "ms_per_batch": 1000 * (time.perf_counter() - start) / num_batches,

@@ -25,9 +25,8 @@ def yardstick_at(target: str) -> Yardstick:
         return Yardstick.load(folder / FILE_NAME)
     if path.suffix == ".ckpt" or (path / "best.ckpt").is_file():
         from noternn.evaluation.likelihood import load_runs  # with torch, which the others need not
-        from noternn.training.samples import yardstick_of
 
-        return yardstick_of(load_runs([path])[0].data)
+        return Yardstick.of(load_runs([path])[0].corpus.pieces("validation"))
     sources, config = _corpus(target)
     return Yardstick.of(validation_pieces(sources, config))
 
@@ -41,12 +40,12 @@ def reference_at(target: str) -> Reference:
     if is_run(Path(target)):
         return reference_of_run(Path(target))
     sources, config = _corpus(target)
-    data, dataset = config.datamodule, config.dataset
+    data = config.datamodule
     return Reference(
         title=printable(target),
         corpus=sources,
         held_out=[],
-        options=ReadingOptions(dataset.tracks, dataset.pedal, dataset.limits),
+        options=ReadingOptions.of(config.dataset),
         cache_dir=Path(data.cache_dir) if data.cache_dir else None,
         num_processes=data.num_processes,
     )

@@ -17,9 +17,9 @@ from noternn.config.dataset import Dataset, FolderDataset
 from noternn.config.schema import Config
 from noternn.config.tokenizer import Tokenizer
 from noternn.corpus.cache import ArrayCache
-from noternn.corpus.merging import Bpe
+from noternn.corpus.loading import encode, with_split
 from noternn.corpus.reading import ReadingOptions, Skipped
-from noternn.corpus.splits import EncodedCorpus, encode_corpus, pieces_of
+from noternn.corpus.splits import EncodedCorpus, pieces_of
 from noternn.corpus.tokenized import TokenizedCorpus, read_corpus, tokenize_shards
 from noternn.datasets.configured import ready_made_split, sources_of
 from noternn.datasets.sources import Source, file_sources, printable
@@ -118,7 +118,7 @@ def inspect(
         UserError: if a table of splits cannot be used or processes to read with cannot be started.
     """
     ready_made = ready_made_split(config.dataset, sources)
-    taken = _taken(sources, ready_made)
+    taken = with_split(sources, ready_made)
     corpus, encoded, no_split = _encode(taken, config, config.tokenizer, ready_made)
     reports = [_report(config.tokenizer.name, corpus, encoded)]
     for name, tokenizer in others.items():
@@ -144,7 +144,7 @@ def validation_pieces(sources: Sequence[Source], config: Config) -> Iterator[Pie
         UserError: if there are none.
     """
     ready_made = ready_made_split(config.dataset, sources)
-    corpus, encoded, _ = _encode(_taken(sources, ready_made), config, config.tokenizer, ready_made)
+    corpus, encoded, _ = _encode(with_split(sources, ready_made), config, config.tokenizer, ready_made)
     if not corpus.num_pieces:
         raise UserError(f"none of the {len(sources)} files could be read ({corpus.skipped[0].reason})")
     tokenizer = build_tokenizer(**asdict(config.tokenizer))
@@ -173,17 +173,12 @@ def tokenize_part(sources: Sequence[Source], config: Config, part: tuple[int, in
     if reading["cache_dir"] is None:
         raise UserError("--shard needs a cache that all machines share; give datamodule.cache_dir=FOLDER")
     cache = ArrayCache(reading.pop("cache_dir"))
-    sources = _taken(sources, ready_made_split(config.dataset, sources))
+    sources = with_split(sources, ready_made_split(config.dataset, sources))
     shards = tokenize_shards(sources, asdict(config.tokenizer), cache=cache, part=part, **reading)
     num_pieces = sum(len(shard.arrays["names"]) for shard in shards.values())
     num_skipped = sum(len(shard.values["skipped"]) for shard in shards.values())
     made = f"{len(shards)} shards with {num_pieces} pieces, {num_skipped} files skipped"
     return f"part {part[0]} of {part[1]}: {made}, in {cache.folder}"
-
-
-def _taken(sources: Sequence[Source], ready_made: Mapping[str, str] | None) -> list[Source]:
-    """The files that have a split."""
-    return [source for source in sources if ready_made is None or source.name in ready_made]
 
 
 def _reading(config: Config) -> dict[str, Any]:
@@ -192,7 +187,7 @@ def _reading(config: Config) -> dict[str, Any]:
     return {
         "cache_dir": Path(data.cache_dir) if data.cache_dir else None,
         "num_processes": data.num_processes,
-        "options": ReadingOptions(dataset.tracks, dataset.pedal, dataset.limits),
+        "options": ReadingOptions.of(dataset),
     }
 
 
@@ -200,21 +195,11 @@ def _encode(
     sources: Sequence[Source], config: Config, tokenizer: Tokenizer, ready_made: Mapping[str, str] | None
 ) -> tuple[TokenizedCorpus, EncodedCorpus | None, str]:
     """The pieces as one tokenizer writes them, and the splits, or none of these and the reason."""
-    dataset = config.dataset
-    corpus = read_corpus(sources, asdict(tokenizer), **_reading(config))
-    writer = build_tokenizer(**asdict(tokenizer))
+    plain = asdict(tokenizer)
+    corpus = read_corpus(sources, plain, **_reading(config))
+    transpose = 0 if tokenizer.bpe_vocab_size else config.augmentation.transpose
     try:
-        encoded = encode_corpus(
-            corpus,
-            seed=config.seed,
-            validation_fraction=dataset.validation_fraction,
-            test_fraction=dataset.test_fraction,
-            tokenizer=writer,
-            ready_made=ready_made,
-            train_fraction=dataset.train_fraction,
-            bpe=Bpe(writer, tokenizer.bpe_vocab_size) if tokenizer.bpe_vocab_size else None,
-            transpose=0 if tokenizer.bpe_vocab_size else config.augmentation.transpose,
-        )
+        encoded = encode(corpus, config.dataset, plain, config.seed, transpose, ready_made)
     except UserError as error:  # too small a corpus can be looked at all the same
         return corpus, None, str(error)
     return corpus, encoded, ""

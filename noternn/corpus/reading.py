@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from noternn.config.dataset import Dataset
 from noternn.corpus.duplicates import fingerprint
 from noternn.corpus.workers import Lost, Workers
 from noternn.datasets.sources import Source, printable
@@ -42,6 +43,11 @@ class ReadingOptions:
     tracks: str | Sequence[int] = "all"
     pedal: bool = False
     limits: Limits = field(default_factory=Limits)
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> ReadingOptions:
+        """As the settings of a dataset say."""
+        return cls(dataset.tracks, dataset.pedal, dataset.limits)
 
     def read(self, source: Source) -> Piece:
         """The piece in a file.

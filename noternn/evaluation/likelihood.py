@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 
 from noternn.config import schema as configuration
+from noternn.corpus.loading import Corpus, load_corpus
 from noternn.datasets.configured import sources_of
 from noternn.errors import UserError
 from noternn.metrics import SplitSize, frame_averages, rates
@@ -36,8 +37,6 @@ from noternn.sampling.composer import (
 from noternn.sampling.copy_model import FILE_NAME, Examples, Intervals, fit, save_weights, suggestions
 from noternn.tables import format_table
 from noternn.tokenizer import PAD_ID, UNK_ID, Codec, FramesTokenizer, VoicesTokenizer
-from noternn.training.datamodule import MidiDataModule
-from noternn.training.run import load_data
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +59,7 @@ class LoadedRun:
     path: Path
     composer: Composer
     config: dict[str, Any]
-    data: MidiDataModule
+    corpus: Corpus
 
 
 @dataclass(frozen=True)
@@ -252,10 +251,10 @@ class Material:
     @classmethod
     def of(cls, run: LoadedRun, split: str, copy: bool) -> Material:
         """A split of a run's corpus, with what the copy model suggests if that is wanted."""
-        pieces = list(run.data.corpus.ids[split])
+        pieces = list(run.corpus.encoded.ids[split])
         if not pieces:
             raise UserError(f"{run.path}: its {split} split holds no pieces")
-        size = run.data.corpus.sizes[split]
+        size = run.corpus.encoded.sizes[split]
         none = [np.zeros((len(piece) - 1, 0), dtype=np.int64) for piece in pieces]
         if not copy:
             return cls(pieces, size, none, none, run.composer.codec)
@@ -311,7 +310,7 @@ def held_out_openings(run: LoadedRun, seeds: Sequence[int]) -> tuple[list[list[i
 
     Openings have as many notes as those of the run's own samples, `sampling.primer_notes`.
     """
-    corpus, num_notes = run.data.corpus, run.config["sampling"]["primer_notes"]
+    corpus, num_notes = run.corpus.encoded, run.config["sampling"]["primer_notes"]
     pieces = corpus.ids["validation"]
     # A generator of its own, so that the choice says nothing of the sample's draws.
     chosen = [int(np.random.default_rng((seed, OPENINGS)).integers(len(pieces))) for seed in seeds]
@@ -320,7 +319,7 @@ def held_out_openings(run: LoadedRun, seeds: Sequence[int]) -> tuple[list[list[i
 
 
 def _identity(run: LoadedRun) -> tuple[object, ...]:
-    return run.data.corpus.fingerprint, run.composer.codec.vocabulary.tokens, run.config["tokenizer"]
+    return run.corpus.encoded.fingerprint, run.composer.codec.vocabulary.tokens, run.config["tokenizer"]
 
 
 def _load_run(path: Path, others: Sequence[LoadedRun]) -> LoadedRun:
@@ -329,21 +328,29 @@ def _load_run(path: Path, others: Sequence[LoadedRun]) -> LoadedRun:
     content = checkpoint[CHECKPOINT_KEY]
     config = content["config"]
     fingerprint = content.get("corpus_fingerprint")
-    data = next((run.data for run in others if run.data.corpus.fingerprint == fingerprint), None)
-    if data is None:
+    corpus = next((r.corpus for r in others if r.corpus.encoded.fingerprint == fingerprint), None)
+    if corpus is None:
         try:
             dataset = configuration.dataset_of(config["dataset"])
-            data = load_data(dataset, config, sources_of(dataset))
+            corpus = load_corpus(
+                sources_of(dataset),
+                dataset,
+                config["tokenizer"],
+                seed=config["seed"],
+                cache_dir=config["datamodule"]["cache_dir"],
+                num_processes=config["datamodule"]["num_processes"],
+                transpose=config["augmentation"]["transpose"],
+            )
         except (KeyError, TypeError, AttributeError) as error:
             raise UserError(
                 f"{path}: the settings in its checkpoint name no corpus that can be read"
             ) from error
-    if data.corpus.fingerprint != fingerprint:
+    if corpus.encoded.fingerprint != fingerprint:
         raise UserError(
             f"{path}: its corpus is not what it was trained on: files have changed, or are split otherwise; "
             "put back the files, or train a new run"
         )
-    return LoadedRun(path, composer, config, data)
+    return LoadedRun(path, composer, config, corpus)
 
 
 def evaluate(runs: Sequence[LoadedRun], options: Options) -> list[Column]:
@@ -438,7 +445,7 @@ def save_copy_weights(run: LoadedRun, columns: Sequence[Column]) -> Path | None:
 
 def as_text(runs: Sequence[LoadedRun], options: Options, columns: Sequence[Column]) -> str:
     """The columns as a table, with what they were measured on."""
-    size = runs[0].data.corpus.sizes[options.split]
+    size = runs[0].corpus.encoded.sizes[options.split]
     lines = [
         f"{options.split}: {size.num_pieces} pieces, {size.num_notes:,} notes, {size.num_tokens:,} tokens"
     ]

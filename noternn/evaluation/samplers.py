@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from noternn.audit.curve import copied_after
 from noternn.audit.figures import Figures, pooled
-from noternn.audit.index import Index
+from noternn.audit.index import Index, index_of
 from noternn.evaluation.likelihood import LoadedRun
 from noternn.health.checkup import Yardstick, check
 from noternn.model.lstm import NoteLSTM
@@ -23,7 +23,6 @@ from noternn.model.stepper import Stepper, build_stepper
 from noternn.sampling.composer import Composer, opening, primer_end
 from noternn.sampling.sampler import BuildStepper, SamplingOptions, sample_each
 from noternn.tokenizer import BOS_ID
-from noternn.training.samples import index_of
 
 REAL = "the pieces themselves"
 INVERTED = "Note-RNN's (inverted) top-k 10"
@@ -90,10 +89,10 @@ def compare(run: LoadedRun, yardstick: Yardstick, num_samples: int, num_notes: i
         `noternn.health.checkup.Health`; how many are `healthy`, `unusual` and `unhealthy`; and `copied_16`
         and `longest`, see `noternn.audit.figures.Figures`.
     """
-    data, composer = run.data, run.composer
-    index = index_of(data)
+    corpus, composer = run.corpus, run.composer
+    index = index_of(corpus)
     num_given = run.config["sampling"]["primer_notes"]
-    pieces = data.corpus.ids["validation"]
+    pieces = corpus.encoded.ids["validation"]
     chosen = [pieces[k % len(pieces)] for k in range(num_samples)]
     primers = [opening(piece, composer.codec, num_given) for piece in chosen]
     real = [opening(piece, composer.codec, num_given + num_notes) for piece in chosen]

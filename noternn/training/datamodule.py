@@ -5,8 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
@@ -14,14 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noternn.corpus.merging import Bpe
+from noternn.corpus.loading import Corpus
 from noternn.corpus.pieces import Pieces
-from noternn.corpus.reading import ReadingOptions
-from noternn.corpus.splits import SPLITS, EncodedCorpus, encode_corpus, pieces_of
-from noternn.corpus.tokenized import TokenizedCorpus, tokenize_corpus
-from noternn.datasets.sources import Source
-from noternn.music.piece import Piece
-from noternn.tokenizer import Codec, build_tokenizer
+from noternn.corpus.splits import SPLITS
 
 
 class Batch(NamedTuple):
@@ -145,93 +139,34 @@ class LaneLoader:
 
 
 class MidiDataModule(pl.LightningDataModule):
-    """Tokenizes a corpus, splits it by piece and serves it.
-
-    `prepare_data` reads the files and fills the token cache; `setup` splits and encodes. After it,
-    `corpus` holds the splits and `codec` the tokenizer with its vocabulary.
+    """Serves a corpus: training pieces in windows that vary, validation and test as they are.
 
     Args:
-        sources: the files of the corpus.
-        tokenizer: the arguments of `build_tokenizer`; with `bpe_vocab_size` tokens are merged, see `Bpe`.
+        corpus: with its splits.
         batch_size: most lanes of a batch.
         window_length: longest window in tokens: how far gradients reach back.
-        seed: decides the split and the order of the training pieces.
-        validation_fraction, test_fraction: expected share of the pieces.
-        cache_dir: where token caches are kept; None keeps none.
-        num_processes: processes that read files; None takes one a core.
-        options: what of the files is read; None for all.
-        ready_made: the split of each file by its name; None splits by content.
+        seed: decides the order of the training pieces.
         transpose: each epoch, every training piece is moved by up to so many semitones, up or down.
         velocity: and made louder or softer by up to so many of the tokenizer's bins.
-        train_fraction: share of the training pieces that is kept, see `encode_corpus`.
     """
-
-    tokenized: TokenizedCorpus
-    corpus: EncodedCorpus
-    codec: Codec
 
     def __init__(
         self,
-        sources: Sequence[Source],
-        tokenizer: Mapping[str, Any],
+        corpus: Corpus,
         *,
         batch_size: int,
         window_length: int,
         seed: int,
-        validation_fraction: float,
-        test_fraction: float,
-        cache_dir: str | None,
-        num_processes: int | None = None,
-        options: ReadingOptions | None = None,
-        ready_made: Mapping[str, str] | None = None,
         transpose: int = 0,
         velocity: int = 0,
-        train_fraction: float = 1.0,
     ) -> None:
         super().__init__()
-        self.transpose = transpose
-        self.velocity = velocity
-        self.sources = sources
-        self.tokenizer = dict(tokenizer)
+        self.corpus = corpus
         self.batch_size = batch_size
         self.window_length = window_length
         self.seed = seed
-        self.validation_fraction = validation_fraction
-        self.test_fraction = test_fraction
-        self.cache_dir = Path(cache_dir) if cache_dir else None
-        self.num_processes = num_processes
-        self.options = options
-        self.ready_made = ready_made
-        self.train_fraction = train_fraction
-
-    def pieces(self, split: str) -> Iterator[Piece]:
-        """Those of a split, see `pieces_of`."""
-        return pieces_of(self.corpus, build_tokenizer(**self.tokenizer), split)
-
-    def prepare_data(self) -> None:
-        if not hasattr(self, "tokenized"):
-            self.tokenized = tokenize_corpus(
-                self.sources, self.tokenizer, self.cache_dir, self.num_processes, self.options
-            )
-
-    def setup(self, stage: str | None = None) -> None:
-        if hasattr(self, "corpus"):
-            return
-        self.prepare_data()  # other processes of a run find it in the cache
-        tokenizer, bpe_vocab_size = build_tokenizer(**self.tokenizer), self.tokenizer.get("bpe_vocab_size")
-        self.corpus = encode_corpus(
-            self.tokenized,
-            seed=self.seed,
-            validation_fraction=self.validation_fraction,
-            test_fraction=self.test_fraction,
-            tokenizer=tokenizer,
-            ready_made=self.ready_made,
-            train_fraction=self.train_fraction,
-            bpe=Bpe(tokenizer, bpe_vocab_size) if bpe_vocab_size else None,
-            transpose=self.transpose,
-        )
-        merging = build_tokenizer(**self.tokenizer, merges=self.corpus.merges.pairs)
-        self.codec = Codec(merging, self.corpus.vocabulary)
+        self.transpose = transpose
+        self.velocity = velocity
 
     def train_dataloader(self) -> LaneLoader:
         """The training pieces in this epoch's order; Lightning asks anew for each epoch."""
@@ -244,7 +179,7 @@ class MidiDataModule(pl.LightningDataModule):
         """A key and a loudness for every training piece."""
         if not (self.transpose or self.velocity):
             return None
-        least, most = self.corpus.transpositions.T
+        least, most = self.corpus.encoded.transpositions.T
         semitones = rng.integers(least, most + 1)
         bins = rng.integers(-self.velocity, self.velocity + 1, len(semitones))
         return Variation(
@@ -255,7 +190,7 @@ class MidiDataModule(pl.LightningDataModule):
     def _tables(self) -> NDArray[np.int64]:
         semitones = range(-self.transpose, self.transpose + 1)
         bins = range(-self.velocity, self.velocity + 1)
-        return np.stack([self.codec.variation(s, b) for s in semitones for b in bins])
+        return np.stack([self.corpus.codec.variation(s, b) for s in semitones for b in bins])
 
     def val_dataloader(self) -> list[LaneLoader]:
         """The validation pieces, and as much of the training pieces, both in evaluation order."""
@@ -281,7 +216,7 @@ class MidiDataModule(pl.LightningDataModule):
         return pieces[: int(np.searchsorted(np.cumsum(pieces.lengths), wanted)) + 1]
 
     def _ids(self, split: str) -> Pieces:
-        return self.corpus.ids[split]
+        return self.corpus.encoded.ids[split]
 
     def _evaluate(self, pieces: Pieces) -> LaneLoader:
         return LaneLoader(pieces, self.batch_size, self.window_length)

@@ -138,10 +138,10 @@ class NoteRNN(pl.LightningModule):
         """The corpus and settings as a checkpoint tells them; without a corpus, those of the one loaded."""
         data = getattr(self.trainer, "datamodule", None)
         if isinstance(data, MidiDataModule):
-            settings = {"tokenizer": data.tokenizer, **self.settings}
             corpus = data.corpus
+            settings = {"tokenizer": dict(corpus.tokenizer), **self.settings}
             self.content = checkpoint_content(
-                settings, data.codec, corpus.tempo, corpus.fingerprint, noternn.__version__
+                settings, corpus.codec, corpus.encoded.tempo, corpus.encoded.fingerprint, noternn.__version__
             )
         return self.content
 

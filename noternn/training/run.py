@@ -9,17 +9,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from pytorch_lightning.loggers import Logger
 
 from noternn.audit.curve import FILE_NAME as AUDIT
 from noternn.config import schema as configuration
-from noternn.config.dataset import Dataset
 from noternn.config.schema import Config
-from noternn.corpus.reading import ReadingOptions
-from noternn.corpus.splits import SPLITS, EncodedCorpus
-from noternn.datasets.configured import ready_made_split
+from noternn.corpus.loading import Corpus, load_corpus
+from noternn.corpus.splits import SPLITS
+from noternn.datasets.configured import sources_of
 from noternn.datasets.sources import Source
 from noternn.errors import UserError
 from noternn.files import shortest, write_text
@@ -45,7 +43,6 @@ from noternn.training.trainer import LAST, build_callbacks, build_trainer, quiet
 
 log = logging.getLogger(__name__)
 
-MAX_SKIPPED_LINES = 20
 METRICS = "metrics.csv"
 
 
@@ -103,19 +100,21 @@ def _train(
     resumed = _resumed(config, plain, run_dir) if config.resume else None
     if not sweep:  # what starts a sweep's job again knows its folder
         slurm.note_run(run_dir)
-    data = load_data(config.dataset, plain, sources)
-    if resumed and data.corpus.fingerprint != resumed["noternn"]["corpus_fingerprint"]:
+    corpus = corpus_of(config, sources)
+    if resumed and corpus.encoded.fingerprint != resumed["noternn"]["corpus_fingerprint"]:
         raise UserError(
             f"resume={config.resume}: it was trained with other files, or split otherwise; start a new run"
         )
-    _write_split(data, run_dir / "split.json")
+    _write_split(corpus, config.seed, run_dir / "split.json")
     torch.manual_seed(config.seed)
-    module = NoteRNN.of(plain, data.codec)
-    describe_network(num_parameters(module.network), data.corpus.sizes["train"].num_notes)
+    module = NoteRNN.of(plain, corpus.codec)
+    describe_network(num_parameters(module.network), corpus.encoded.sizes["train"].num_notes)
     log.info("run folder: %s", shortest(run_dir))
     wandb = config.logger
     with track(wandb.mode, wandb.project, wandb.entity, run_dir, sweep, plain) as tracker:
-        summary = TrainingRun(config, run_dir, data, module, stop, tracker, pruning, sweep).complete(resumed)
+        summary = TrainingRun(config, run_dir, corpus, module, stop, tracker, pruning, sweep).complete(
+            resumed
+        )
     slurm.forget_run()
     return summary
 
@@ -129,96 +128,42 @@ def _resumed(config: Config, plain: dict[str, Any], run_dir: Path) -> dict[str, 
     return checkpoint
 
 
+def corpus_of(config: Config, sources: Sequence[Source] | None = None) -> Corpus:
+    """The corpus that a run of these settings trains on; `sources` are the files of its dataset."""
+    return load_corpus(
+        sources_of(config.dataset) if sources is None else sources,
+        config.dataset,
+        asdict(config.tokenizer),
+        seed=config.seed,
+        cache_dir=config.datamodule.cache_dir,
+        num_processes=config.datamodule.num_processes,
+        transpose=config.augmentation.transpose,
+    )
+
+
+def data_module(config: Config, corpus: Corpus) -> MidiDataModule:
+    """The batches that a run trains and validates on."""
+    return MidiDataModule(
+        corpus,
+        batch_size=config.datamodule.batch_size,
+        window_length=config.datamodule.window_length,
+        seed=config.seed,
+        **asdict(config.augmentation),
+    )
+
+
 def _draw_curves(config: Config, run_dir: Path) -> None:
     audits = read_csv(run_dir / AUDIT) if (run_dir / AUDIT).exists() else []
     save_curves(run_dir / METRICS, run_dir / "curves.png", f"{config.dataset.name}, {run_dir.name}", audits)
 
 
-def load_data(dataset: Dataset, plain: dict[str, Any], sources: Sequence[Source]) -> MidiDataModule:
-    """The corpus of a run, read or from the cache, split and encoded; messages say what is in it.
-
-    Args:
-        dataset: its section of the configuration.
-        plain: the whole configuration as plain data.
-        sources: the files of the dataset.
-    """
-    ready_made = ready_made_split(dataset, sources)
-    data = MidiDataModule(
-        [source for source in sources if ready_made is None or source.name in ready_made],
-        plain["tokenizer"],
-        **plain["datamodule"],
-        **plain["augmentation"],
-        seed=plain["seed"],
-        validation_fraction=dataset.validation_fraction,
-        test_fraction=dataset.test_fraction,
-        train_fraction=dataset.train_fraction,
-        options=ReadingOptions(dataset.tracks, dataset.pedal, dataset.limits),
-        ready_made=ready_made,
-    )
-    data.prepare_data()
-    data.setup()
-    _describe_data(dataset.name, data)
-    return data
-
-
-def _describe_data(name: str, data: MidiDataModule) -> None:
-    """Say what was read, dropped, split and lost."""
-    tokenized, corpus = data.tokenized, data.corpus
-    log.info(
-        "dataset %s: %d pieces read, %d skipped",
-        name,
-        tokenized.num_pieces,
-        len(tokenized.skipped),
-    )
-    for skipped in tokenized.skipped[:MAX_SKIPPED_LINES]:
-        log.warning("  skipped %s: %s", skipped.name, skipped.reason)
-    if len(tokenized.skipped) > MAX_SKIPPED_LINES:
-        log.warning("  ... and %d more: see split.json", len(tokenized.skipped) - MAX_SKIPPED_LINES)
-    for split in SPLITS:
-        size = corpus.sizes[split]
-        log.info(
-            "  %-10s %4d pieces, %8s notes, %8s tokens, %5.1f min, unknown tokens %.2f %%",
-            split, size.num_pieces, f"{size.num_notes:,}", f"{size.num_tokens:,}",
-            size.seconds / 60, 100 * size.unknown_fraction,
-        )  # fmt: skip
-    if corpus.unused:
-        log.info(
-            "  %-10s %4d pieces: dataset.train_fraction=%g", "unused", len(corpus.unused), data.train_fraction
-        )
-    _describe_duplicates(corpus, data.ready_made is not None)
-    trip = tokenized.column("round_trip")
-    notes = trip[:, 0] / trip[:, 0].sum()
-    kept = notes * trip[:, 1]
-    log.info(
-        "tokenizer %s: vocabulary %d; of the notes %.2f %% are kept, "
-        "their onsets within %.4f beats and durations within %.4f on average",
-        data.tokenizer["name"], len(corpus.vocabulary), 100 * kept.sum(),
-        np.average(trip[:, 2], weights=kept), np.average(trip[:, 3], weights=kept),
-    )  # fmt: skip
-
-
-def _describe_duplicates(corpus: EncodedCorpus, is_ready_made: bool) -> None:
-    """Say how many copies there are, and what of the validation split training holds."""
-    num_pieces = sum(map(len, corpus.duplicates))
-    log.info("  %d near-duplicate groups, %d pieces in them", len(corpus.duplicates), num_pieces)
-    copied = (
-        f"  of the validation notes {100 * corpus.leak.grouped:.1f} % stand in passages copied from training"
-    )
-    if not is_ready_made:
-        log.info("%s; with copies on both sides it would be %.1f %%", copied, 100 * corpus.leak.ungrouped)
-    elif corpus.num_crossing:
-        log.warning("%s; %d of the groups have pieces in several splits", copied, corpus.num_crossing)
-    else:
-        log.info(copied)
-
-
-def _write_split(data: MidiDataModule, path: Path) -> None:
+def _write_split(loaded: Corpus, seed: int, path: Path) -> None:
     """Which piece is in which split, which ones are near-duplicates, and which files were left out."""
-    corpus = data.corpus
+    corpus = loaded.encoded
     names, music_hashes = corpus.names, corpus.music_hashes
     content = {
-        "fingerprint": data.corpus.fingerprint,
-        "seed": data.seed,
+        "fingerprint": corpus.fingerprint,
+        "seed": seed,
         "sizes": {name: asdict(corpus.sizes[name]) for name in SPLITS},
         "copied_validation_notes": asdict(corpus.leak),
         "duplicates": {
@@ -229,7 +174,7 @@ def _write_split(data: MidiDataModule, path: Path) -> None:
         },
         **{name: dict(sorted(zip(names[name], music_hashes[name], strict=True))) for name in SPLITS},
         "unused": corpus.unused,
-        "skipped": {skipped.name: skipped.reason for skipped in data.tokenized.skipped},
+        "skipped": {skipped.name: skipped.reason for skipped in loaded.tokenized.skipped},
     }
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False))
 
@@ -240,7 +185,7 @@ class TrainingRun:
 
     config: Config
     run_dir: Path
-    data: MidiDataModule
+    corpus: Corpus
     module: NoteRNN
     stop: StopRequest
     tracker: Tracker
@@ -248,8 +193,8 @@ class TrainingRun:
     sweep: str | None = None
 
     def __post_init__(self) -> None:
-        self.curve = OverfittingCurve(self.run_dir / METRICS, self.data.corpus.sizes["validation"])
-        self.samples = Samples(self.run_dir, self.data, self.config.sampling, self.tracker)
+        self.curve = OverfittingCurve(self.run_dir / METRICS, self.corpus.encoded.sizes["validation"])
+        self.samples = Samples(self.run_dir, self.corpus, self.config.sampling, self.tracker)
 
     def complete(self, resumed: dict[str, Any] | None) -> dict[str, Any]:
         """Train from the start or from a checkpoint, then write what the run came to."""
@@ -272,7 +217,7 @@ class TrainingRun:
         with self.stop.deferred():
             build_trainer(self.config, self.run_dir, self._loggers(), callbacks).fit(
                 self.module,
-                datamodule=self.data,
+                datamodule=data_module(self.config, self.corpus),
                 ckpt_path=self.run_dir / LAST if from_checkpoint else None,
                 weights_only=True,
             )
@@ -300,13 +245,13 @@ class TrainingRun:
         return summary
 
     def _summary(self, sample: dict[str, Any], epoch: int) -> dict[str, Any]:
-        rows, corpus = self.curve.rows, self.data.corpus
+        rows, corpus = self.curve.rows, self.corpus.encoded
         is_pruned = self.pruning is not None and self.pruning.is_pruned
         plain, num_pieces = configuration.to_plain(self.config), corpus.sizes["validation"].num_pieces
         return {
             "status": "pruned" if is_pruned else "finished",
             **losses_of(rows, corpus),
-            **sizes_of(corpus, num_parameters(self.module.network), self.data.train_fraction),
+            **sizes_of(corpus, num_parameters(self.module.network), self.config.dataset.train_fraction),
             **judgement_of(rows, plain, num_pieces, is_pruned),
             "sample": sample,
             **self.samples.copied(epoch),

@@ -9,8 +9,9 @@ from typing import Any
 
 from noternn.audit.curve import FILE_NAME as AUDIT
 from noternn.audit.curve import copied_after, held_out_limit, note_audit
-from noternn.audit.index import Index
+from noternn.audit.index import Index, index_of
 from noternn.config.sampling import Sampling
+from noternn.corpus.loading import Corpus
 from noternn.health.checkup import FILE_NAME as HEALTH
 from noternn.health.checkup import Yardstick, as_rows, check
 from noternn.model.lstm import NoteLSTM
@@ -20,7 +21,6 @@ from noternn.music.piece import Piece
 from noternn.sampling.composer import Composer, opening, primer_end
 from noternn.sampling.sampler import SamplingOptions
 from noternn.tables import read_csv
-from noternn.training.datamodule import MidiDataModule
 from noternn.training.messages import say_not_audited
 from noternn.training.tracking import Tracker
 
@@ -28,40 +28,30 @@ NUM_AUDITED = 8  # samples at each checkpoint, made together: one alone says lit
 MAX_AUDITED_NOTES = 5_000_000  # of a training split whose index is built: 200 MB, half a minute
 
 
-def yardstick_of(data: MidiDataModule) -> Yardstick:
-    """What samples of a run are compared with."""
-    return Yardstick.of(data.pieces("validation"))
-
-
-def index_of(data: MidiDataModule) -> Index:
-    """The training pieces of a run as their tokens tell them, to audit its samples with."""
-    return Index.build(data.pieces("train"), data.corpus.names["train"])
-
-
 class Samples:
     """The samples of a run: they continue the openings of its first validation pieces.
 
     Args:
         run_dir: the run's folder.
-        data: is set up.
+        corpus: that the run trains on.
         sampling: how they are composed.
         tracker: is shown each sample.
     """
 
-    def __init__(self, run_dir: Path, data: MidiDataModule, sampling: Sampling, tracker: Tracker) -> None:
+    def __init__(self, run_dir: Path, corpus: Corpus, sampling: Sampling, tracker: Tracker) -> None:
         self.run_dir = run_dir
-        self.data = data
+        self.corpus = corpus
         self.tracker = tracker
         settings = asdict(sampling)
         num_notes = settings.pop("primer_notes")
         self.options = SamplingOptions(**settings)
-        pieces = data.corpus.ids["validation"]
+        pieces = corpus.encoded.ids["validation"]
         numbers = range(min(NUM_AUDITED, len(pieces)))
-        self.primers = [opening(pieces[number], data.codec, num_notes) for number in numbers]
+        self.primers = [opening(pieces[number], corpus.codec, num_notes) for number in numbers]
 
     def make(self, network: NoteLSTM, epoch: int) -> None:
         """Compose with the weights of an epoch, always from the same primers and seed; keep the first."""
-        composer = Composer(network, self.data.codec, self.data.corpus.tempo)
+        composer = Composer(network, self.corpus.codec, self.corpus.encoded.tempo)
         self._save(self._compose(composer, epoch), self.run_dir / "samples" / f"epoch_{epoch:03d}", epoch)
 
     def make_best(self, composer: Composer, epoch: int) -> dict[str, Any]:
@@ -72,25 +62,25 @@ class Samples:
         """What the samples of an epoch copy, and the most that 95 of 100 held-out pieces do."""
         if self._audited is None:
             return {}
-        limit = held_out_limit(self._audited, list(self.data.pieces("validation")))
+        limit = held_out_limit(self._audited, list(self.corpus.pieces("validation")))
         (row,) = (row for row in read_csv(self.run_dir / AUDIT) if row["epoch"] == epoch)
         return {"audit/copied_16": row["audit/copied_16"], "audit/copied_16_held_out_95": limit}
 
     @cached_property
     def _yardstick(self) -> Yardstick:
         """What the validation pieces are like, which the run's folder keeps for later samples."""
-        yardstick = yardstick_of(self.data)
+        yardstick = Yardstick.of(self.corpus.pieces("validation"))
         yardstick.save(self.run_dir / HEALTH)
         return yardstick
 
     @cached_property
     def _audited(self) -> Index | None:
         """See `index_of`; None if the training pieces are too many for a run."""
-        num_notes = self.data.corpus.sizes["train"].num_notes
+        num_notes = self.corpus.encoded.sizes["train"].num_notes
         if num_notes > MAX_AUDITED_NOTES:
             say_not_audited(num_notes)
             return None
-        return index_of(self.data)
+        return index_of(self.corpus)
 
     def _compose(self, composer: Composer, epoch: int) -> Piece:
         """The sample from the first primer; what it and the others copy is noted."""
@@ -118,4 +108,4 @@ class Samples:
 
     def _end(self, primer: list[int]) -> int:
         """The tick at which a primer ends."""
-        return primer_end(primer, self.data.codec, self.data.corpus.tempo)
+        return primer_end(primer, self.corpus.codec, self.corpus.encoded.tempo)

@@ -329,14 +329,14 @@ def test_runs_of_several_seeds_share_a_split_that_is_given(train_tiny: TrainTiny
     for seed in (0, 1):
         train_tiny(tmp_path / str(seed), *options, f"seed={seed}", "trainer.max_epochs=1")
     first, second = load_runs([tmp_path / "0", tmp_path / "1"])
-    assert first.data is second.data
+    assert first.corpus is second.corpus
 
 
 def test_a_corpus_of_frames_is_told_in_nats_a_frame_too(train_tiny: TrainTiny, tmp_path: Path) -> None:
     train_tiny(tmp_path / "run", *frames_options(tmp_path))
     runs = load_runs([tmp_path / "run"])
     (column,) = evaluate(runs, Options("test"))
-    pieces = list(runs[0].data.corpus.ids["test"])
+    pieces = list(runs[0].corpus.encoded.ids["test"])
     nlls = token_nlls(runs[0].composer.network, pieces)
     total = sum(nll[:-1].sum() for nll in nlls)  # the end of a piece is not scored
     assert column.units["nats_per_frame"] == pytest.approx(total / (6 * 9))

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from noternn.corpus.pieces import Pieces
 from noternn.corpus.splits import SPLITS
-from noternn.datasets.sources import folder_sources
+from noternn.launch.command_line import settings as settings_of
 from noternn.music.midi import write_midi
 from noternn.music.piece import Piece
 from noternn.tokenizer import BOS_ID, EOS_ID, PAD_ID, Codec
 from noternn.training.datamodule import LaneLoader, MidiDataModule
+from noternn.training.run import corpus_of, data_module
 
 FAST = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 Arrays = list[NDArray[np.int64]]
@@ -239,15 +240,29 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+SETTINGS = (
+    ("datamodule.batch_size", "batch_size"),
+    ("datamodule.window_length", "window_length"),
+    ("datamodule.num_processes", "num_processes"),
+    ("seed", "seed"),
+    ("dataset.validation_fraction", "validation_fraction"),
+    ("dataset.test_fraction", "test_fraction"),
+    ("augmentation.transpose", "transpose"),
+    ("augmentation.velocity", "velocity"),
+)
+
+
 def datamodule(folder: Path, **options: Any) -> MidiDataModule:
     defaults: dict[str, Any] = {
         "batch_size": 4, "window_length": 8, "seed": 0, "validation_fraction": 0.2, "test_fraction": 0.1,
-        "cache_dir": None, "num_processes": 0,
+        "num_processes": 0, "transpose": 0,
     }  # fmt: skip
-    tokenizer = {"name": "event", "velocity": options.get("velocity", 0) > 0}
-    data = MidiDataModule(folder_sources(folder), tokenizer, **(defaults | options))
-    data.setup()
-    return data
+    given = defaults | options
+    overrides = [f"{section}={given.pop(name)}" for section, name in SETTINGS if name in given]
+    assert not given
+    config = settings_of(["dataset=folder", f"dataset.path={folder}", "datamodule.cache_dir=null", *overrides,
+                       f"tokenizer.velocity={str(options.get('velocity', 0) > 0).lower()}"])  # fmt: skip
+    return data_module(config, corpus_of(config))
 
 
 def multiset(pieces: Iterable[Any]) -> Counter[tuple[int, ...]]:
@@ -256,38 +271,38 @@ def multiset(pieces: Iterable[Any]) -> Counter[tuple[int, ...]]:
 
 def test_the_split_is_by_piece(folder: Path) -> None:
     data = datamodule(folder)
-    names = [name for split in SPLITS for name in data.corpus.names[split]]
+    names = [name for split in SPLITS for name in data.corpus.encoded.names[split]]
     assert sorted(names) == [f"{i:02d}.mid" for i in range(30)]
-    assert all(data.corpus.ids[split] for split in SPLITS)
+    assert all(data.corpus.encoded.ids[split] for split in SPLITS)
 
 
 def test_training_batches_hold_the_training_pieces_and_no_other(folder: Path) -> None:
     data = datamodule(folder)
     read = multiset(read_by_lane(data.train_dataloader()))
-    assert read == multiset(data.corpus.ids["train"])
-    assert not read.keys() & multiset(data.corpus.ids["validation"]).keys()
-    assert not read.keys() & multiset(data.corpus.ids["test"]).keys()
+    assert read == multiset(data.corpus.encoded.ids["train"])
+    assert not read.keys() & multiset(data.corpus.encoded.ids["validation"]).keys()
+    assert not read.keys() & multiset(data.corpus.encoded.ids["test"]).keys()
 
 
 def test_validation_reads_the_validation_pieces_and_then_training_pieces(folder: Path) -> None:
     data = datamodule(folder)
     validation, train_eval = (multiset(read_by_lane(loader)) for loader in data.val_dataloader())
-    assert validation == multiset(data.corpus.ids["validation"])
+    assert validation == multiset(data.corpus.encoded.ids["validation"])
     assert train_eval == multiset(data.train_eval_pieces())
 
 
 def test_the_training_loss_is_measured_on_as_many_tokens_as_the_validation_loss(folder: Path) -> None:
     data = datamodule(folder)
-    measured, training = data.train_eval_pieces(), data.corpus.ids["train"]
+    measured, training = data.train_eval_pieces(), data.corpus.encoded.ids["train"]
     assert not multiset(measured) - multiset(training)
-    wanted = sum(len(piece) for piece in data.corpus.ids["validation"])
+    wanted = sum(len(piece) for piece in data.corpus.encoded.ids["validation"])
     lengths = [len(piece) for piece in measured]
     assert sum(lengths[:-1]) < wanted <= sum(lengths)
 
 
 def test_a_training_split_smaller_than_the_validation_split_is_measured_whole(folder: Path) -> None:
     data = datamodule(folder, validation_fraction=0.8, test_fraction=0.0)
-    assert multiset(data.train_eval_pieces()) == multiset(data.corpus.ids["train"])
+    assert multiset(data.train_eval_pieces()) == multiset(data.corpus.encoded.ids["train"])
 
 
 def test_each_epoch_trains_in_its_own_order_and_measures_in_the_same(folder: Path) -> None:
@@ -309,7 +324,7 @@ def test_every_piece_is_read_from_bos_to_eos(folder: Path) -> None:
 def test_evaluation_loader_reads_the_named_split(folder: Path) -> None:
     data = datamodule(folder)
     for split in SPLITS:
-        assert multiset(read_by_lane(data.eval_loader(split))) == multiset(data.corpus.ids[split])
+        assert multiset(read_by_lane(data.eval_loader(split))) == multiset(data.corpus.encoded.ids[split])
 
 
 def moves(original: NDArray[np.int64], varied: NDArray[np.int64], codec: Codec) -> set[int]:
@@ -326,7 +341,7 @@ def moves(original: NDArray[np.int64], varied: NDArray[np.int64], codec: Codec) 
 
 def served(data: MidiDataModule, loader: LaneLoader) -> list[NDArray[np.int64]]:
     """The pieces as a loader serves them, in the order of the corpus."""
-    pieces = data.corpus.ids["train"]
+    pieces = data.corpus.encoded.ids["train"]
     assert loader.variation is not None
     return [
         loader.variation.tables[table][piece]
@@ -341,7 +356,10 @@ def test_each_epoch_moves_every_training_piece_as_a_whole_and_anew(folder: Path)
         data.trainer = pl.Trainer(logger=False, enable_checkpointing=False, enable_progress_bar=False)
         data.trainer.fit_loop.epoch_progress.current.completed = epoch
         varied = served(data, data.train_dataloader())
-        found = [moves(a, b, data.codec) for a, b in zip(data.corpus.ids["train"], varied, strict=True)]
+        found = [
+            moves(a, b, data.corpus.codec)
+            for a, b in zip(data.corpus.encoded.ids["train"], varied, strict=True)
+        ]
         assert all(len(move) == 1 for move in found)
         epochs.append([move.pop() for move in found])
     assert {move for moves_of in epochs for move in moves_of} == set(range(-3, 4))
@@ -363,7 +381,7 @@ def test_only_training_is_varied(folder: Path) -> None:
 def test_velocities_move_as_far_as_the_tokenizer_carries_them(folder: Path) -> None:
     data = datamodule(folder, velocity=2)
     assert data.train_dataloader().variation.tables.shape[0] == 5
-    tokens = data.codec.vocabulary.tokens
+    tokens = data.corpus.codec.vocabulary.tokens
     louder = data.train_dataloader().variation.tables[-1]
     moved = [(tokens[i], tokens[louder[i]]) for i in range(len(tokens)) if tokens[i].startswith("Velocity_")]
     assert moved

@@ -12,13 +12,14 @@ import torch
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 
-from noternn.datasets.sources import folder_sources
 from noternn.errors import UserError
+from noternn.launch.command_line import settings
 from noternn.model.lstm import NoteLSTM
 from noternn.sampling.composer import load_composer, network_for
 from noternn.sampling.sampler import SamplingOptions
 from noternn.training.datamodule import MidiDataModule
 from noternn.training.module import NoteRNN
+from noternn.training.run import corpus_of, data_module
 
 LOGGED = ("train/nll", "train_eval/nll", "val/nll", "gap/nll", "lr")
 QUIET: dict[str, Any] = {
@@ -40,17 +41,15 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def data(corpus_dir: Path) -> MidiDataModule:
-    data = MidiDataModule(
-        folder_sources(corpus_dir), {"name": "event"}, batch_size=4, window_length=90, seed=0,
-        validation_fraction=0.3, test_fraction=0.4, cache_dir=None, num_processes=0,
-    )  # fmt: skip
-    data.setup()
-    return data
+    fixed = ["dataset=folder", f"dataset.path={corpus_dir}", "datamodule.cache_dir=null", "augmentation=none"]
+    fixed += ["datamodule.num_processes=0", "datamodule.batch_size=4", "datamodule.window_length=90"]
+    config = settings([*fixed, "dataset.validation_fraction=0.3", "dataset.test_fraction=0.4"])
+    return data_module(config, corpus_of(config))
 
 
 def new_module(data: MidiDataModule) -> NoteRNN:
     torch.manual_seed(0)
-    network = network_for(data.codec, MODEL)
+    network = network_for(data.corpus.codec, MODEL)
     return NoteRNN(network, {"name": "Adam", "lr": 0.01}, seed=0, ema_decay=0.5)
 
 
@@ -198,7 +197,7 @@ def test_a_checkpoint_of_train_is_loaded_too(train_tiny: Any, tmp_path: Path) ->
 
 def test_a_checkpoint_of_a_users_own_trainer_composes(data: MidiDataModule, trained: Trained) -> None:
     composer = load_composer(trained.best)
-    assert composer.codec.vocabulary.tokens == data.codec.vocabulary.tokens
+    assert composer.codec.vocabulary.tokens == data.corpus.codec.vocabulary.tokens
     assert composer.compose([], SamplingOptions(num_notes=5, temperature=1.0, top_k=0, seed=0)).num_notes
 
 

@@ -17,10 +17,9 @@ from hydra import compose, initialize_config_dir
 
 from noternn.config import schema as configuration
 from noternn.config.schema import CONF_DIR, Config
-from noternn.datasets.configured import sources_of
-from noternn.training.datamodule import MidiDataModule
+from noternn.corpus.loading import Corpus
 from noternn.training.module import NoteRNN
-from noternn.training.run import TrainingRun
+from noternn.training.run import TrainingRun, corpus_of
 from noternn.training.stopping import Stopped, StopRequest, answering_signals
 from noternn.training.tracking import Tracker
 
@@ -48,31 +47,27 @@ Fit = Callable[..., None]
 def fit(corpus_dir: Path) -> Fit:
     """`fit(run_dir, stop, *overrides)`: train in a folder, from its last.ckpt or the start."""
     configuration.register()
-    loaded: dict[str, MidiDataModule] = {}
+    loaded: dict[str, Corpus] = {}
 
-    def data_of(config: Config) -> MidiDataModule:
-        data = loaded.get("data")
-        if data is None:
-            data = MidiDataModule(
-                sources_of(config.dataset), {"name": "event"}, batch_size=4, window_length=90, seed=0,
-                validation_fraction=0.2, test_fraction=0.1, cache_dir=None, num_processes=0, transpose=3,
-            )  # fmt: skip
-            data.setup()
-            loaded["data"] = data
-        return data
+    def loaded_corpus(config: Config) -> Corpus:
+        if "corpus" not in loaded:
+            loaded["corpus"] = corpus_of(config)
+        return loaded["corpus"]
 
     def train_on(run_dir: Path, stop: StopRequest, *overrides: str) -> None:
         fixed = [f"dataset.path={corpus_dir}", "dataset=folder", "logger=csv", "model.embedding_dim=4"]
         fixed += ["model.hidden_size=6", "model.num_layers=2", "model.dropout=0.4", "trainer.max_epochs=6"]
         fixed += ["trainer.accelerator=cpu", "checkpoint.every_n_epochs=100", "early_stopping.patience=2"]
+        fixed += ["datamodule.batch_size=4", "datamodule.window_length=90", "datamodule.cache_dir=null"]
+        fixed += ["datamodule.num_processes=0", "dataset.validation_fraction=0.2", "augmentation.transpose=3"]
         with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
             config = configuration.parse(compose("config", [*fixed, *overrides]))
-        plain, data = configuration.to_plain(config), data_of(config)
+        plain, corpus = configuration.to_plain(config), loaded_corpus(config)
         torch.manual_seed(0)
-        module = NoteRNN.of(plain, data.codec)
+        module = NoteRNN.of(plain, corpus.codec)
         torch.manual_seed(int.from_bytes(os.urandom(4), "big"))  # nothing may depend on what was drawn before
         run_dir.mkdir(exist_ok=True)
-        run = TrainingRun(config, run_dir, data, module, stop, Tracker(None))
+        run = TrainingRun(config, run_dir, corpus, module, stop, Tracker(None))
         run.fit((run_dir / "last.ckpt").exists())
 
     return train_on

@@ -20,8 +20,8 @@ import torch
 from helpers import TrainTiny, same_weights, small_piece, timed_rows_of
 
 from noternn.config.schema import CONF_DIR
-from noternn.datasets.sources import folder_sources
 from noternn.errors import UserError
+from noternn.evaluation.likelihood import load_runs
 from noternn.health.checkup import Yardstick, check
 from noternn.music.midi import read_midi, write_midi
 from noternn.music.piece import Piece
@@ -227,18 +227,9 @@ def measured_again(checkpoint: Path) -> float:
     """The validation nll of a checkpoint, from nothing but the file."""
     content = torch.load(checkpoint, weights_only=True)
     config = content["noternn"]["config"]
-    dataset = config["dataset"]
-    data = MidiDataModule(
-        folder_sources(Path(dataset["path"])),
-        config["tokenizer"],
-        **(config["datamodule"] | {"batch_size": 2}),
-        **config["augmentation"],
-        seed=config["seed"],
-        validation_fraction=dataset["validation_fraction"],
-        test_fraction=dataset["test_fraction"],
-    )
-    data.setup()
-    module = NoteRNN.of(config, data.codec)
+    corpus = load_runs([checkpoint])[0].corpus
+    data = MidiDataModule(corpus, batch_size=2, window_length=config["datamodule"]["window_length"], seed=0)
+    module = NoteRNN.of(config, corpus.codec)
     module.load_state_dict(content["state_dict"])
     trainer = pl.Trainer(
         accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,

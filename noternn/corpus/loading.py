@@ -1,0 +1,110 @@
+"""A configured dataset -> its corpus: read or from the cache, split, as ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from noternn.config.dataset import Dataset
+from noternn.corpus.merging import Bpe
+from noternn.corpus.messages import describe_corpus
+from noternn.corpus.reading import ReadingOptions
+from noternn.corpus.splits import EncodedCorpus, encode_corpus, pieces_of
+from noternn.corpus.tokenized import TokenizedCorpus, tokenize_corpus
+from noternn.datasets.configured import ready_made_split
+from noternn.datasets.sources import Source
+from noternn.music.piece import Piece
+from noternn.tokenizer import Codec, build_tokenizer
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """A corpus as a run trains on it.
+
+    Args:
+        tokenizer: the arguments of `build_tokenizer`.
+        tokenized: all pieces, before any split.
+        encoded: the splits as ids.
+    """
+
+    tokenizer: Mapping[str, Any]
+    tokenized: TokenizedCorpus
+    encoded: EncodedCorpus
+
+    @cached_property
+    def codec(self) -> Codec:
+        """The tokenizer, with what it has learned to merge, and its vocabulary."""
+        tokenizer = build_tokenizer(**self.tokenizer, merges=self.encoded.merges.pairs)
+        return Codec(tokenizer, self.encoded.vocabulary)
+
+    def pieces(self, split: str) -> Iterator[Piece]:
+        """The pieces of a split, see `pieces_of`."""
+        return pieces_of(self.encoded, build_tokenizer(**self.tokenizer), split)
+
+
+def load_corpus(
+    sources: Sequence[Source],
+    dataset: Dataset,
+    tokenizer: Mapping[str, Any],
+    *,
+    seed: int,
+    cache_dir: str | None,
+    num_processes: int | None = None,
+    transpose: int = 0,
+) -> Corpus:
+    """Load a corpus, from the cache if it was read before; messages say what is in it.
+
+    Args:
+        sources: the files of the dataset.
+        dataset: what is read of them, and how they are split.
+        tokenizer: the arguments of `build_tokenizer`; with `bpe_vocab_size` tokens are merged, see `Bpe`.
+        seed: decides the split.
+        cache_dir: where token caches are kept; None keeps none.
+        num_processes: processes that read files; None takes one a core.
+        transpose: by how many semitones up or down, at most, training pieces will be moved.
+
+    Raises:
+        UserError: if no file can be read, a table of splits cannot be used, or a split has no piece.
+    """
+    ready_made = ready_made_split(dataset, sources)
+    tokenized = tokenize_corpus(
+        with_split(sources, ready_made),
+        tokenizer,
+        Path(cache_dir) if cache_dir else None,
+        num_processes,
+        ReadingOptions.of(dataset),
+    )
+    encoded = encode(tokenized, dataset, tokenizer, seed, transpose, ready_made)
+    describe_corpus(dataset, tokenizer["name"], tokenized, encoded, is_ready_made=ready_made is not None)
+    return Corpus(tokenizer, tokenized, encoded)
+
+
+def with_split(sources: Sequence[Source], ready_made: Mapping[str, str] | None) -> list[Source]:
+    """The files that have a split; all where none is ready-made."""
+    return [source for source in sources if ready_made is None or source.name in ready_made]
+
+
+def encode(
+    tokenized: TokenizedCorpus,
+    dataset: Dataset,
+    tokenizer: Mapping[str, Any],
+    seed: int,
+    transpose: int,
+    ready_made: Mapping[str, str] | None,
+) -> EncodedCorpus:
+    """Split and encode a corpus as its settings say, see `encode_corpus`."""
+    writer, bpe_vocab_size = build_tokenizer(**tokenizer), tokenizer.get("bpe_vocab_size")
+    return encode_corpus(
+        tokenized,
+        seed=seed,
+        validation_fraction=dataset.validation_fraction,
+        test_fraction=dataset.test_fraction,
+        tokenizer=writer,
+        ready_made=ready_made,
+        train_fraction=dataset.train_fraction,
+        bpe=Bpe(writer, bpe_vocab_size) if bpe_vocab_size else None,
+        transpose=transpose,
+    )

@@ -1,0 +1,82 @@
+"""What a corpus says of itself at the start of a run."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from noternn.config.dataset import Dataset
+from noternn.corpus.splits import SPLITS, EncodedCorpus
+from noternn.corpus.tokenized import TokenizedCorpus
+
+log = logging.getLogger(__name__)
+
+MAX_SKIPPED_LINES = 20
+
+
+def describe_corpus(
+    dataset: Dataset,
+    tokenizer: str,
+    tokenized: TokenizedCorpus,
+    corpus: EncodedCorpus,
+    *,
+    is_ready_made: bool,
+) -> None:
+    """Say what was read, dropped, split and lost.
+
+    Args:
+        dataset: its settings.
+        tokenizer: its name.
+        tokenized, corpus: before and after the split.
+        is_ready_made: whether somebody else has made the split.
+    """
+    log.info(
+        "dataset %s: %d pieces read, %d skipped",
+        dataset.name,
+        tokenized.num_pieces,
+        len(tokenized.skipped),
+    )
+    for skipped in tokenized.skipped[:MAX_SKIPPED_LINES]:
+        log.warning("  skipped %s: %s", skipped.name, skipped.reason)
+    if len(tokenized.skipped) > MAX_SKIPPED_LINES:
+        log.warning("  ... and %d more: see split.json", len(tokenized.skipped) - MAX_SKIPPED_LINES)
+    for split in SPLITS:
+        size = corpus.sizes[split]
+        log.info(
+            "  %-10s %4d pieces, %8s notes, %8s tokens, %5.1f min, unknown tokens %.2f %%",
+            split, size.num_pieces, f"{size.num_notes:,}", f"{size.num_tokens:,}",
+            size.seconds / 60, 100 * size.unknown_fraction,
+        )  # fmt: skip
+    if corpus.unused:
+        log.info(
+            "  %-10s %4d pieces: dataset.train_fraction=%g",
+            "unused",
+            len(corpus.unused),
+            dataset.train_fraction,
+        )
+    _describe_duplicates(corpus, is_ready_made)
+    trip = tokenized.column("round_trip")
+    notes = trip[:, 0] / trip[:, 0].sum()
+    kept = notes * trip[:, 1]
+    log.info(
+        "tokenizer %s: vocabulary %d; of the notes %.2f %% are kept, "
+        "their onsets within %.4f beats and durations within %.4f on average",
+        tokenizer, len(corpus.vocabulary), 100 * kept.sum(),
+        np.average(trip[:, 2], weights=kept), np.average(trip[:, 3], weights=kept),
+    )  # fmt: skip
+
+
+def _describe_duplicates(corpus: EncodedCorpus, is_ready_made: bool) -> None:
+    """Say how many copies there are, and how much of the validation split training holds."""
+    num_pieces = sum(map(len, corpus.duplicates))
+    log.info("  %d near-duplicate groups, %d pieces in them", len(corpus.duplicates), num_pieces)
+    copied = (
+        f"  of the validation notes {100 * corpus.leak.grouped:.1f} % stand in passages copied from training"
+    )
+    if not is_ready_made:
+        log.info("%s; with copies on both sides it would be %.1f %%", copied, 100 * corpus.leak.ungrouped)
+    elif corpus.num_crossing:
+        log.warning("%s; %d of the groups have pieces in several splits", copied, corpus.num_crossing)
+    else:
+        log.info(copied)
