@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -125,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 def upload(wandb_dir: Path, environment: dict[str, str]) -> dict[str, Received]:
     """`wandb sync wandb_dir/offline-*`, to a server of our own; what came, by the runs' ids."""
-    command = ["wandb", "sync", *sorted(map(str, wandb_dir.glob("offline-*")))]
+    command = [sys.executable, "-m", "wandb", "sync", *sorted(map(str, wandb_dir.glob("offline-*")))]
     with serving() as server:
         ours = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": 40 * "0", "NO_PROXY": "127.0.0.1"}
         done = subprocess.run(

@@ -577,6 +577,7 @@ def write_sweep(folder: Path, task: object, own: object) -> None:
 
 
 def test_a_sweep_goes_on_with_its_jobs_and_its_launcher(tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs the extra joblib")
     own = [
         "hydra.sweep.dir=elsewhere",
         "hydra.mode=MULTIRUN",
