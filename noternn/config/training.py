@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from noternn.config.checks import require, require_finite
@@ -49,15 +50,35 @@ class Module:
             require(0 <= value < 1, f"module.{key}", value, "at least 0 and below 1")
 
 
+# Settings of Lightning's Trainer that a run cannot have, and what to do instead.
+REFUSED = {
+    "trainer.devices": "a run trains on one device: the state goes along each lane from batch to batch; "
+    "several devices train the runs of a sweep (hydra/launcher=joblib)",
+    "trainer.strategy": "a run trains on one device: the state goes along each lane from batch to batch",
+    "trainer.accumulate_grad_batches": "half a step cannot be resumed exactly; give a larger "
+    "datamodule.batch_size",
+    "trainer.max_steps": "a run ends with an epoch, after which it is validated; give trainer.max_epochs",
+    "trainer.fast_dev_run": "it leaves no checkpoint to compose with; give trainer.max_epochs=1 "
+    "trainer.limit_train_batches=1",
+}
+
+
 @dataclass
 class Trainer:
-    """The keyword arguments of Lightning's Trainer that can be set."""
+    """The keyword arguments of Lightning's Trainer that can be set.
+
+    `limit_train_batches` is a number of batches, or below 1 a share of them; after `max_time`, as
+    DD:HH:MM:SS, a run ends with its epoch; `profiler` is simple or advanced.
+    """
 
     max_epochs: int = 60
     accelerator: str = "auto"
     precision: str = "32-true"
     gradient_clip_val: float | None = 1.0
     detect_anomaly: bool = False
+    limit_train_batches: float | None = None
+    max_time: str | None = None
+    profiler: str | None = None
 
     def __post_init__(self) -> None:
         require(self.max_epochs >= 1, "trainer.max_epochs", self.max_epochs, "at least 1")
@@ -70,6 +91,19 @@ class Trainer:
         if self.gradient_clip_val is not None:
             clip = self.gradient_clip_val
             require(clip > 0, "trainer.gradient_clip_val", clip, "above 0, or null for none")
+        self._check_limits()
+
+    def _check_limits(self) -> None:
+        limit = self.limit_train_batches
+        is_share = limit is not None and 0 < limit < 1
+        is_number = limit is None or (limit >= 1 and limit == int(limit))
+        allowed = "a number of batches, a share of them above 0 and below 1, or null for all"
+        require(is_share or is_number, "trainer.limit_train_batches", limit, allowed)
+        shape, time = r"\d\d:\d\d:\d\d:\d\d", self.max_time
+        is_time = time is None or (re.fullmatch(shape, time) is not None and time != "00:00:00:00")
+        require(is_time, "trainer.max_time", self.max_time, "DD:HH:MM:SS as 00:01:30:00, or null")
+        profilers = ("simple", "advanced", None)
+        require(self.profiler in profilers, "trainer.profiler", self.profiler, "simple, advanced or null")
 
 
 @dataclass

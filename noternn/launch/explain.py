@@ -12,6 +12,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from noternn.config.checks import choices
+from noternn.config.training import REFUSED
 from noternn.errors import UserError
 
 YOUR_FILES = "for your own files give dataset=folder dataset.path=FOLDER"
@@ -59,6 +60,8 @@ def _explain_option(file: str, options: Sequence[str], overrides: Sequence[str])
 
 def _explain_unknown(key: str, parent: Any) -> str:
     """`key` is none of the settings in `parent`."""
+    if key in REFUSED:
+        return f"{key}: {REFUSED[key]}"
     section, _, name = key.rpartition(".")
     names = sorted({str(k) for k in parent} - {"hydra"})
     where = f"{section} has" if section else "there are"

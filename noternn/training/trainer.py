@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Timer
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.profilers import AdvancedProfiler, SimpleProfiler
 
 from noternn.config.schema import Config
+from noternn.config.training import Trainer as Settings
 from noternn.training.callbacks import (
     AtomicCheckpointIO,
     ConfiguredEarlyStopping,
@@ -33,7 +36,7 @@ def build_trainer(
 ) -> pl.Trainer:
     """A Trainer with the settings of a run, on one device."""
     return pl.Trainer(
-        **asdict(config.trainer),
+        **_settings(config.trainer, run_dir),
         devices=1,
         logger=loggers or False,
         callbacks=callbacks,
@@ -45,6 +48,18 @@ def build_trainer(
         enable_model_summary=False,
         default_root_dir=run_dir,
     )
+
+
+def _settings(settings: Settings, run_dir: Path) -> dict[str, Any]:
+    """The settings as Lightning takes them; it would stop at `max_time` in the midst of an epoch."""
+    given = asdict(settings)
+    del given["max_time"]
+    limit = given["limit_train_batches"]
+    given["limit_train_batches"] = int(limit) if limit and limit >= 1 else limit
+    profilers = {"simple": SimpleProfiler, "advanced": AdvancedProfiler}
+    if given["profiler"]:
+        given["profiler"] = profilers[given["profiler"]](run_dir, "profile")
+    return given
 
 
 def build_callbacks(
@@ -71,6 +86,8 @@ def build_callbacks(
     if config.early_stopping.patience is not None:
         stopping = asdict(config.early_stopping)
         callbacks.append(ConfiguredEarlyStopping("val/nll", **stopping, check_on_train_epoch_end=True))
+    if config.trainer.max_time is not None:
+        callbacks.append(Timer(config.trainer.max_time, interval="epoch", verbose=False))
     if pruning is not None:
         callbacks.append(pruning)
     # After all others, so that what it holds of them is from the same moment.
