@@ -140,7 +140,7 @@ def train_and_measure() -> None:
     """What `_in_process` runs: train on the shards named on stdin, print what it took as JSON."""
     import pytorch_lightning as pl
 
-    from noternn.sampling.composer import network_for
+    from noternn.model.build import network_for
     from noternn.training.datamodule import MidiDataModule
     from noternn.training.module import NoteRNN
 

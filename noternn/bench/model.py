@@ -26,7 +26,8 @@ from torch.nn.functional import cross_entropy, one_hot
 
 from noternn.bench.ingest import Timing, interleaved
 from noternn.corpus.pieces import Pieces
-from noternn.model.lstm import NoteLSTM, num_parameters
+from noternn.model.build import num_parameters
+from noternn.model.lstm import NoteLSTM
 from noternn.sampling.sampler import SamplingOptions, sample_batch
 from noternn.tokenizer import ChordTokenizer, Codec, Vocabulary
 from noternn.training.datamodule import Batch, LaneLoader

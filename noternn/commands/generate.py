@@ -141,7 +141,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _checkpoint(run: Path, max_copied: float | None) -> Path:
     """That of the best epoch, or of the best one whose samples copy at most so much."""
-    from noternn.sampling.composer import checkpoint_path
+    from noternn.model.checkpoint import checkpoint_path
 
     if max_copied is None:
         return checkpoint_path(run)
@@ -154,7 +154,7 @@ def _checkpoint(run: Path, max_copied: float | None) -> Path:
 
 def _primers(options: argparse.Namespace, codec: Codec) -> tuple[list[list[int]], list[str]]:
     """What each sample continues, and where that comes from, for its line."""
-    from noternn.sampling.composer import encode_primer
+    from noternn.sampling.primers import encode_primer
 
     if options.opening:
         from noternn.evaluation.likelihood import held_out_openings, load_runs

@@ -13,7 +13,7 @@ MAX_PITCHES = 64  # see `noternn.model.intervals.MEMORY`, which torch would have
 
 @dataclass
 class Model:
-    """See `noternn.model.lstm.NoteLSTM` and `build_network`; null takes `dropout`."""
+    """See `noternn.model.lstm.NoteLSTM` and `noternn.model.build.build_network`; null takes `dropout`."""
 
     embedding_dim: int = MISSING
     hidden_size: int = MISSING

@@ -25,16 +25,11 @@ from noternn.corpus.loading import Corpus, load_corpus
 from noternn.datasets.configured import sources_of
 from noternn.errors import UserError
 from noternn.metrics import SplitSize, frame_averages, rates
+from noternn.model.checkpoint import CHECKPOINT_KEY, checkpoint_path, load_checkpoint
 from noternn.model.lstm import NoteLSTM, select_lanes, store_lanes
-from noternn.sampling.composer import (
-    CHECKPOINT_KEY,
-    Composer,
-    checkpoint_path,
-    composer_of,
-    load_checkpoint,
-    opening,
-)
+from noternn.sampling.composer import Composer, composer_of
 from noternn.sampling.copy_model import FILE_NAME, Examples, Intervals, fit, save_weights, suggestions
+from noternn.sampling.primers import opening
 from noternn.tables import format_table
 from noternn.tokenizer import PAD_ID, UNK_ID, Codec, FramesTokenizer, VoicesTokenizer
 

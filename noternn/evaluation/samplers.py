@@ -20,7 +20,8 @@ from noternn.evaluation.likelihood import LoadedRun
 from noternn.health.checkup import Yardstick, check
 from noternn.model.lstm import NoteLSTM
 from noternn.model.stepper import Stepper, build_stepper
-from noternn.sampling.composer import Composer, opening, primer_end
+from noternn.sampling.composer import Composer
+from noternn.sampling.primers import opening, primer_end
 from noternn.sampling.sampler import BuildStepper, SamplingOptions, sample_each
 from noternn.tokenizer import BOS_ID
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -266,37 +266,6 @@ def _before_pitch(vocab_size: int, token_pitches: Sequence[int], followers: Tens
         return torch.ones(vocab_size, dtype=torch.bool)
     says_pitch = torch.tensor([pitch >= 0 for pitch in token_pitches], device=followers.device)
     return followers[:, says_pitch].any(1)
-
-
-def build_network(
-    options: Mapping[str, Any],
-    token_steps: Sequence[int],
-    token_pitches: Sequence[int],
-    steps_per_beat: int,
-    followers: Tensor | None = None,
-) -> NoteLSTM:
-    """The network that a configuration describes, for the ids of a tokenizer.
-
-    Args:
-        options: arguments of `NoteLSTM`, and of its `Place` `num_slots` and `position_beats`, the periods.
-        token_steps: see `Place`.
-        token_pitches: see `NoteLSTM`.
-        steps_per_beat: of the tokenizer's grid.
-        followers: see `NoteLSTM`.
-    """
-    given, options = dict(options), dict(options)
-    periods = [steps_per_beat * beats for beats in options.pop("position_beats", ())]
-    place = Place(token_steps, periods, options.pop("num_slots", 0))
-    network = NoteLSTM(
-        len(token_steps), **options, place=place, token_pitches=token_pitches, followers=followers
-    )
-    network.options = given
-    return network
-
-
-def num_parameters(network: nn.Module) -> int:
-    """How many trainable numbers a network has."""
-    return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
 def select_lanes(state: State, lane: Tensor, is_start: Tensor) -> State:

@@ -16,8 +16,9 @@ from torch.nn.functional import cross_entropy
 import noternn
 from noternn.errors import UserError
 from noternn.metrics import NllMeter
+from noternn.model.build import network_for
+from noternn.model.checkpoint import checkpoint_content, load_checkpoint, trained_of
 from noternn.model.lstm import NoteLSTM, State, select_lanes, store_lanes
-from noternn.sampling.composer import checkpoint_content, composer_of, load_checkpoint, network_for
 from noternn.tokenizer import PAD_ID, Codec
 from noternn.training.datamodule import Batch, MidiDataModule
 from noternn.training.optim import Schedule, averaged, build_optimizer
@@ -110,7 +111,7 @@ class NoteRNN(pl.LightningModule):
         """
         path = Path(checkpoint_path)
         checkpoint = load_checkpoint(path)
-        module = cls.of(checkpoint["noternn"]["config"], composer_of(checkpoint, path).codec)
+        module = cls.of(checkpoint["noternn"]["config"], trained_of(checkpoint, path).codec)
         module.load_state_dict(checkpoint["state_dict"])
         module.content = checkpoint["noternn"]
         return module.to(map_location)

@@ -21,11 +21,12 @@ from noternn.datasets.configured import sources_of
 from noternn.datasets.sources import Source
 from noternn.errors import UserError
 from noternn.files import shortest, write_text
-from noternn.model.lstm import num_parameters
+from noternn.model.build import num_parameters
+from noternn.model.checkpoint import load_checkpoint
 from noternn.runs.curves import save_curves
 from noternn.runs.epochs import best_row
 from noternn.runs.summary import FILE_NAME as SUMMARY
-from noternn.sampling.composer import load_checkpoint, load_composer
+from noternn.sampling.composer import load_composer
 from noternn.tables import read_csv
 from noternn.training import slurm
 from noternn.training.callbacks import OverfittingCurve, Pruning

@@ -18,7 +18,8 @@ from noternn.model.lstm import NoteLSTM
 from noternn.music.midi import write_midi
 from noternn.music.piano_roll import save_audio, save_piano_roll
 from noternn.music.piece import Piece
-from noternn.sampling.composer import Composer, opening, primer_end
+from noternn.sampling.composer import Composer
+from noternn.sampling.primers import opening, primer_end
 from noternn.sampling.sampler import SamplingOptions
 from noternn.tables import read_csv
 from noternn.training.messages import say_not_audited

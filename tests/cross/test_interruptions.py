@@ -21,7 +21,7 @@ import torch
 from helpers import TrainTiny, records, rows_of, same_weights
 
 from noternn.config.schema import CONF_DIR
-from noternn.sampling.composer import load_checkpoint
+from noternn.model.checkpoint import load_checkpoint
 
 TRAIN = CONF_DIR.parent / "train.py"
 ENDLESS = "trainer.max_epochs=100000"

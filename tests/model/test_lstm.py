@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from noternn.model.build import build_network, num_parameters
 from noternn.model.intervals import AGES, LAGS, REACH, SPANS, PitchConvolution
-from noternn.model.lstm import NoteLSTM, Place, build_network, num_parameters, select_lanes, store_lanes
+from noternn.model.lstm import NoteLSTM, Place, select_lanes, store_lanes
 
 VOCAB_SIZE, HIDDEN_SIZE, NUM_LAYERS = 29, 6, 2
 

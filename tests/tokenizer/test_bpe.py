@@ -22,8 +22,9 @@ from noternn.corpus.tokenized import tokenize_corpus
 from noternn.datasets.sources import folder_sources
 from noternn.errors import UserError
 from noternn.launch.command_line import check
+from noternn.model.checkpoint import load_checkpoint
 from noternn.music.piece import Piece
-from noternn.sampling.composer import load_checkpoint, load_composer
+from noternn.sampling.composer import load_composer
 from noternn.tokenizer import (
     SPECIAL_TOKENS,
     UNK_ID,

@@ -24,7 +24,7 @@ from noternn.music.frames import MAX_PIECES, piece_spans, read_frames
 from noternn.music.limits import Limits
 from noternn.music.midi import write_midi
 from noternn.music.piece import Piece
-from noternn.sampling.composer import encode_primer
+from noternn.sampling.primers import encode_primer
 from noternn.tokenizer import (
     BOS,
     BOS_ID,

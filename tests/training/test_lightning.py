@@ -14,8 +14,9 @@ from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from noternn.errors import UserError
 from noternn.launch.command_line import settings
+from noternn.model.build import network_for
 from noternn.model.lstm import NoteLSTM
-from noternn.sampling.composer import load_composer, network_for
+from noternn.sampling.composer import load_composer
 from noternn.sampling.sampler import SamplingOptions
 from noternn.training.datamodule import MidiDataModule
 from noternn.training.module import NoteRNN

@@ -1,0 +1,60 @@
+"""Settings and the ids of a codec -> a new network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from noternn.model.lstm import NoteLSTM, Place
+from noternn.tokenizer import Codec
+
+
+def network_for(codec: Codec, options: Mapping[str, Any]) -> NoteLSTM:
+    """A new network for the ids of a codec, masked where the last id alone says what may follow.
+
+    Args:
+        codec: whose grammar and grid the network is told.
+        options: as `build_network` takes them.
+    """
+    followers = torch.from_numpy(codec.followers()) if codec.tokenizer.is_markov else None
+    return build_network(
+        options,
+        codec.token_steps().tolist(),
+        codec.token_pitches().tolist(),
+        codec.tokenizer.steps_per_beat,
+        followers,
+    )
+
+
+def build_network(
+    options: Mapping[str, Any],
+    token_steps: Sequence[int],
+    token_pitches: Sequence[int],
+    steps_per_beat: int,
+    followers: Tensor | None = None,
+) -> NoteLSTM:
+    """The network that a configuration describes, for the ids of a tokenizer.
+
+    Args:
+        options: arguments of `NoteLSTM`, and of its `Place` `num_slots` and `position_beats`, the periods.
+        token_steps: see `Place`.
+        token_pitches: see `NoteLSTM`.
+        steps_per_beat: of the tokenizer's grid.
+        followers: see `NoteLSTM`.
+    """
+    given, options = dict(options), dict(options)
+    periods = [steps_per_beat * beats for beats in options.pop("position_beats", ())]
+    place = Place(token_steps, periods, options.pop("num_slots", 0))
+    network = NoteLSTM(
+        len(token_steps), **options, place=place, token_pitches=token_pitches, followers=followers
+    )
+    network.options = given
+    return network
+
+
+def num_parameters(network: nn.Module) -> int:
+    """How many trainable numbers a network has."""
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)

@@ -1,0 +1,120 @@
+"""What a checkpoint holds beside its tensors, and the network and codec in one: one file is enough."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+import noternn
+from noternn.errors import UserError
+from noternn.model.build import network_for
+from noternn.model.lstm import NoteLSTM
+from noternn.tokenizer import BpeTokenizer, Codec, Vocabulary, build_tokenizer
+
+CHECKPOINT_KEY = "noternn"
+
+
+class Trained(NamedTuple):
+    """A network in evaluation mode, its codec, and the tempo of its corpus in beats per minute."""
+
+    network: NoteLSTM
+    codec: Codec
+    tempo: float
+
+
+def checkpoint_content(
+    config: dict[str, Any], codec: Codec, tempo: float, fingerprint: str, version: str
+) -> dict[str, Any]:
+    """What a checkpoint holds beside the weights, as plain data."""
+    merges = codec.tokenizer.merges.pairs if isinstance(codec.tokenizer, BpeTokenizer) else ()
+    return {
+        "config": config,
+        "vocabulary": list(codec.vocabulary.tokens),
+        "merges": [list(pair) for pair in merges],
+        "tempo": tempo,
+        "corpus_fingerprint": fingerprint,
+        "version": version,
+    }
+
+
+def checkpoint_path(run_or_checkpoint: Path) -> Path:
+    """The checkpoint of a run's best epoch, or the checkpoint that was named.
+
+    Raises:
+        UserError: if there is none.
+    """
+    path = run_or_checkpoint / "best.ckpt" if run_or_checkpoint.is_dir() else run_or_checkpoint
+    if not path.is_file():
+        raise UserError(f"{path}: no checkpoint there; give a run's folder or a .ckpt file")
+    return path
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint's plain data and tensors; no code in it is run.
+
+    Raises:
+        UserError: if the file is damaged or not a checkpoint of NoteRNN.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # torch.load does not look at the checksums
+        checkpoint = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(f"{path}: refused, it holds more than weights and plain data") from error
+    except Exception as error:  # damage shows in many ways
+        raise UserError(f"{path}: not a readable checkpoint ({type(error).__name__})") from error
+    if damaged:
+        raise UserError(f"{path}: the checkpoint is damaged (in {damaged}); use another one")
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(CHECKPOINT_KEY), dict):
+        raise UserError(f"{path}: not a checkpoint of NoteRNN")
+    return checkpoint
+
+
+def trained_of(checkpoint: dict[str, Any], path: Path) -> Trained:
+    """The network and codec in what `load_checkpoint` gave for a path.
+
+    Raises:
+        UserError: if another version wrote it that this one cannot read.
+    """
+    try:
+        return _trained(checkpoint)
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise UserError(
+            f"{path}: NoteRNN {noternn.__version__} cannot use this checkpoint, "
+            f"which version {checkpoint[CHECKPOINT_KEY].get('version')} wrote"
+        ) from error
+
+
+def _trained(checkpoint: dict[str, Any]) -> Trained:
+    content = checkpoint[CHECKPOINT_KEY]
+    config = content["config"]
+    tokenizer = build_tokenizer(**config["tokenizer"], merges=content.get("merges", ()))
+    if not all(isinstance(token, str) for token in content["vocabulary"]):
+        raise TypeError("a token is no string")
+    codec = Codec(tokenizer, Vocabulary(content["vocabulary"]))
+    weights = _weights(checkpoint["state_dict"])
+    num_layers = sum(name.startswith("layers.") and "weight_hh" in name for name in weights)
+    if config["model"]["num_layers"] != num_layers:
+        raise ValueError("the weights are of another network")
+    with torch.device("meta"):  # so that sizes which are not those of the weights cost no memory
+        network = network_for(codec, config["model"])
+    network.load_state_dict(weights, assign=True)
+    tempo = float(content["tempo"])
+    if not 0 < tempo < math.inf:
+        raise ValueError("the tempo is none")
+    return Trained(network.eval(), codec, tempo)
+
+
+def _weights(state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The network's own weights, averaged if they were."""
+    prefixes = ("averaged.module.", "network.")
+    prefix = next((p for p in prefixes if any(name.startswith(p) for name in state_dict)), prefixes[-1])
+    return {
+        name.removeprefix(prefix): tensor for name, tensor in state_dict.items() if name.startswith(prefix)
+    }

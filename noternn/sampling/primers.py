@@ -1,0 +1,60 @@
+"""What is continued: the ids of a file that somebody names, or the opening of a piece."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noternn.datasets.sources import read_file
+from noternn.errors import PieceError, UserError
+from noternn.tokenizer import Codec
+
+MAX_UNKNOWN_NAMED = 5  # tokens of a primer
+
+
+def encode_primer(path: Path, codec: Codec) -> tuple[list[int], str]:
+    """The ids of a MIDI file or score to continue, and a line on what of it the vocabulary lacks.
+
+    Raises:
+        UserError: if the file cannot be read or holds nothing that the tokenizer can write.
+    """
+    piece = read_file(path)
+    try:
+        ids = codec.encode(piece)[1:-1].tolist()
+    except PieceError as error:
+        raise UserError(f"{path}: {error}") from error
+    if not ids:
+        raise UserError(f"{path}: the primer holds no notes that this tokenizer can write (only drums?)")
+    line = f"primer: {path}, {piece.num_notes} notes, {len(ids)} tokens"
+    unknown = [token for token in codec.tokenizer.tokenize(piece) if token not in codec.vocabulary]
+    if unknown:
+        named = [token for token, _ in Counter(unknown).most_common(MAX_UNKNOWN_NAMED)]
+        more = ", ..." if len(set(unknown)) > len(named) else ""
+        line += f", {len(unknown)} of them unknown to the vocabulary ({', '.join(named)}{more})"
+    return ids, line
+
+
+def primer_end(primer: Sequence[int], codec: Codec, tempo: float) -> int:
+    """The tick at which what is composed begins, after a primer without BOS and EOS."""
+    return codec.decode(list(primer), tempo).end if primer else 0
+
+
+def opening(piece: NDArray[np.int64], codec: Codec, num_notes: int) -> list[int]:
+    """A primer: the beginning of a piece, (num_tokens,) with BOS and EOS, of `num_notes` notes or a few more.
+
+    It ends with a whole note, or with the piece.
+    """
+    tokenizer, tokens = codec.tokenizer, codec.vocabulary.tokens
+    primer: list[int] = []
+    state, num_read = tokenizer.start, 0
+    for id_ in piece[1:-1].tolist():
+        if num_read >= num_notes and tokenizer.is_complete(state):
+            break
+        primer.append(id_)
+        num_read += tokenizer.note_count(tokens[id_])
+        state = tokenizer.advance(state, tokens[id_])
+    return primer
