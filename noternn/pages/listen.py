@@ -75,7 +75,7 @@ STYLE = player.STYLE + files("noternn.pages").joinpath("listen.css").read_text("
 
 
 @dataclass(frozen=True)
-class Run:
+class HeardRun:
     """What there is to hear and to see of a run.
 
     Args:
@@ -93,7 +93,7 @@ class Run:
     state: str
 
 
-def read_run(run_dir: Path) -> Run:
+def read_run(run_dir: Path) -> HeardRun:
     """Read what a run has left so far; files that cannot be read are left out and named.
 
     Raises:
@@ -104,10 +104,10 @@ def read_run(run_dir: Path) -> Run:
     left_out: list[str] = []
     rows = _read_rows(run_dir, left_out)
     takes = _read_takes(run_dir, rows, left_out)
-    return Run(run_dir.resolve().name, rows, takes, left_out, _state(run_dir))
+    return HeardRun(run_dir.resolve().name, rows, takes, left_out, _state(run_dir))
 
 
-def with_audit(run: Run, against: Against) -> Run:
+def with_audit(run: HeardRun, against: Against) -> HeardRun:
     """The same with each copied note marked by the piece that it stands in.
 
     Args:
@@ -133,7 +133,7 @@ def _audited(take: Take, against: Against) -> Take:
     return replace(take, sources=marks, source_names=names, remarks=[*take.remarks, copied + beside])
 
 
-def with_health(run: Run, yardstick: Yardstick) -> Run:
+def with_health(run: HeardRun, yardstick: Yardstick) -> HeardRun:
     """The same with the figures of each sample beside those of held-out pieces."""
     return replace(run, takes=[_checked(take, yardstick) for take in run.takes])
 
@@ -205,7 +205,7 @@ def _losses(rows: Sequence[Row], epoch: int | None) -> dict[str, float]:
     return {label: found[0][name] for name, label in LOSSES.items()} if found else {}
 
 
-def save_page(run: Run, path: Path) -> None:
+def save_page(run: HeardRun, path: Path) -> None:
     """Write the page; every text from a file is escaped.
 
     Raises:
@@ -231,7 +231,7 @@ def save_page(run: Run, path: Path) -> None:
     write_text(path, html_page(f"Listen: {run.name}", body, style=STYLE + marks, scripts=[player.SCRIPT]))
 
 
-def _summary(run: Run) -> str:
+def _summary(run: HeardRun) -> str:
     states = [] if run.state == "finished" else [run.state]
     text = "; ".join([*states, verdict(run.rows)] if run.rows else states)
     return text[:1].upper() + text[1:]
@@ -242,7 +242,7 @@ def _left_out(lines: Sequence[str]) -> str:
     return f'<h2>Left out</h2>\n<ul class="left-out">{items}</ul>' if lines else ""
 
 
-def _curves(run: Run, anchors: Sequence[str]) -> tuple[str, str]:
+def _curves(run: HeardRun, anchors: Sequence[str]) -> tuple[str, str]:
     """The curves with a link to the sample of each checkpoint, and the style that puts the links in place."""
     best = best_row(run.rows)
     marked = _marked(run.takes, anchors)

@@ -365,12 +365,12 @@ def _samples(runs: Sequence[ComparedRun]) -> str:
     )
 
 
-def _takes(run: ComparedRun) -> listen.Run:
+def _takes(run: ComparedRun) -> listen.HeardRun:
     """The samples of a run, with their health if its yardstick can be read."""
     try:
         found = listen.read_run(run.folder)
     except UserError as error:
-        return listen.Run(run.name, [], [], [str(error)] if run.status == "finished" else [], run.status)
+        return listen.HeardRun(run.name, [], [], [str(error)] if run.status == "finished" else [], run.status)
     latest_first = sorted(found.takes, key=lambda take: (not take.is_best, -(take.epoch or 0)))
     found = replace(found, takes=latest_first[:MAX_TAKES])
     try:

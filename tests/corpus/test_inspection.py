@@ -26,6 +26,7 @@ from noternn.datasets.configured import sources_of
 from noternn.launch.command_line import corpus_settings, settings
 from noternn.music.midi import write_midi
 from noternn.music.piece import Piece
+from noternn.pages import bars
 from noternn.pages import corpus as page
 from noternn.tokenizer import EventTokenizer
 
@@ -411,11 +412,11 @@ def test_a_page_of_one_file_is_whole(corpus_dir: Path, tmp_path: Path) -> None:
 
 def test_bars_of_a_histogram_hold_every_piece() -> None:
     values = np.concatenate([np.linspace(3, 90, 200), [1e6]])
-    edges = page._bin_edges(values)
+    edges = bars.bin_edges(values)
     assert edges[0] <= 3
     assert 89 < edges[-1] < 100  # the one far off does not stretch the axis
-    assert len(edges) <= page.NUM_BINS + 2
-    titles = re.findall(r"<title>([^<]+): (\d+) piece", page._histogram("beats", values))
+    assert len(edges) <= bars.NUM_BINS + 2
+    titles = re.findall(r"<title>([^<]+): (\d+) piece", bars.histogram("beats", values))
     assert sum(int(height) for _, height in titles) == 201
     assert titles[-1][0].endswith("and more")
 

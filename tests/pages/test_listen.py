@@ -21,7 +21,7 @@ from noternn.corpus.reading import ReadingOptions
 from noternn.health import checkup as health
 from noternn.music.midi import write_midi
 from noternn.music.piece import Piece
-from noternn.pages.listen import Run, read_run, save_page, with_audit, with_health
+from noternn.pages.listen import HeardRun, read_run, save_page, with_audit, with_health
 from noternn.pages.player import GRAY, NUM_COLORS, Measure, Take, take_section
 from noternn.tables import write_csv
 
@@ -258,14 +258,14 @@ def test_odd_pieces_become_small_sections(piece: Piece) -> None:
     assert len(take_section(Take("a", piece), "a")) < 200_000
 
 
-def hostile_run(make_piece: MakePiece) -> Run:
+def hostile_run(make_piece: MakePiece) -> HeardRun:
     """Every text of the page is an attack."""
     rows = [dict(zip(COLUMNS, (1, 2.0, 2.0, 2.0, 0.1, 4.0), strict=True))]
     take = Take(HOSTILE, make_piece(0), 1, True, HOSTILE, {"held-out nll": 2.0, HOSTILE: 1.0})
     sources = np.zeros(take.piece.num_notes, dtype=np.int64)
     take = replace(take, sources=sources, source_names=[HOSTILE], remarks=[HOSTILE])
     take = replace(take, health={HOSTILE: Measure(1.0, (2.0, 3.0))})
-    return Run(HOSTILE, rows, [take], [HOSTILE], HOSTILE)
+    return HeardRun(HOSTILE, rows, [take], [HOSTILE], HOSTILE)
 
 
 def test_hostile_names_are_text(tmp_path: Path, make_piece: MakePiece) -> None:
@@ -343,7 +343,7 @@ def test_one_sample_plays_at_a_time(open_page: Open, page_path: Path) -> None:
 
 def test_a_sample_that_has_ended_can_be_played_again(open_page: Open, tmp_path: Path) -> None:
     short = Piece.from_notes([0, 0], 120, [60, 36], is_drum=[False, True])
-    save_page(Run("a", [], [Take("a", short)], [], "finished"), tmp_path / "a.html")
+    save_page(HeardRun("a", [], [Take("a", short)], [], "finished"), tmp_path / "a.html")
     page = open_page(tmp_path / "a.html")
     for _ in range(2):
         page.click(".play")
