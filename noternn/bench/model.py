@@ -28,7 +28,8 @@ from noternn.bench.ingest import Timing, interleaved
 from noternn.corpus.pieces import Pieces
 from noternn.model.build import num_parameters
 from noternn.model.lstm import NoteLSTM
-from noternn.sampling.sampler import SamplingOptions, sample_batch
+from noternn.sampling.probabilities import SamplingOptions
+from noternn.sampling.sampler import sample_batch
 from noternn.tokenizer import ChordTokenizer, Codec, Vocabulary
 from noternn.training.datamodule import Batch, LaneLoader
 from noternn.training.module import NoteRNN

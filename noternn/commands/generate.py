@@ -105,7 +105,7 @@ def run(options: argparse.Namespace) -> None:
     from noternn.music.piano_roll import check_audio_path, save_audio
     from noternn.sampling.composer import load_composer
     from noternn.sampling.copy_model import FILE_NAME, load_weights
-    from noternn.sampling.sampler import SamplingOptions
+    from noternn.sampling.probabilities import SamplingOptions
 
     if options.output.suffix.lower() not in (".mid", ".midi"):
         raise UserError(f"-o {options.output}: it must end in .mid or .midi")

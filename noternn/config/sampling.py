@@ -11,7 +11,7 @@ from noternn.config.checks import require
 class Sampling:
     """How the samples of a run are composed: they continue the opening of a validation piece.
 
-    But for `primer_notes`, see `noternn.sampling.sampler.SamplingOptions`.
+    But for `primer_notes`, see `noternn.sampling.probabilities.SamplingOptions`.
     """
 
     primer_notes: int = 16

@@ -28,7 +28,7 @@ from noternn.metrics import SplitSize, frame_averages, rates
 from noternn.model.checkpoint import CHECKPOINT_KEY, checkpoint_path, load_checkpoint
 from noternn.model.lstm import NoteLSTM, select_lanes, store_lanes
 from noternn.sampling.composer import Composer, composer_of
-from noternn.sampling.copy_model import FILE_NAME, Examples, Intervals, fit, save_weights, suggestions
+from noternn.sampling.copy_model import FILE_NAME, Examples, PitchKinds, fit, save_weights, suggestions
 from noternn.sampling.primers import opening
 from noternn.tables import format_table
 from noternn.tokenizer import PAD_ID, UNK_ID, Codec, FramesTokenizer, VoicesTokenizer
@@ -253,8 +253,8 @@ class Material:
         none = [np.zeros((len(piece) - 1, 0), dtype=np.int64) for piece in pieces]
         if not copy:
             return cls(pieces, size, none, none, run.composer.codec)
-        intervals = Intervals(run.composer.codec)
-        suggested, lengths = zip(*(suggestions(piece.tolist(), intervals) for piece in pieces), strict=True)
+        kinds = PitchKinds(run.composer.codec)
+        suggested, lengths = zip(*(suggestions(piece.tolist(), kinds) for piece in pieces), strict=True)
         return cls(pieces, size, list(suggested), list(lengths), run.composer.codec)
 
     def ask(self, predict: Predictor) -> list[Floats]:

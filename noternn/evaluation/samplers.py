@@ -22,7 +22,8 @@ from noternn.model.lstm import NoteLSTM
 from noternn.model.stepper import Stepper, build_stepper
 from noternn.sampling.composer import Composer
 from noternn.sampling.primers import opening, primer_end
-from noternn.sampling.sampler import BuildStepper, SamplingOptions, sample_each
+from noternn.sampling.probabilities import SamplingOptions
+from noternn.sampling.sampler import BuildStepper, sample_each
 from noternn.tokenizer import BOS_ID
 
 REAL = "the pieces themselves"

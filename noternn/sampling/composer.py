@@ -14,8 +14,10 @@ from noternn.model.checkpoint import load_checkpoint, trained_of
 from noternn.model.lstm import NoteLSTM
 from noternn.model.stepper import Stepper, build_stepper
 from noternn.music.piece import Piece
-from noternn.sampling.copy_model import CopyStepper, Intervals
-from noternn.sampling.sampler import SamplingOptions, end_in_beats, sample_each
+from noternn.sampling.copy_model import PitchKinds
+from noternn.sampling.copy_stepper import CopyStepper
+from noternn.sampling.probabilities import SamplingOptions
+from noternn.sampling.sampler import end_in_beats, sample_each
 from noternn.tokenizer import Codec
 
 
@@ -57,7 +59,7 @@ class Composer:
         assert self.copy_weights is not None
         # A single stream's draft may be off by its tolerance, which the copy model would magnify.
         stepper = build_stepper(network, max(2, num_streams))
-        return CopyStepper(stepper, Intervals(self.codec), self.copy_weights)
+        return CopyStepper(stepper, PitchKinds(self.codec), self.copy_weights)
 
 
 def load_composer(path: Path) -> Composer:

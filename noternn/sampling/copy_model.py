@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 from bisect import bisect_left
 from collections.abc import Sequence
-from copy import deepcopy
 from itertools import islice
 from pathlib import Path
 
@@ -25,7 +24,6 @@ from numpy.typing import NDArray
 
 from noternn.errors import UserError
 from noternn.files import write_text
-from noternn.model.stepper import Stepper
 from noternn.tokenizer import SPECIAL_TOKENS, Codec
 
 Floats = NDArray[np.float64]
@@ -115,7 +113,7 @@ class Suffixes:
         return list(islice(found.items(), count))
 
 
-class Intervals:
+class PitchKinds:
     """Ids <-> symbols that are the same at every pitch: the interval to the last pitch in place of the pitch.
 
     Two tokens that are transpositions of each other have one kind and differ in height, in semitones. What
@@ -148,7 +146,7 @@ class Intervals:
         height = self._of_id[id_][1]
         return last if height is None else height
 
-    def __deepcopy__(self, memo: dict[int, object]) -> Intervals:
+    def __deepcopy__(self, memo: dict[int, object]) -> PitchKinds:
         return self  # it never changes
 
 
@@ -167,36 +165,36 @@ class Copier:
     """The ids of one piece so far, and what its earlier places suggest to come next.
 
     Args:
-        intervals: of the vocabulary.
+        kinds: of the vocabulary.
     """
 
-    def __init__(self, intervals: Intervals) -> None:
-        self.intervals = intervals
+    def __init__(self, kinds: PitchKinds) -> None:
+        self.kinds = kinds
         self._plain, self._by_interval = Suffixes(), Suffixes()
         self._height = 60  # before the first pitch; which one it is hardly matters
 
     def append(self, id_: int) -> None:
         """Go on by an id."""
         self._plain.append(id_)
-        self._by_interval.append(self.intervals.symbol(id_, self._height))
-        self._height = self.intervals.height(id_, self._height)
+        self._by_interval.append(self.kinds.symbol(id_, self._height))
+        self._height = self.kinds.height(id_, self._height)
 
     def suggest(self) -> tuple[list[int], list[int]]:
         """Ids (num_suggestions,), -1 for none, and the lengths in tokens of the matches that suggest them."""
         plain = self._plain.followers(RANKS)
-        moved = [(self.intervals.id(s, self._height), m) for s, m in self._by_interval.followers(RANKS)]
+        moved = [(self.kinds.id(s, self._height), m) for s, m in self._by_interval.followers(RANKS)]
         none = [(-1, 0)]
         rows = plain + none * (RANKS - len(plain)) + moved + none * (RANKS - len(moved))
         return [id_ for id_, _ in rows], [length for _, length in rows]
 
 
-def suggestions(piece: Sequence[int], intervals: Intervals) -> tuple[Ints, Ints]:
+def suggestions(piece: Sequence[int], kinds: PitchKinds) -> tuple[Ints, Ints]:
     """What is suggested for each id of a piece but the first, from the ids before it alone.
 
     Returns:
         Ids, -1 for none, and the lengths of their matches, each (num_tokens - 1, num_suggestions).
     """
-    copier, rows = Copier(intervals), []
+    copier, rows = Copier(kinds), []
     for id_ in piece[:-1]:
         copier.append(int(id_))
         rows.append(copier.suggest())
@@ -296,44 +294,6 @@ def _newton_step(examples: Examples, weights: Floats) -> Floats:
         rows = (np.sqrt(share)[..., None] * design).reshape(-1, weights.size)
         curvature += rows.T @ rows - mean.T @ mean
     return np.asarray(np.linalg.solve(curvature, gradient), dtype=np.float64).reshape(weights.shape)
-
-
-class CopyStepper:
-    """A stepper with the copy model mixed into its log-probabilities; each stream copies from its own past.
-
-    Args:
-        stepper: of the network, at the start of a piece.
-        intervals: of the vocabulary.
-        weights: (num_suggestions, num_features), see `fit`.
-    """
-
-    def __init__(self, stepper: Stepper, intervals: Intervals, weights: Floats) -> None:
-        self.stepper = stepper
-        self.weights = weights
-        self.copiers = [Copier(intervals)]
-
-    def step(self, ids: Sequence[int]) -> Floats:
-        """See `Stepper`."""
-        log_probs = self.stepper.step(ids).copy()
-        for copier, id_, row in zip(self.copiers, ids, log_probs, strict=True):
-            copier.append(id_)
-            row += self._boosts(copier, row)
-            row -= np.logaddexp.reduce(row)
-        return log_probs
-
-    def _boosts(self, copier: Copier, log_probs: Floats) -> Floats:
-        suggested, lengths = copier.suggest()
-        there = [k for k, id_ in enumerate(suggested) if id_ >= 0]
-        ids = np.array([suggested[k] for k in there], dtype=np.int64)
-        boosts = np.zeros_like(log_probs)
-        table = features(np.array([lengths[k] for k in there]), log_probs[ids])
-        np.add.at(boosts, ids, (table * self.weights[there]).sum(axis=-1))
-        return boosts
-
-    def repeat(self, num_streams: int) -> None:
-        """See `Stepper`."""
-        self.stepper.repeat(num_streams)
-        self.copiers = [deepcopy(self.copiers[0]) for _ in range(num_streams)]
 
 
 def save_weights(weights: Floats, path: Path) -> None:

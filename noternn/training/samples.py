@@ -20,7 +20,7 @@ from noternn.music.piano_roll import save_audio, save_piano_roll
 from noternn.music.piece import Piece
 from noternn.sampling.composer import Composer
 from noternn.sampling.primers import opening, primer_end
-from noternn.sampling.sampler import SamplingOptions
+from noternn.sampling.probabilities import SamplingOptions
 from noternn.tables import read_csv
 from noternn.training.messages import say_not_audited
 from noternn.training.tracking import Tracker

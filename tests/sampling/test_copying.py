@@ -18,15 +18,15 @@ from noternn.sampling.copy_model import (
     NUM_FEATURES,
     NUM_SUGGESTIONS,
     Copier,
-    CopyStepper,
     Examples,
-    Intervals,
+    PitchKinds,
     Suffixes,
     fit,
     load_weights,
     save_weights,
     suggestions,
 )
+from noternn.sampling.copy_stepper import CopyStepper
 from noternn.tokenizer import BOS_ID, Codec, EventTokenizer, Vocabulary
 
 FAST = settings(max_examples=30, deadline=None, derandomize=True, database=None)
@@ -34,7 +34,7 @@ Floats = NDArray[np.float64]
 TOKENS = [f"Pitch_{pitch}" for pitch in (0, 1, 60, 61, 62, 64, 67, 127)] + ["Shift_6", "Duration_6"]
 CODEC = Codec(EventTokenizer(), Vocabulary(TOKENS))
 VOCAB_SIZE = len(CODEC.vocabulary)
-INTERVALS = Intervals(CODEC)
+INTERVALS = PitchKinds(CODEC)
 WEIGHTS = np.random.default_rng(0).normal(0, 0.5, (NUM_SUGGESTIONS, NUM_FEATURES))
 ids = st.lists(st.integers(BOS_ID, VOCAB_SIZE - 1), min_size=2, max_size=40)
 few_symbols = st.lists(st.integers(0, 2), max_size=60)

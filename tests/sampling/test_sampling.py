@@ -17,16 +17,8 @@ from numpy.typing import NDArray
 
 from noternn.errors import UserError
 from noternn.model.lstm import NoteLSTM
-from noternn.sampling.sampler import (
-    SamplingOptions,
-    choose,
-    end_in_beats,
-    is_close,
-    probabilities,
-    sample_batch,
-    sample_each,
-    sample_ids,
-)
+from noternn.sampling.probabilities import SamplingOptions, choose, is_close, probabilities
+from noternn.sampling.sampler import end_in_beats, sample_batch, sample_each
 from noternn.tokenizer import (
     BOS_ID,
     SPECIAL_TOKENS,
@@ -81,7 +73,7 @@ def sample(
     **others: Any,
 ) -> list[int]:
     options = SamplingOptions(num_notes, temperature, top_k, seed, **others)
-    return sample_ids(network or network_of(codec), codec, primer or [], options)
+    return sample_each(network or network_of(codec), codec, [primer or []], options)[0]
 
 
 def distribution(

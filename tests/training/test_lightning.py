@@ -17,7 +17,7 @@ from noternn.launch.command_line import settings
 from noternn.model.build import network_for
 from noternn.model.lstm import NoteLSTM
 from noternn.sampling.composer import load_composer
-from noternn.sampling.sampler import SamplingOptions
+from noternn.sampling.probabilities import SamplingOptions
 from noternn.training.datamodule import MidiDataModule
 from noternn.training.module import NoteRNN
 from noternn.training.run import corpus_of, data_module
