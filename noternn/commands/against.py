@@ -9,7 +9,7 @@ from noternn.config.schema import Config
 from noternn.corpus.inspection import sources_at, validation_pieces
 from noternn.corpus.reading import ReadingOptions
 from noternn.datasets.sources import Source, printable
-from noternn.health.checkup import FILE_NAME, Yardstick
+from noternn.health.yardstick import FILE_NAME, Yardstick
 from noternn.launch.command_line import corpus_settings
 
 

@@ -99,8 +99,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Compose MIDI files with a checkpoint."""
-    from noternn.health.checkup import FILE_NAME as HEALTH
-    from noternn.health.checkup import Yardstick, check, measure
+    from noternn.health.checkup import check
+    from noternn.health.measures import measure
+    from noternn.health.yardstick import FILE_NAME as HEALTH
+    from noternn.health.yardstick import Yardstick
     from noternn.music.midi import write_midi
     from noternn.music.piano_roll import check_audio_path, save_audio
     from noternn.sampling.composer import load_composer

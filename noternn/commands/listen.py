@@ -23,7 +23,7 @@ def run(options: argparse.Namespace) -> None:
     output = options.output or options.folder / "listen.html"
     check_output("-o", output, ".html")
     from noternn.audit.against import is_run, load, reference_of_run
-    from noternn.health.checkup import FILE_NAME, Yardstick
+    from noternn.health.yardstick import FILE_NAME, Yardstick
     from noternn.pages.listen import read_run, save_page, with_audit, with_health
 
     run = read_run(options.folder)

@@ -17,7 +17,8 @@ from noternn.audit.curve import copied_after
 from noternn.audit.figures import Figures, pooled
 from noternn.audit.index import Index, index_of
 from noternn.evaluation.likelihood import LoadedRun
-from noternn.health.checkup import Yardstick, check
+from noternn.health.checkup import check
+from noternn.health.yardstick import Yardstick
 from noternn.model.lstm import NoteLSTM
 from noternn.model.stepper import Stepper, build_stepper
 from noternn.sampling.composer import Composer
@@ -88,7 +89,7 @@ def compare(run: LoadedRun, yardstick: Yardstick, num_samples: int, num_notes: i
     Returns:
         A row a way: `name`; `nats_per_note`, how unlikely the samples are to the network itself; the medians
         of `num_pitches`, `longest_repetition`, `local_scale_consistency` and `repeated_fraction`, see
-        `noternn.health.checkup.Health`; how many are `healthy`, `unusual` and `unhealthy`; and `copied_16`
+        `noternn.health.measures.Health`; how many are `healthy`, `unusual` and `unhealthy`; and `copied_16`
         and `longest`, see `noternn.audit.figures.Figures`.
     """
     corpus, composer = run.corpus, run.composer

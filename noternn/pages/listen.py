@@ -24,7 +24,9 @@ from noternn.audit.figures import Figures
 from noternn.audit.report import MIN_NOTES, bar_words
 from noternn.errors import PieceError, UserError
 from noternn.files import write_text
-from noternn.health.checkup import QUANTITIES, Yardstick, check
+from noternn.health.checkup import check
+from noternn.health.measures import QUANTITIES
+from noternn.health.yardstick import Yardstick
 from noternn.music.limits import DEFAULT_LIMITS, read_limited
 from noternn.music.midi import read_midi_bytes
 from noternn.pages import player

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import noternn
 from noternn.errors import UserError, install
 from noternn.files import write_text
-from noternn.health.checkup import Yardstick
+from noternn.health.yardstick import Yardstick
 from noternn.pages import listen, player
 from noternn.pages.html import SORT_SCRIPT, html_page, table
 from noternn.pages.player import NUM_COLORS, Take, take_section

@@ -14,6 +14,8 @@ from noternn.config.sampling import Sampling
 from noternn.corpus.loading import Corpus
 from noternn.health.checkup import FILE_NAME as HEALTH
 from noternn.health.checkup import Yardstick, as_rows, check
+from noternn.health.yardstick import FILE_NAME as HEALTH
+from noternn.health.yardstick import Yardstick
 from noternn.model.lstm import NoteLSTM
 from noternn.music.midi import write_midi
 from noternn.music.piano_roll import save_audio, save_piano_roll

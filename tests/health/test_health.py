@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 
 from noternn.__main__ import main
 from noternn.errors import UserError
-from noternn.health.checkup import QUANTITIES, Range, Yardstick, check, describe, excerpts, measure
+from noternn.health.checkup import check, describe
+from noternn.health.measures import QUANTITIES, measure
+from noternn.health.yardstick import Range, Yardstick, excerpts
 from noternn.music.midi import read_midi, write_midi
 from noternn.music.piece import Piece
 

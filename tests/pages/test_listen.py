@@ -18,7 +18,7 @@ from noternn.audit.against import Against
 from noternn.audit.figures import RealFigures
 from noternn.audit.index import Index
 from noternn.corpus.reading import ReadingOptions
-from noternn.health import checkup as health
+from noternn.health import yardstick as health
 from noternn.music.midi import write_midi
 from noternn.music.piece import Piece
 from noternn.pages.listen import HeardRun, read_run, save_page, with_audit, with_health

@@ -1,0 +1,164 @@
+"""What held-out music is like: each quantity over excerpts of its pieces, as JSON in a run's folder.
+
+A quantity says little alone: 40 distinct pitches are many for a tune and few for a sonata. So every value of
+a sample stands beside a `Yardstick`, the same quantity over excerpts of held-out pieces with the same number
+of notes. Its 5th to 95th percentile is what is usual; one real excerpt in ten is outside.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from noternn.errors import UserError
+from noternn.files import write_text
+from noternn.health.measures import QUANTITIES, Floats, Health, measure, pitch_classes
+from noternn.music.facts import find_key
+from noternn.music.piece import Piece
+
+FILE_NAME = "health.json"
+MIN_NOTES = 16  # fewer can be anything
+OUTSIDE = "num_outside"
+MAX_PIECES = 256  # of a split that are measured
+MAX_BYTES = 10**6  # of a file of these measures; one has some kilobytes
+MAX_EXCERPTS = 4  # of each piece and length
+PERCENTILES = (0, 5, 50, 95, 100)
+
+
+@dataclass(frozen=True)
+class Range:
+    """One quantity over excerpts of real music: least, 5th percentile, median, 95th percentile, most."""
+
+    least: float
+    low: float
+    median: float
+    high: float
+    most: float
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """What held-out pieces are like.
+
+    Args:
+        num_pieces: measured.
+        profile: (12,) their mean pitch classes, each piece moved to C major or A minor first.
+        ranges: by the number of notes of the excerpts, and by quantity; `num_outside` is how many of an
+            excerpt's quantities are outside of what is usual.
+    """
+
+    num_pieces: int
+    profile: tuple[float, ...]
+    ranges: Mapping[int, Mapping[str, Range]]
+
+    @classmethod
+    def of(cls, pieces: Iterable[Piece]) -> Yardstick:
+        """Measure held-out pieces; of more than 256 the first ones.
+
+        Excerpts have 16, 32, 64, ... notes up to the pieces' median, and that. Shorter pieces are whole.
+        """
+        measured = [piece for piece, _ in zip(pieces, range(MAX_PIECES), strict=False) if piece.num_notes]
+        profiles = [_profile(piece) for piece in measured if not piece.is_drum.all()]
+        profile = np.mean(profiles, axis=0) if profiles else np.full(12, 1 / 12)
+        ranges = {}
+        for length in _lengths([piece.num_notes for piece in measured]):
+            parts = [part for piece in measured for part in excerpts(piece, length)[:MAX_EXCERPTS]]
+            measured_parts = [measure(part, profile) for part in parts]
+            ranges[length] = _ranges(measured_parts)
+            counts = [sum(map(abs, sides(vars(part), ranges[length]).values())) for part in measured_parts]
+            ranges[length][OUTSIDE] = Range(*np.percentile(counts, PERCENTILES).tolist())
+        return cls(len(measured), tuple(profile.tolist()), ranges)
+
+    def length_for(self, num_notes: int) -> int:
+        """How many notes excerpts of a piece of `num_notes` have, to be compared."""
+        return max(
+            (length for length in self.ranges if length <= num_notes), default=min(self.ranges, default=0)
+        )
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON."""
+        write_text(path, json.dumps(asdict(self), indent=1))
+
+    @classmethod
+    def load(cls, path: Path) -> Yardstick:
+        """Read what `save` wrote, or somebody else did.
+
+        Raises:
+            UserError: if it holds anything else.
+        """
+        try:
+            if path.stat().st_size > MAX_BYTES:
+                raise ValueError("too large")
+            plain = json.loads(path.read_text(encoding="utf-8"))
+            names = {OUTSIDE, *(quantity.name for quantity in QUANTITIES)}
+            ranges = {
+                int(length): {name: Range(*(float(row[key]) for key in Range.__dataclass_fields__))
+                              for name, row in rows.items() if name in names}
+                for length, rows in plain["ranges"].items()
+            }  # fmt: skip
+            profile = tuple(float(share) for share in plain["profile"])
+            are_ranges = all(n >= 1 and set(rows) == names for n, rows in ranges.items())
+            if len(profile) != 12 or not min(profile) >= 0 or not are_ranges:
+                raise ValueError("other quantities")
+            return cls(int(plain["num_pieces"]), profile, ranges)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise UserError(
+                f"{path}: not the measures of held-out pieces; delete it to have the corpus measured anew"
+            ) from error
+
+
+def _profile(piece: Piece) -> Floats:
+    """The pitch classes of a piece from C, or from A if it is in minor."""
+    pitched = piece.select(~piece.is_drum)
+    tonic, is_minor, _ = find_key(pitched.pitch, pitched.duration)
+    return np.roll(pitch_classes(pitched), -(max(tonic, 0) + 3 * is_minor))
+
+
+def _lengths(num_notes: Sequence[int]) -> list[int]:
+    if not num_notes:
+        return []
+    median = max(1, int(np.median(num_notes)))
+    powers = [MIN_NOTES << k for k in range(20)]
+    return [length for length in powers if length < median] + [median]
+
+
+def excerpts(piece: Piece, num_notes: int) -> list[Piece]:
+    """As few parts of so many notes as cover a piece, evenly spaced; a shorter piece is whole.
+
+    Notes that ring on after the last onset of a part are cut where the next note of the piece begins or, at
+    the end of the piece, are whole.
+    """
+    if piece.num_notes <= num_notes:
+        return [piece]
+    num_parts = -(-piece.num_notes // num_notes)
+    starts = np.linspace(0, piece.num_notes - num_notes, num_parts).round().astype(int).tolist()
+    place = np.arange(piece.num_notes)
+    parts = []
+    for start in starts:
+        part = piece.select((place >= start) & (place < start + num_notes))
+        later = piece.onset[start + num_notes :]
+        later = later[later > part.onset[-1]]
+        parts.append(part.until(int(later[0])) if len(later) else part)
+    return parts
+
+
+def _ranges(measured: Sequence[Health]) -> dict[str, Range]:
+    ranges = {}
+    for quantity in QUANTITIES:
+        values = np.array([getattr(health, quantity.name) for health in measured], dtype=np.float64)
+        values = values[np.isfinite(values)]
+        ranges[quantity.name] = (
+            Range(*np.percentile(values, PERCENTILES).tolist()) if len(values) else Range(*[math.nan] * 5)
+        )
+    return ranges
+
+
+def sides(values: Mapping[str, float], ranges: Mapping[str, Range]) -> dict[str, int]:
+    """By quantity -1 or 1 where it is below or above what is usual."""
+    at = {quantity.name: ranges[quantity.name] for quantity in QUANTITIES}
+    return {name: int(values[name] > real.high) - int(values[name] < real.low) for name, real in at.items()}
