@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from noternn.audit.index import Index
 from noternn.audit.streams import Ints, Notes, streams_of
 from noternn.audit.suffixes import SuffixArray
-from noternn.bench.ingest import NUM_PIECES, interleaved
+from noternn.bench.ingest import NUM_PIECES
+from noternn.bench.timing import interleaved
 from noternn.corpus.cache import ArrayCache, Entry
 from noternn.datasets.sources import installed_sources
 from noternn.music.piece import Piece

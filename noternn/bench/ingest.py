@@ -1,22 +1,16 @@
-"""How fast NoteRNN is, side by side with other libraries on the same machine, in one run.
-
-What is compared takes turns, so that whatever else the machine does meets all alike. Times are of the
-processor, in this process: they do not count the time that others had it.
-"""
+"""How fast files of music become ids, beside MidiTok and miditoolkit on the same machine."""
 
 from __future__ import annotations
 
 import importlib.util
-import statistics
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import miditoolkit
 
+from noternn.bench.timing import REPEATS, interleaved
 from noternn.datasets.sources import find_music_files, installed_sources
 from noternn.errors import UserError
 from noternn.music import midi_parser
@@ -24,37 +18,9 @@ from noternn.music.midi import read_midi, write_midi
 from noternn.music.piece import Piece, PieceError
 from noternn.tokenizer import Codec, EventTokenizer, Vocabulary
 
-REPEATS = 5
 NUM_PIECES = 40  # of the embedded corpus
 MIDITOK = "MidiTok TSD, file to ids"
 OURS = "NoteRNN event, file to ids"
-
-
-@dataclass(frozen=True)
-class Timing:
-    """How long one contestant took.
-
-    Args:
-        name: of the contestant.
-        seconds: median over the repeats.
-        spread: slowest repeat over fastest.
-    """
-
-    name: str
-    seconds: float
-    spread: float
-
-
-def interleaved(contestants: Mapping[str, Callable[[], object]], repeats: int = REPEATS) -> list[Timing]:
-    """Time some functions in turns, A B C A B C, after a first turn that does not count."""
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    for _ in range(repeats + 1):
-        for name, run in contestants.items():
-            start = time.process_time()
-            run()
-            seconds[name].append(time.process_time() - start)
-    counted = {name: times[1:] for name, times in seconds.items()}
-    return [Timing(n, statistics.median(t), max(t) / max(min(t), 1e-9)) for n, t in counted.items()]
 
 
 def bench_ingest(folder: Path | None, repeats: int = REPEATS) -> tuple[str, list[dict[str, Any]]]:

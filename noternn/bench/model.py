@@ -2,7 +2,7 @@
 
 The reference is a restatement of what that program does: ids as one-hot vectors, `nn.LSTM`, two fully
 connected layers without a non-linearity between, Adam, gradients clipped at 5, the state carried; and, to
-compose, the module one note at a time. All take turns on one thread; see `noternn.bench.ingest.interleaved`.
+compose, the module one note at a time. All take turns on one thread; see `noternn.bench.timing.interleaved`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pytorch_lightning.loggers import Logger
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
-from noternn.bench.ingest import Timing, interleaved
+from noternn.bench.timing import Timing, interleaved
 from noternn.corpus.pieces import Pieces
 from noternn.model.build import num_parameters
 from noternn.model.lstm import NoteLSTM

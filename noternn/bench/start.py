@@ -1,6 +1,6 @@
 """How soon a command answers, how soon training begins, and how long a sweep takes, as processes.
 
-They take turns, as in `noternn.bench.ingest`. On a machine that does other things too, look at their
+They take turns, as in `noternn.bench.timing`. On a machine that does other things too, look at their
 seconds of processor time; what runs side by side is faster only by the clock.
 """
 

@@ -10,8 +10,9 @@ import pytest
 
 from noternn.__main__ import main
 from noternn.bench import memory as bench_memory
-from noternn.bench.ingest import OURS, interleaved
+from noternn.bench.ingest import OURS
 from noternn.bench.model import Predecessor, Size, bench_generate, bench_train
+from noternn.bench.timing import interleaved
 from noternn.music import midi_parser
 
 
