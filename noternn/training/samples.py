@@ -12,8 +12,7 @@ from noternn.audit.curve import copied_after, held_out_limit, note_audit
 from noternn.audit.index import Index, index_of
 from noternn.config.sampling import Sampling
 from noternn.corpus.loading import Corpus
-from noternn.health.checkup import FILE_NAME as HEALTH
-from noternn.health.checkup import Yardstick, as_rows, check
+from noternn.health.checkup import as_rows, check
 from noternn.health.yardstick import FILE_NAME as HEALTH
 from noternn.health.yardstick import Yardstick
 from noternn.model.lstm import NoteLSTM
