@@ -41,7 +41,10 @@ from noternn.config.training import (
 from noternn.errors import UserError
 from noternn.music.limits import Limits
 
-CONF_DIR = Path(__file__).resolve().parents[2] / "conf"
+_CLONE = Path(__file__).resolve().parents[2]
+IS_CLONE = (_CLONE / "train.py").is_file() and (_CLONE / "conf").is_dir()
+CONF_DIR = _CLONE / "conf" if IS_CLONE else _CLONE / "noternn" / "conf"
+TRAIN_COMMAND = "python train.py" if IS_CLONE else "noternn train"  # in advice
 
 
 @dataclass
@@ -103,13 +106,6 @@ def register() -> None:
     for group, types in groups.items():
         for type_ in types:
             store.store(group=f"schema/{group}", name=type_.__name__, node=type_)
-
-
-def groups() -> str:
-    """The groups and their options, a line each, for --help."""
-    folders = sorted({path.parent for path in CONF_DIR.glob("*/*.yaml")})
-    lines = [f"  {f.name + ':':<16}" + ", ".join(sorted(p.stem for p in f.glob("*.yaml"))) for f in folders]
-    return "\n".join(lines)
 
 
 def parse(composed: DictConfig) -> Config:

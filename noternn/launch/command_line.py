@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import metadata
-from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
@@ -15,24 +15,28 @@ from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
+from noternn import __version__
 from noternn.config.checks import choices
 from noternn.config.dataset import FolderDataset
-from noternn.config.schema import CONF_DIR, Config, groups, parse, register
+from noternn.config.schema import CONF_DIR, TRAIN_COMMAND, Config, parse, register
 from noternn.config.tokenizer import Tokenizer
 from noternn.errors import UserError, install
-from noternn.launch.explain import explained
+from noternn.launch import options
+from noternn.launch.explain import explained, settings_called
 from noternn.launch.launchers import BY_SUBMITIT
+from noternn.launch.options import users_folders
 from noternn.launch.resume import MULTIRUN, quoted, resumed, with_requeued_run
 from noternn.launch.search import distribution
 
 HELP = """\
 Train an LSTM on MIDI files and see when it overfits.
 
-  python train.py dataset=chrono optimizer=adam     one run
-  python train.py dataset=folder dataset.path=DIR   one run on the MIDI files and scores below a folder
-  python train.py -m optimizer=sgd,adam             a sweep: every combination
-  python train.py -m hydra/sweeper=optuna 'optimizer.lr=tag(log,interval(1e-4,1e-2))'   a search
-  python train.py resume=RUN                        continue a run or sweep
+  {train} dataset=chrono optimizer=adam     one run
+  {train} dataset=folder dataset.path=DIR   one run on your own files
+  {train} -m optimizer=sgd,adam             a sweep: every combination
+  {train} -m hydra/sweeper=optuna \\
+    'optimizer.lr=tag(log,interval(1e-4,1e-2))'         a search
+  {train} resume=RUN                        continue a run or sweep
 
 Groups (choose one option each: GROUP=OPTION)
 
@@ -61,19 +65,22 @@ def check(arguments: Sequence[str]) -> list[str]:
 
     Raises:
         UserError: on the first setting that does not exist or has a wrong value, in one line.
-        SystemExit: if `--help` was asked for, and printed.
+        SystemExit: if `--help` or `--version` was asked for, and printed.
     """
-    parsed = get_args_parser().parse_args(list(arguments))
+    if "--version" in arguments:  # Hydra would tell its own
+        print(f"noternn {__version__}")
+        raise SystemExit
+    parsed, unknown = get_args_parser().parse_known_args(list(arguments))
+    _refuse_options(unknown, arguments)
     if parsed.help:
-        print(_help(parsed.overrides))
+        print(_help(parsed.overrides, parsed.config_dir))
         raise SystemExit
     if parsed.hydra_help or parsed.info or parsed.shell_completion:
         return list(arguments)
     overrides = resumed(with_requeued_run(parsed.overrides, parsed.multirun))
     flags = [a for a in arguments if a not in parsed.overrides]
-    searched = _search_path(parsed.config_dir) if parsed.config_dir else []
-    register()
-    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+    searched = _search_path(parsed.config_dir)
+    with _composing():
         settings = _parse_overrides([*searched, *overrides])
         check_plugins(settings)
         multirun = parsed.multirun or MULTIRUN in overrides
@@ -118,8 +125,7 @@ def settings(overrides: Sequence[str]) -> Config:
     Raises:
         UserError: on the first setting that does not exist or has a wrong value, in one line.
     """
-    register()
-    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+    with _composing():
         parsed = _parse_overrides(overrides)
         swept = next((o.input_line for o in parsed if o.is_sweep_override()), None)
         if swept:
@@ -136,7 +142,7 @@ def corpus_settings(target: str, overrides: Sequence[str]) -> Config:
     second = next((o for o in overrides if o.startswith("dataset=")), None)
     if second:
         raise UserError(f"{second}: one dataset is looked at, and {target} is named already")
-    datasets = _options("dataset")
+    datasets = options.options("dataset", users_folders())
     if target in datasets:
         return settings([f"dataset={target}", *overrides])
     if not os.path.lexists(os.path.expanduser(target)):
@@ -160,16 +166,36 @@ def other_tokenizers(config: Config) -> dict[str, Tokenizer]:
     return {name: settings([f"tokenizer={name}"]).tokenizer for name in names}
 
 
-def _options(group: str) -> list[str]:
-    return sorted(path.stem for path in (CONF_DIR / group).glob("*.yaml"))
-
-
-def _search_path(config_dir: str) -> list[str]:
+def _search_path(config_dir: str | None) -> list[str]:
     """Where `--config-dir` adds options of the user's own, as an override."""
-    folder = Path(config_dir).absolute()
-    if not folder.is_dir():
-        raise UserError(f"--config-dir {config_dir}: there is no such folder")
+    if config_dir is None:
+        return []
+    folder, *_ = users_folders(config_dir)
     return [f"hydra.searchpath=[{quoted(f'file://{folder}')}]"]
+
+
+@contextmanager
+def _composing() -> Iterator[None]:
+    """Hydra can compose in this block, from the package's options and the user's."""
+    register()
+    options.register()
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        yield
+
+
+def _refuse_options(unknown: Sequence[str], arguments: Sequence[str]) -> None:
+    """Answer `--epochs 5` with the setting that it stands for."""
+    option = next((argument for argument in unknown if argument.startswith("-")), None)
+    if option is None:
+        return
+    name, equals, value = option.lstrip("-").partition("=")
+    after = [*arguments[list(arguments).index(option) + 1 :], "VALUE"][0]
+    if not equals:
+        value = after if "=" not in after and not after.startswith("--") else "VALUE"
+    with _composing():
+        found = settings_called(name.replace("-", "_"), compose("config"))
+    advice = f"write {' or '.join(f'{setting}={value}' for setting in found)}" if found else "see --help"
+    raise UserError(f"{option}: there is no such option; {advice}")
 
 
 def _parse_overrides(overrides: Sequence[str]) -> list[Override]:
@@ -192,7 +218,7 @@ def _jobs(overrides: Sequence[Override], multirun: bool) -> Iterator[list[str]]:
     swept = [_values(o) for o in overrides if o.is_sweep_override()]
     if swept and not multirun:
         name = next(o for o in overrides if o.is_sweep_override()).input_line
-        raise UserError(f"{name}: several values are a sweep; add -m (python train.py -m {name})")
+        raise UserError(f"{name}: several values are a sweep; add -m ({TRAIN_COMMAND} -m {name})")
     yield fixed + [values[0] for values in swept]
     for i, values in enumerate(swept):
         others = [v[0] for j, v in enumerate(swept) if j != i]
@@ -220,9 +246,8 @@ def _check_job(overrides: list[str]) -> Config:
         return parse(compose("config", overrides=overrides))
 
 
-def _help(overrides: list[str]) -> str:
+def _help(overrides: list[str], config_dir: str | None) -> str:
     """Hydra's own help goes through all its options and takes as long as to import torch."""
-    register()
-    with initialize_config_dir(str(CONF_DIR), version_base="1.3"), explained(overrides):
-        values = OmegaConf.to_yaml(compose("config", overrides=overrides))
-    return HELP.format(groups=groups(), values=values)
+    with _composing(), explained(overrides):
+        values = OmegaConf.to_yaml(compose("config", overrides=[*_search_path(config_dir), *overrides]))
+    return HELP.format(train=TRAIN_COMMAND, groups=options.groups(users_folders(config_dir)), values=values)

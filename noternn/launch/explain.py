@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from noternn.config.checks import choices
@@ -16,6 +17,14 @@ from noternn.config.training import REFUSED
 from noternn.errors import UserError
 
 YOUR_FILES = "for your own files give dataset=folder dataset.path=FOLDER"
+OTHER_NAMES = {
+    "epochs": "trainer.max_epochs",
+    "num_epochs": "trainer.max_epochs",
+    "learning_rate": "optimizer.lr",
+    "layers": "model.num_layers",
+    "hidden_dim": "model.hidden_size",
+    "device": "trainer.accelerator",
+}
 
 
 @contextmanager
@@ -63,6 +72,9 @@ def _explain_unknown(key: str, parent: Any) -> str:
     if key in REFUSED:
         return f"{key}: {REFUSED[key]}"
     section, _, name = key.rpartition(".")
+    meant = [] if section else settings_called(name, parent)
+    if meant:
+        return f"{key}: there is no such setting; did you mean {' or '.join(meant)}?"
     names = sorted({str(k) for k in parent} - {"hydra"})
     where = f"{section} has" if section else "there are"
     advice = {
@@ -70,6 +82,25 @@ def _explain_unknown(key: str, parent: Any) -> str:
         "experiment": "; the first line of an experiment's file must be: # @package _global_",
     }
     return f"{key}: there is no such setting; {where} {choices(name, names)}{advice.get(key, '')}"
+
+
+def settings_called(name: str, composed: Any) -> list[str]:
+    """The full names of the settings that are called so, such as optimizer.lr for lr.
+
+    Args:
+        name: without its section.
+        composed: all settings.
+    """
+    if name in OTHER_NAMES:
+        return [OTHER_NAMES[name]]
+    if name in composed:
+        return [name]
+    sections = [str(key) for key in composed if not OmegaConf.is_missing(composed, key)]
+    return [f"{section}.{name}" for section in sections if name in _names(composed[section])]
+
+
+def _names(section: Any) -> set[str]:
+    return {str(key) for key in section} if isinstance(section, DictConfig) else set()
 
 
 def _wrong_type(error: BaseException) -> str:

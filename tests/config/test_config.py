@@ -521,11 +521,13 @@ def test_help_lists_every_group_option_and_section(tmp_path: Path) -> None:
     assert (run.returncode, run.stderr) == (0, "")
     lines = run.stdout.splitlines()
     for group in {group for group, _ in OPTIONS}:
-        [line] = [line for line in lines if line.startswith(f"  {group}:")]
+        (begin,) = (i for i, line in enumerate(lines) if line.startswith(f"  {group}:"))
+        end = next(i for i in range(begin + 1, len(lines)) if not lines[i].startswith("   "))
         options = [option for of, option in OPTIONS if of == group]
-        assert line.split(":")[1].strip() == ", ".join(options)
+        assert " ".join(lines[begin:end]).split()[1:] == ", ".join(options).split()
     for section in SECTIONS:
         assert any(line.startswith(f"{section}:") for line in lines)
+    assert max(len(line) for line in lines) <= 80
 
 
 def test_empty_dataset_ends_train_py_with_where_to_put_files(tmp_path: Path) -> None:

@@ -1,0 +1,43 @@
+"""Train from a command line: what `python train.py ...` and `noternn train ...` do."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import hydra
+from omegaconf import DictConfig
+
+from noternn.config.schema import CONF_DIR, register
+from noternn.errors import UserError
+from noternn.launch import command_line
+from noternn.launch.job import run_job
+from noternn.training.stopping import answering_signals
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")
+def _train(composed: DictConfig) -> float | None:
+    """One run; Hydra calls it once for every job of a multirun, by this module's name in other processes."""
+    return run_job(composed)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train: one run, a sweep, or what `resume=` names; sets `sys.argv`, which Hydra reads.
+
+    Args:
+        arguments: settings and options; None takes this process's own.
+
+    Raises:
+        SystemExit: after a mistake, told in one line; after a signal; with status 1 if a job failed.
+    """
+    # Read when torch is imported: a thread that waits must not burn the core that another process needs.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    register()
+    with answering_signals():
+        try:
+            checked = command_line.check(sys.argv[1:] if arguments is None else arguments)
+        except UserError as error:
+            sys.exit(f"error: {error}")
+        sys.argv[1:] = checked
+        _train()
