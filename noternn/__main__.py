@@ -1,4 +1,4 @@
-"""The commands beside training: `python -m noternn generate`, `evaluate`, `audit` and on."""
+"""Train, compose, measure and listen: each is a command of `noternn` or `python -m noternn`."""
 
 from __future__ import annotations
 
@@ -43,6 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:
         arguments = sys.argv[1:]
         _set_up_messages()
+    if arguments[:1] == ["train"]:  # its settings are Hydra's, not options of argparse
+        from noternn.launch.start import main as train
+
+        train(arguments[1:])
+        return 0
     named = next((argument for argument in arguments if argument in COMMANDS), None)
     parser = build_parser([named] if named else [])
     options, others = parser.parse_known_args(arguments)
@@ -69,6 +74,7 @@ def build_parser(complete: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:
         "--version", action="version", version=f"noternn {__version__}", help="say the version"
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("train", help="train a network: exactly as python train.py does")
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary)
         command.add_argument(

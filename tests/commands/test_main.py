@@ -71,3 +71,12 @@ def test_every_room_is_in_the_package() -> None:
     rooms = {path.parent.name for path in (ROOT / "noternn").glob("*/__init__.py")}
     packages = set(project["tool"]["setuptools"]["packages"])
     assert packages == {"noternn", "noternn.conf", *(f"noternn.{room}" for room in rooms)}
+
+
+def test_train_takes_what_train_py_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "optimizer=adamm"])
+    assert "optimizer=adamm: there is no such optimizer; choose" in str(ended.value.code)
+    with pytest.raises(SystemExit):
+        main(["train", "optimizer=adam", "--help"])
+    assert "dataset=folder dataset.path=DIR" in capsys.readouterr().out
