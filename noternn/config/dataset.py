@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from omegaconf import MISSING
-
-from noternn.config.checks import require
+from noternn.config.checks import Section, require, setting
 from noternn.errors import UserError
 from noternn.music.instruments import program_of
 from noternn.music.limits import Limits
@@ -20,38 +18,32 @@ TRACKS_ALLOWED = (
 
 
 @dataclass
-class Dataset:
+class Dataset(Section, group="dataset"):
     """A corpus, what of it is taken, and how it is split: auto, content, or a CSV table.
 
     The fractions are expected shares of the pieces; `include` and `exclude` are patterns of file names (see
     `noternn.datasets.sources.matching_sources`), and `max_files` are taken of what they leave.
     """
 
-    name: str = MISSING
-    tracks: Any = "all"  # see `noternn.music.piece.select_tracks`
-    pedal: bool = False  # see `noternn.music.midi.read_midi`
-    limits: Limits = field(default_factory=Limits)
-    include: list[str] = field(default_factory=list)
-    exclude: list[str] = field(default_factory=list)
-    max_files: int | None = None
-    split: str = "auto"  # see `noternn.datasets.configured.ready_made_split`
-    validation_fraction: float = 0.1
-    test_fraction: float = 0.1
-    train_fraction: float = 1.0  # of the training pieces, see `noternn.corpus.splits.encode_corpus`
+    name: str = setting(help="the dataset's name, in messages and in a run's folder")
+    tracks: Any = setting("all", help=f"{', '.join(TRACKS)} or a list of instruments that is kept")
+    pedal: bool = setting(False, help="hold notes as long as the pedal does")
+    limits: Limits = field(
+        default_factory=Limits, metadata={"help": "the most that is read of a file, see music/limits.py"}
+    )
+    include: list[str] = setting([], help="patterns of the file names that are taken")
+    exclude: list[str] = setting([], help="patterns of the file names that are left out")
+    max_files: int | None = setting(None, at_least=1, note=", or null for all", help="so many files of all")
+    split: str = setting("auto", help="auto, content, or a CSV table of files and their splits")
+    validation_fraction: float = setting(0.1, at_least=0, below=1, help="share of the validation pieces")
+    test_fraction: float = setting(0.1, at_least=0, below=1, help="share of the test pieces")
+    train_fraction: float = setting(1.0, above=0, at_most=1, help="share of the training pieces that is used")
 
     def __post_init__(self) -> None:
-        fractions = (self.validation_fraction, self.test_fraction)
-        for key, value in zip(("validation_fraction", "test_fraction"), fractions, strict=True):
-            require(0 <= value < 1, f"dataset.{key}", value, "at least 0 and below 1")
-        require(sum(fractions) < 1, "dataset.validation_fraction + test_fraction", sum(fractions), "below 1")
-        require(
-            0 < self.train_fraction <= 1,
-            "dataset.train_fraction",
-            self.train_fraction,
-            "above 0 and at most 1",
-        )
-        if self.max_files is not None:
-            require(self.max_files >= 1, "dataset.max_files", self.max_files, "at least 1, or null for all")
+        """Refuse what is outside its range; write equal choices of instruments equally."""
+        super().__post_init__()
+        shares = self.validation_fraction + self.test_fraction
+        require(shares < 1, "dataset.validation_fraction + test_fraction", shares, "below 1")
         for key, value in vars(self.limits).items():
             require(0 < value < float("inf"), f"dataset.limits.{key}", value, "above 0 and finite")
         self.tracks = _checked_tracks(self.tracks)
@@ -61,14 +53,14 @@ class Dataset:
 class FolderDataset(Dataset):
     """The MIDI files and scores below one folder."""
 
-    path: str = MISSING
+    path: str = setting(help="the folder of the music")
 
 
 @dataclass
 class InstalledDataset(Dataset):
     """Music that is installed with a library: see `noternn.datasets.sources.installed_sources`."""
 
-    corpus: str = MISSING
+    corpus: str = setting(help="music21's or Freedoom's music, by its name")
 
 
 @dataclass
@@ -78,23 +70,18 @@ class FramesDataset(Dataset):
     `origin` says where to get the file.
     """
 
-    path: str = MISSING
-    frames_per_beat: int = MISSING
-    voices: bool = False
-    origin: str = MISSING
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        is_grid = 1 <= self.frames_per_beat <= FINEST_FRAMES
-        require(is_grid, "dataset.frames_per_beat", self.frames_per_beat, f"1 to {FINEST_FRAMES}")
+    path: str = setting(help="the JSON file")
+    frames_per_beat: int = setting(at_least=1, at_most=FINEST_FRAMES, help="frames of a quarter note")
+    voices: bool = setting(False, help="a frame is a pitch for each voice")
+    origin: str = setting(help="where to get the file")
 
 
 @dataclass
 class UnionDataset(Dataset):
     """What lies below those of several folders that are there, and several installed corpora."""
 
-    paths: dict[str, str] = field(default_factory=dict)
-    corpora: list[str] = field(default_factory=list)
+    paths: dict[str, str] = setting({}, help="folders by name; one that is not there is left out")
+    corpora: list[str] = setting([], help="installed corpora")
 
 
 def _checked_tracks(tracks: Any) -> str | list[int]:

@@ -4,31 +4,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from omegaconf import MISSING
-
-from noternn.config.checks import require, require_finite
+from noternn.config.checks import Section, require, setting
 
 
 @dataclass
-class Optimizer:
+class Optimizer(Section, group="optimizer"):
     """The class `name` of torch.optim and its keyword arguments."""
 
-    name: str = MISSING
-    lr: float = MISSING
-    weight_decay: float = 0.0
+    name: str = setting(help="a class of torch.optim")
+    lr: float = setting(above=0, note=" and finite", help="learning rate")
+    weight_decay: float = setting(
+        at_least=0, note=" and finite", help="how much weights shrink by themselves"
+    )
 
     def __post_init__(self) -> None:
+        """Refuse what is outside its range, and the name of another optimizer."""
+        super().__post_init__()
         names = {"Adam": ("Adam", "AdamW")}.get(type(self).__name__, (type(self).__name__,))
         require(self.name in names, "optimizer.name", self.name, f"{' or '.join(names)}; set optimizer=...")
-        require(0 < self.lr < float("inf"), "optimizer.lr", self.lr, "above 0 and finite")
-        require_finite("optimizer.weight_decay", self.weight_decay)
 
 
 @dataclass
 class Adam(Optimizer):
     """Adam and AdamW."""
 
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[float, float] = setting(help="how long the averages of gradients and squares remember")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -40,12 +40,11 @@ class Adam(Optimizer):
 class SGD(Optimizer):
     """Stochastic gradient descent with momentum."""
 
-    momentum: float = 0.9
-    nesterov: bool = True
+    momentum: float = setting(at_least=0, below=1, help="share of the last step that goes on")
+    nesterov: bool = setting(help="look ahead along the momentum")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(0 <= self.momentum < 1, "optimizer.momentum", self.momentum, "at least 0 and below 1")
         allowed = "above 0, or give optimizer.nesterov=false too"
         require(self.momentum > 0 or not self.nesterov, "optimizer.momentum", self.momentum, allowed)
 
@@ -54,53 +53,34 @@ class SGD(Optimizer):
 class RMSprop(Optimizer):
     """RMSprop."""
 
-    alpha: float = 0.99
-    momentum: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for key in ("alpha", "momentum"):
-            value = getattr(self, key)
-            require(0 <= value < 1, f"optimizer.{key}", value, "at least 0 and below 1")
+    alpha: float = setting(at_least=0, below=1, help="how long the average of squares remembers")
+    momentum: float = setting(at_least=0, below=1, help="share of the last step that goes on")
 
 
 @dataclass
 class Adagrad(Optimizer):
     """Adagrad."""
 
-    lr_decay: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_finite("optimizer.lr_decay", self.lr_decay)
+    lr_decay: float = setting(at_least=0, note=" and finite", help="how fast the learning rate falls")
 
 
 @dataclass
 class Adadelta(Optimizer):
     """Adadelta."""
 
-    rho: float = 0.9
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(0 <= self.rho < 1, "optimizer.rho", self.rho, "at least 0 and below 1")
+    rho: float = setting(at_least=0, below=1, help="how long the average of squares remembers")
 
 
 @dataclass
-class Schedule:
+class Schedule(Section, group="schedule"):
     """See `noternn.training.optim.Schedule`."""
 
-    name: str = "constant"
-    warmup_epochs: float = 0.0
-    final_fraction: float = 0.0
-    factor: float = 0.5
-    patience: int = 2
-
-    def __post_init__(self) -> None:
-        names = ("constant", "cosine", "plateau")
-        require(self.name in names, "schedule.name", self.name, f"{', '.join(names)}; set schedule=...")
-        require_finite("schedule.warmup_epochs", self.warmup_epochs)
-        for key in ("final_fraction", "factor"):
-            value = getattr(self, key)
-            require(0 <= value <= 1, f"schedule.{key}", value, "0 to 1")
-        require(self.patience >= 1, "schedule.patience", self.patience, "at least 1")
+    name: str = setting(
+        one_of=("constant", "cosine", "plateau"),
+        note="; set schedule=...",
+        help="choose with schedule=OPTION",
+    )
+    warmup_epochs: float = setting(at_least=0, note=" and finite", help="epochs that the rate rises from 0")
+    final_fraction: float = setting(0.0, at_least=0, at_most=1, help="of the rate, where a cosine ends")
+    factor: float = setting(0.5, at_least=0, at_most=1, help="what a plateau multiplies the rate by")
+    patience: int = setting(2, at_least=1, help="epochs without a lower val/nll that are a plateau")

@@ -4,35 +4,39 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from noternn.config.checks import require
+from noternn.config.checks import Section, setting
 
 
 @dataclass
-class Sampling:
+class Sampling(Section, group="sampling"):
     """How the samples of a run are composed: they continue the opening of a validation piece.
 
     But for `primer_notes`, see `noternn.sampling.probabilities.SamplingOptions`.
     """
 
-    primer_notes: int = 16
-    num_notes: int = 200
-    temperature: float = 1.0
-    top_k: int = 10
-    top_p: float = 1.0
-    min_p: float = 0.0
-    repetition_penalty: float = 1.0
-    repetition_window: int = 16
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        in_range = 0 < self.temperature < float("inf")
-        allowed = "above 0 and finite; the most probable token every time is sampling.top_k=1"
-        require(in_range, "sampling.temperature", self.temperature, allowed)
-        require(0 < self.top_p <= 1, "sampling.top_p", self.top_p, "above 0 and at most 1, which is all")
-        require(0 <= self.min_p <= 1, "sampling.min_p", self.min_p, "0, which is all, to 1")
-        in_range = 1 <= self.repetition_penalty < float("inf")
-        allowed = "at least 1, which is none, and finite"
-        require(in_range, "sampling.repetition_penalty", self.repetition_penalty, allowed)
-        natural = {"primer_notes": 0, "num_notes": 1, "top_k": 0, "repetition_window": 1, "seed": 0}
-        for key, least in natural.items():
-            require(getattr(self, key) >= least, f"sampling.{key}", getattr(self, key), f"at least {least}")
+    primer_notes: int = setting(at_least=0, help="notes of a validation piece that samples continue")
+    num_notes: int = setting(at_least=1, help="notes to compose")
+    temperature: float = setting(
+        above=0,
+        note=" and finite; the most probable token every time is sampling.top_k=1",
+        help="above 1 bolder, below 1 safer",
+    )
+    top_k: int = setting(at_least=0, help="choose among so many most probable tokens; 0 for all")
+    top_p: float = setting(
+        above=0,
+        at_most=1,
+        note=", which is all",
+        help="choose among the fewest tokens of this probability together; 1 for all",
+    )
+    min_p: float = setting(
+        at_least=0,
+        at_most=1,
+        help="choose among tokens of at least this part of the highest probability; 0 for all",
+    )
+    repetition_penalty: float = setting(
+        at_least=1,
+        note=", which is none, and finite",
+        help="makes the last pitches less probable; 1 for none",
+    )
+    repetition_window: int = setting(at_least=1, help="how many of the last pitches are penalized")
+    seed: int = setting(at_least=0, help="of the random choices")

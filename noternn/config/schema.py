@@ -53,19 +53,19 @@ class Config:
 
     dataset: Dataset = MISSING
     tokenizer: Tokenizer = MISSING
-    datamodule: DataModule = field(default_factory=DataModule)
+    datamodule: DataModule = MISSING
     augmentation: Augmentation = MISSING
     model: Model = MISSING
-    module: Module = field(default_factory=Module)
+    module: Module = MISSING
     optimizer: Optimizer = MISSING
     schedule: Schedule = MISSING
-    trainer: Trainer = field(default_factory=Trainer)
-    early_stopping: EarlyStopping = field(default_factory=EarlyStopping)
-    checkpoint: Checkpoint = field(default_factory=Checkpoint)
-    sampling: Sampling = field(default_factory=Sampling)
+    trainer: Trainer = MISSING
+    early_stopping: EarlyStopping = MISSING
+    checkpoint: Checkpoint = MISSING
+    sampling: Sampling = MISSING
     logger: Logger = field(default_factory=Logger)
-    seed: int = 0
-    resume: str | None = None
+    seed: int = MISSING
+    resume: str | None = MISSING
 
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 4294967295")

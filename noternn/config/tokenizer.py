@@ -4,70 +4,61 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from omegaconf import MISSING
-
-from noternn.config.checks import choices, require
+from noternn.config.checks import Section, choices, require, setting
 from noternn.tokenizer.bpe import require_tokenizers
 from noternn.tokenizer.grid import FINEST_FRAMES
 from noternn.tokenizer.miditok_tokenizer import KINDS, require_miditok
 
 
 @dataclass
-class Tokenizer:
+class Tokenizer(Section, group="tokenizer"):
     """See `noternn.tokenizer.build_tokenizer`."""
 
-    name: str = MISSING
-    steps_per_beat: int = 12
-    bpe_vocab_size: int | None = None
+    name: str = setting(help="kind of tokenizer; choose with tokenizer=OPTION")
+    steps_per_beat: int = setting(at_least=1, at_most=480, help="steps of the grid in a quarter note")
+    bpe_vocab_size: int | None = setting(None, at_least=1, help="merge tokens until there are so many")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.bpe_vocab_size is not None:
-            require(self.bpe_vocab_size >= 1, "tokenizer.bpe_vocab_size", self.bpe_vocab_size, "at least 1")
             require_tokenizers()
-        require(1 <= self.steps_per_beat <= 480, "tokenizer.steps_per_beat", self.steps_per_beat, "1 to 480")
 
 
 @dataclass
 class EventTokenizer(Tokenizer):
     """See `noternn.tokenizer.EventTokenizer`."""
 
-    max_shift_beats: int = 4
-    max_duration_beats: int = 8
-    velocity: bool = False
-    program: bool = False
+    max_shift_beats: int = setting(at_least=1, at_most=1024, help="longest shift of one token, in beats")
+    max_duration_beats: int = setting(
+        at_least=1, at_most=1024, help="longest duration of one token, in beats"
+    )
+    velocity: bool = setting(help="write how loud notes are")
+    program: bool = setting(help="tell instruments apart and keep the drums")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.name == "event", "tokenizer.name", self.name, "event; choose with tokenizer=OPTION")
-        for key in ("max_shift_beats", "max_duration_beats"):
-            require(1 <= getattr(self, key) <= 1024, f"tokenizer.{key}", getattr(self, key), "1 to 1024")
 
 
 @dataclass
 class ChordTokenizer(Tokenizer):
     """See `noternn.tokenizer.ChordTokenizer`."""
 
-    max_beats: int = 8
-    durations: bool = True
-    rests: bool = True
-    pitch_class: bool = False
-    step_beats: float = 0.5
-    min_count: int = 2
+    max_beats: int = setting(at_least=1, at_most=1024, help="longest duration of one token, in beats")
+    durations: bool = setting(help="write how long chords last")
+    rests: bool = setting(help="write rests")
+    pitch_class: bool = setting(help="forget the octaves of chords")
+    step_beats: float = setting(above=0, at_most=1024, help="beats of a chord where durations are off")
+    min_count: int = setting(at_least=1, help="rarer chords of the training split become <unk>")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.name == "chord", "tokenizer.name", self.name, "chord; choose with tokenizer=OPTION")
-        require(1 <= self.max_beats <= 1024, "tokenizer.max_beats", self.max_beats, "1 to 1024")
-        require(self.min_count >= 1, "tokenizer.min_count", self.min_count, "at least 1")
-        in_range = 0 < self.step_beats <= 1024
-        require(in_range, "tokenizer.step_beats", self.step_beats, "above 0 and at most 1024")
 
 
 @dataclass
 class FramesTokenizer(Tokenizer):
     """See `noternn.tokenizer.FramesTokenizer`."""
-
-    steps_per_beat: int = 4
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -79,8 +70,6 @@ class FramesTokenizer(Tokenizer):
 class VoicesTokenizer(Tokenizer):
     """See `noternn.tokenizer.VoicesTokenizer`."""
 
-    steps_per_beat: int = 4
-
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.name == "voices", "tokenizer.name", self.name, "voices; choose with tokenizer=OPTION")
@@ -91,9 +80,9 @@ class VoicesTokenizer(Tokenizer):
 class MidiTokTokenizer(Tokenizer):
     """See `noternn.tokenizer.MidiTokTokenizer`."""
 
-    kind: str = "REMI"
-    velocity: bool = False
-    program: bool = False
+    kind: str = setting(help=f"one of MidiTok's: {', '.join(KINDS)}")
+    velocity: bool = setting(help="write how loud notes are")
+    program: bool = setting(help="tell instruments apart and keep the drums")
 
     def __post_init__(self) -> None:
         super().__post_init__()

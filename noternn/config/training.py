@@ -5,49 +5,33 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from noternn.config.checks import require, require_finite
+from noternn.config.checks import Section, require, setting
 
 
 @dataclass
-class DataModule:
+class DataModule(Section, group="datamodule"):
     """See `noternn.training.datamodule.MidiDataModule`."""
 
-    batch_size: int = 32
-    window_length: int = 64
-    cache_dir: str | None = "data/.cache"
-    num_processes: int | None = None
-
-    def __post_init__(self) -> None:
-        for key in ("batch_size", "window_length"):
-            require(getattr(self, key) >= 1, f"datamodule.{key}", getattr(self, key), "at least 1")
-        if self.num_processes is not None:
-            require(self.num_processes >= 0, "datamodule.num_processes", self.num_processes, "at least 0")
+    batch_size: int = setting(at_least=1, help="pieces read side by side")
+    window_length: int = setting(at_least=1, help="tokens that gradients reach back")
+    cache_dir: str | None = setting(help="folder of the tokens of earlier runs; null for none")
+    num_processes: int | None = setting(at_least=0, help="to read files with; null takes one a core")
 
 
 @dataclass
-class Augmentation:
+class Augmentation(Section, group="augmentation"):
     """How training pieces are varied; see `noternn.training.datamodule.MidiDataModule`."""
 
-    transpose: int = 0
-    velocity: int = 0
-
-    def __post_init__(self) -> None:
-        for key in ("transpose", "velocity"):
-            value = getattr(self, key)
-            require(0 <= value <= 127, f"augmentation.{key}", value, "0 to 127")
+    transpose: int = setting(at_least=0, at_most=127, help="semitones up or down, at most")
+    velocity: int = setting(at_least=0, at_most=127, help="bins of velocity louder or softer, at most")
 
 
 @dataclass
-class Module:
+class Module(Section, group="module"):
     """See `noternn.training.module.NoteRNN`."""
 
-    ema_decay: float = 0.0
-    label_smoothing: float = 0.0
-
-    def __post_init__(self) -> None:
-        for key in ("ema_decay", "label_smoothing"):
-            value = getattr(self, key)
-            require(0 <= value < 1, f"module.{key}", value, "at least 0 and below 1")
+    ema_decay: float = setting(at_least=0, below=1, help="of the averaged weights; 0 for none")
+    label_smoothing: float = setting(at_least=0, below=1, help="probability that is spread evenly")
 
 
 # Settings of Lightning's Trainer that a run cannot have, and what to do instead.
@@ -64,96 +48,68 @@ REFUSED = {
 
 
 @dataclass
-class Trainer:
+class Trainer(Section, group="trainer"):
     """The keyword arguments of Lightning's Trainer that can be set.
 
     `limit_train_batches` is a number of batches, or below 1 a share of them; after `max_time`, as
     DD:HH:MM:SS, a run ends with its epoch; `profiler` is simple or advanced.
     """
 
-    max_epochs: int = 60
-    accelerator: str = "auto"
-    precision: str = "32-true"
-    gradient_clip_val: float | None = 1.0
-    detect_anomaly: bool = False
-    limit_train_batches: float | None = None
-    max_time: str | None = None
-    profiler: str | None = None
+    max_epochs: int = setting(at_least=1, help="epochs, to which the schedule runs")
+    accelerator: str = setting(one_of=("auto", "cpu", "gpu", "cuda", "mps"), help="where it is computed")
+    precision: str = setting(one_of=("32-true", "bf16-mixed", "16-mixed"), help="bits of a number")
+    gradient_clip_val: float | None = setting(
+        above=0, note=", or null for none", help="length that a gradient is cut to"
+    )
+    detect_anomaly: bool = setting(help="name the operation whose gradient is not a number; slow")
+    limit_train_batches: float | None = setting(help="batches of an epoch, or below 1 a share of them")
+    max_time: str | None = setting(help="DD:HH:MM:SS, after which a run ends with its epoch")
+    profiler: str | None = setting(
+        one_of=("simple", "advanced"), note=" or null", help="simple or advanced: where the time goes"
+    )
 
     def __post_init__(self) -> None:
-        require(self.max_epochs >= 1, "trainer.max_epochs", self.max_epochs, "at least 1")
-        accelerators = ("auto", "cpu", "gpu", "cuda", "mps")
-        require(
-            self.accelerator in accelerators, "trainer.accelerator", self.accelerator, ", ".join(accelerators)
-        )
-        precisions = ("32-true", "bf16-mixed", "16-mixed")
-        require(self.precision in precisions, "trainer.precision", self.precision, ", ".join(precisions))
-        if self.gradient_clip_val is not None:
-            clip = self.gradient_clip_val
-            require(clip > 0, "trainer.gradient_clip_val", clip, "above 0, or null for none")
-        self._check_limits()
-
-    def _check_limits(self) -> None:
+        """Refuse what is outside its range, a part of a batch, and a time that is none."""
+        super().__post_init__()
         limit = self.limit_train_batches
         is_share = limit is not None and 0 < limit < 1
-        is_number = limit is None or (limit >= 1 and limit == int(limit))
+        is_number = limit is None or (1 <= limit < float("inf") and limit == int(limit))
         allowed = "a number of batches, a share of them above 0 and below 1, or null for all"
         require(is_share or is_number, "trainer.limit_train_batches", limit, allowed)
         shape, time = r"\d\d:\d\d:\d\d:\d\d", self.max_time
         is_time = time is None or (re.fullmatch(shape, time) is not None and time != "00:00:00:00")
         require(is_time, "trainer.max_time", self.max_time, "DD:HH:MM:SS as 00:01:30:00, or null")
-        profilers = ("simple", "advanced", None)
-        require(self.profiler in profilers, "trainer.profiler", self.profiler, "simple, advanced or null")
 
 
 @dataclass
-class EarlyStopping:
+class EarlyStopping(Section, group="early_stopping"):
     """Stop after `patience` epochs without a `val/nll` lower by `min_delta`; null never stops."""
 
-    patience: int | None = 5
-    min_delta: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.patience is not None:
-            require(
-                self.patience >= 1, "early_stopping.patience", self.patience, "at least 1, or null for never"
-            )
-        require_finite("early_stopping.min_delta", self.min_delta)
+    patience: int | None = setting(
+        at_least=1, note=", or null for never", help="epochs without a lower val/nll before it stops"
+    )
+    min_delta: float = setting(0.0, at_least=0, note=" and finite", help="by how much it must be lower")
 
 
 @dataclass
-class Checkpoint:
+class Checkpoint(Section, group="checkpoint"):
     """Keep a checkpoint and a sample every `every_n_epochs` epochs, beside the best and the last.
 
     The last is also written every `every_minutes` within an epoch.
     """
 
-    every_n_epochs: int = 10
-    every_minutes: float = 10.0
-
-    def __post_init__(self) -> None:
-        require(self.every_n_epochs >= 1, "checkpoint.every_n_epochs", self.every_n_epochs, "at least 1")
-        require(self.every_minutes > 0, "checkpoint.every_minutes", self.every_minutes, "above 0")
+    every_n_epochs: int = setting(at_least=1, help="epochs between checkpoints and samples that are kept")
+    every_minutes: float = setting(above=0, help="minutes between writings of last.ckpt")
 
 
 @dataclass
-class Logger:
-    """Who is told the losses; metrics.csv is always written. `logger=[wandb,tensorboard]` chooses several.
+class Logger(Section, group="logger"):
+    """Who is told the losses; metrics.csv is always written. `logger=[wandb,tensorboard]` chooses several."""
 
-    Args:
-        mode: wandb's: auto, online, offline or disabled.
-        project: of wandb and Trackio.
-        entity: of wandb.
-        tensorboard: whether TensorBoard's files are written.
-        trackio: whether Trackio is told.
-    """
-
-    mode: str = "disabled"
-    project: str = "noternn"
-    entity: str | None = None
-    tensorboard: bool = False
-    trackio: bool = False
-
-    def __post_init__(self) -> None:
-        modes = ("auto", "online", "offline", "disabled")
-        require(self.mode in modes, "logger.mode", self.mode, ", ".join(modes))
+    mode: str = setting(
+        "disabled", one_of=("auto", "online", "offline", "disabled"), help="whether wandb is told, and how"
+    )
+    project: str = setting("noternn", help="project of wandb and Trackio")
+    entity: str | None = setting(None, help="user or team of wandb")
+    tensorboard: bool = setting(False, help="write TensorBoard's files")
+    trackio: bool = setting(False, help="tell Trackio")

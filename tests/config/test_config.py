@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from noternn.config import model, optimizer, tokenizer, training
 from noternn.config import schema as config
+from noternn.config.checks import Section, helps
 from noternn.config.schema import CONF_DIR, Config, dataset_of, parse, to_plain
 from noternn.errors import UserError
 from noternn.launch.command_line import check
@@ -138,9 +139,8 @@ def parameters_of(class_: type) -> dict[str, Any]:
     ids=["event", "chord", "frames", "voices", "miditok"],
 )
 def test_settings_of_a_tokenizer_are_the_arguments_of_its_class(section: type, class_: type) -> None:
-    settings = {field.name: field.default for field in dataclasses.fields(section)}
-    del settings["name"], settings["bpe_vocab_size"]
-    assert settings == parameters_of(class_)
+    settings = {field.name for field in dataclasses.fields(section)}
+    assert settings - {"name", "bpe_vocab_size"} == parameters_of(class_).keys()
 
 
 def test_settings_of_the_model_are_the_arguments_of_its_class() -> None:
@@ -150,29 +150,26 @@ def test_settings_of_the_model_are_the_arguments_of_its_class() -> None:
 
 
 def test_settings_of_the_schedule_are_the_arguments_of_its_class() -> None:
-    settings = {field.name: field.default for field in dataclasses.fields(optimizer.Schedule)}
-    assert settings == parameters_of(Schedule)
+    settings = {field.name for field in dataclasses.fields(optimizer.Schedule)}
+    assert settings == parameters_of(Schedule).keys()
 
 
 def test_settings_of_the_module_are_arguments_of_its_class() -> None:
     settings = {field.name for field in dataclasses.fields(training.Module)}
-    assert settings == parameters_of(NoteRNN).keys() - {"network", "optimizer", "seed", "schedule"}
+    assert settings == parameters_of(NoteRNN).keys() - {
+        "network",
+        "optimizer",
+        "seed",
+        "schedule",
+        "settings",
+    }
 
 
 def test_settings_of_the_datamodule_are_arguments_of_its_class() -> None:
     settings = {field.name for field in dataclasses.fields(training.DataModule)}
-    from_elsewhere = {
-        "sources",
-        "tokenizer",
-        "seed",
-        "validation_fraction",
-        "test_fraction",
-        "options",
-        "ready_made",
-        *(field.name for field in dataclasses.fields(training.Augmentation)),
-        "train_fraction",
-    }
-    assert settings == parameters_of(MidiDataModule).keys() - from_elsewhere
+    from_elsewhere = {"corpus", "seed", *(field.name for field in dataclasses.fields(training.Augmentation))}
+    of_the_corpus = {"cache_dir", "num_processes"}
+    assert settings - of_the_corpus == parameters_of(MidiDataModule).keys() - from_elsewhere
 
 
 def test_configuration_as_plain_data_holds_no_other_types() -> None:
@@ -198,6 +195,29 @@ def test_settings_given_on_the_command_line_arrive() -> None:
 @pytest.mark.parametrize("tracks", ["[73,40]", "[Violin,flute,40]", "['FLUTE','violin ']", "[40,73,73]"])
 def test_equal_choices_of_instruments_are_equal_settings(tracks: str) -> None:
     assert parse(composed(f"dataset.tracks={tracks}")).dataset.tracks == [40, 73]
+
+
+def sections_of(settings: Config) -> list[Section]:
+    return [section for section in vars(settings).values() if isinstance(section, Section)]
+
+
+@pytest.mark.parametrize(("group", "option"), [o for o in OPTIONS if o[0] not in ("experiment", "recipe")])
+def test_a_value_is_written_in_an_option_or_as_a_default_but_not_twice(group: str, option: str) -> None:
+    given = OmegaConf.load(CONF_DIR / group / f"{option}.yaml")
+    section = getattr(parse(composed(*arguments_for(group, option))), group, None)
+    fields = dataclasses.fields(section) if dataclasses.is_dataclass(section) else ()
+    repeated = {
+        f.name for f in fields if f.name in given and f.default is not None and given[f.name] == f.default
+    }
+    assert not repeated
+
+
+def test_every_setting_says_what_it_does_in_a_line() -> None:
+    for options in [(), ("tokenizer=chord", "dataset=jsb_16th"), ("dataset=all",)]:
+        for section in sections_of(parse(composed(*options))):
+            for name, text in helps(type(section)).items():
+                assert text, f"{section.group}.{name}"
+                assert "\n" not in text
 
 
 # Mistakes
