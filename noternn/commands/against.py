@@ -24,7 +24,7 @@ def yardstick_at(target: str) -> Yardstick:
     if (folder / FILE_NAME).is_file():
         return Yardstick.load(folder / FILE_NAME)
     if path.suffix == ".ckpt" or (path / "best.ckpt").is_file():
-        from noternn.evaluation.likelihood import load_runs  # with torch, which the others need not
+        from noternn.evaluation.loading import load_runs  # with torch, which the others need not
 
         return Yardstick.of(load_runs([path])[0].corpus.pieces("validation"))
     sources, config = _corpus(target)

@@ -30,15 +30,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print what the best weights of some runs come to on held-out pieces, one way and another."""
     check_output("--json", options.json, ".json")
-    from noternn.evaluation import likelihood as evaluation
+    from noternn.evaluation import likelihood
+    from noternn.evaluation.loading import load_runs
 
-    ways = evaluation.Options(options.split, options.copy, options.keys, options.dynamic)
-    runs = evaluation.load_runs(options.runs)
-    columns = evaluation.evaluate(runs, ways)
-    print(evaluation.as_text(runs, ways, columns))
+    ways = likelihood.Options(options.split, options.copy, options.keys, options.dynamic)
+    runs = load_runs(options.runs)
+    columns = likelihood.evaluate(runs, ways)
+    print(likelihood.as_text(runs, ways, columns))
     if options.json:
-        text = json.dumps(evaluation.as_plain(runs, ways, columns), indent=1)
+        text = json.dumps(likelihood.as_plain(runs, ways, columns), indent=1)
         write("--json", options.json, lambda path: write_text(path, text))
-    saved = evaluation.save_copy_weights(runs[0], columns)
+    saved = likelihood.save_copy_weights(runs[0], columns)
     if saved:
         print(f"written: {saved}, for generate --copy", file=sys.stderr)

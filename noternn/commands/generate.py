@@ -159,7 +159,7 @@ def _primers(options: argparse.Namespace, codec: Codec) -> tuple[list[list[int]]
     from noternn.sampling.primers import encode_primer
 
     if options.opening:
-        from noternn.evaluation.likelihood import held_out_openings, load_runs
+        from noternn.evaluation.loading import held_out_openings, load_runs
 
         seeds = range(options.seed, options.seed + options.num_samples)
         primers, names = held_out_openings(load_runs([options.checkpoint])[0], seeds)

@@ -25,7 +25,7 @@ def run(options: argparse.Namespace) -> None:
     """Print what a network composes with one way of sampling and another."""
     check_output("--csv", options.csv, ".csv")
     from noternn.commands.against import yardstick_at
-    from noternn.evaluation.likelihood import load_runs
+    from noternn.evaluation.loading import load_runs
     from noternn.evaluation.samplers import compare
 
     run = load_runs([options.folder])[0]

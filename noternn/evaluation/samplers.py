@@ -16,7 +16,7 @@ from tqdm import tqdm
 from noternn.audit.curve import copied_after
 from noternn.audit.figures import Figures, pooled
 from noternn.audit.index import Index, index_of
-from noternn.evaluation.likelihood import LoadedRun
+from noternn.evaluation.loading import TrainedRun
 from noternn.health.checkup import check
 from noternn.health.yardstick import Yardstick
 from noternn.model.lstm import NoteLSTM
@@ -77,7 +77,7 @@ def build_inverted(network: NoteLSTM, num_streams: int) -> Stepper:
     return Inverted(build_stepper(network, max(2, num_streams)))
 
 
-def compare(run: LoadedRun, yardstick: Yardstick, num_samples: int, num_notes: int) -> list[dict[str, Any]]:
+def compare(run: TrainedRun, yardstick: Yardstick, num_samples: int, num_notes: int) -> list[dict[str, Any]]:
     """What each way makes of the same openings of validation pieces, and how these really go on.
 
     Args:

@@ -15,18 +15,17 @@ from helpers import TrainTiny, small_piece
 from numpy.typing import NDArray
 
 from noternn.__main__ import main
-from noternn.evaluation.likelihood import (
-    LoadedRun,
-    Options,
+from noternn.evaluation.likelihood import Options, evaluate
+from noternn.evaluation.loading import TrainedRun, load_runs
+from noternn.evaluation.predictors import (
     Predictor,
     dynamic,
     ensemble,
-    evaluate,
     keys_around,
-    load_runs,
+    nlls_of,
     over_keys,
     static,
-    token_nlls,
+    targets_of,
 )
 from noternn.model.lstm import NoteLSTM
 from noternn.music.midi import write_midi
@@ -66,6 +65,11 @@ def everything(predict: Predictor, pieces: Sequence[Ints], vocab_size: int) -> l
     """The probabilities of all ids, (num_tokens - 1, vocab_size) for each piece."""
     every = [np.tile(np.arange(vocab_size), (len(piece) - 1, 1)) for piece in pieces]
     return [np.exp(answer) for answer in predict(pieces, every)]
+
+
+def token_nlls(network: NoteLSTM, pieces: Sequence[Ints]) -> list[NDArray[np.float64]]:
+    """The nll of each token of some pieces but the first, (num_tokens - 1,) each."""
+    return nlls_of(static(network)(pieces, targets_of(pieces)))
 
 
 def test_token_nlls_are_those_of_whole_pieces() -> None:
@@ -179,7 +183,7 @@ def run_dir(train_tiny: TrainTiny, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="module")
-def run(run_dir: Path) -> LoadedRun:
+def run(run_dir: Path) -> TrainedRun:
     return load_runs([run_dir])[0]
 
 
@@ -187,7 +191,7 @@ def result(columns: Sequence[Any], name: str) -> float:
     return next(column.units["nats_per_token"] for column in columns if column.name == name)
 
 
-def test_the_network_is_what_the_run_said_of_it(run_dir: Path, run: LoadedRun) -> None:
+def test_the_network_is_what_the_run_said_of_it(run_dir: Path, run: TrainedRun) -> None:
     summary = json.loads((run_dir / "summary.json").read_text())
     (column,) = evaluate([run], Options())
     expected = {"nats_per_token": summary["val/nll"]}
@@ -232,13 +236,13 @@ def test_the_test_split_is_read_only_if_asked_for(run_dir: Path, capsys: Capture
     assert "this is the test split: choose nothing by it" in capsys.readouterr().out
 
 
-def test_the_weights_for_test_are_those_of_validation(run: LoadedRun) -> None:
+def test_the_weights_for_test_are_those_of_validation(run: TrainedRun) -> None:
     columns = [evaluate([run], Options(split=split, copy=True))[-1] for split in ("validation", "test")]
     assert columns[0].settings == columns[1].settings
     assert columns[0].units != columns[1].units
 
 
-def test_an_ensemble_of_a_run_with_itself_is_the_run(run: LoadedRun) -> None:
+def test_an_ensemble_of_a_run_with_itself_is_the_run(run: TrainedRun) -> None:
     columns = evaluate([run, run], Options())
     assert [column.name for column in columns] == ["network 1", "network 2", "ensemble"]
     assert result(columns, "ensemble") == pytest.approx(result(columns, "network 1"), abs=1e-6)

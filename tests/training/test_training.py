@@ -21,7 +21,7 @@ from helpers import TrainTiny, same_weights, small_piece, timed_rows_of
 
 from noternn.config.schema import CONF_DIR
 from noternn.errors import UserError
-from noternn.evaluation.likelihood import load_runs
+from noternn.evaluation.loading import load_runs
 from noternn.health.checkup import check
 from noternn.health.yardstick import Yardstick
 from noternn.music.midi import read_midi, write_midi
