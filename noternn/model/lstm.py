@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -11,10 +11,27 @@ from torch.nn.functional import dropout, embedding, embedding_bag
 
 from noternn.model.intervals import MEMORY, Intervals
 
-#: hidden and cell, each (num_layers, batch, hidden_size); the last ids, (num_input_tokens - 1, batch); the
-#: grid steps since the piece began and how many ids came since time last moved, (2, batch); and the last
-#: pitches and their onsets, (2, batch, MEMORY), see `Intervals`
-State = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+
+class NetworkState(NamedTuple):
+    """What is carried along the streams of a batch.
+
+    Args:
+        hidden: (num_layers, batch, hidden_size).
+        cell: the same shape.
+        recent: (num_input_tokens - 1, batch) the last ids.
+        clock: (2, batch) the grid steps since the piece began, and how many ids came since time last moved.
+        pitches: (2, batch, MEMORY) the last pitches and their onsets, see `Intervals`.
+    """
+
+    hidden: Tensor
+    cell: Tensor
+    recent: Tensor
+    clock: Tensor
+    pitches: Tensor
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> NetworkState:
+        """The state of which each part is what the function gives for it."""
+        return NetworkState(*map(function, self))
 
 
 class Place(NamedTuple):
@@ -140,7 +157,7 @@ class NoteLSTM(nn.Module):
             last.weight = self.embedding.weight
         return head
 
-    def forward(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def forward(self, ids: Tensor, state: NetworkState | None = None) -> tuple[Tensor, NetworkState]:
         """Logits of the id after each one.
 
         Args:
@@ -150,11 +167,11 @@ class NoteLSTM(nn.Module):
         Returns:
             logits (batch, time, vocab_size) and the state after the last id.
         """
-        hidden, cell, recent, place, pitches = self.initial_state(len(ids)) if state is None else state
+        hidden, cell, recent, clock, pitches = self.initial_state(len(ids)) if state is None else state
         known = torch.cat([recent.T, ids], 1)  # (batch, num_input_tokens - 1 + time)
         values = self._embed(known)  # (batch, time, width)
         if self.tells_time:
-            columns, onsets, place = self.places_after(ids, place)
+            columns, onsets, clock = self.places_after(ids, clock)
             for column, table in zip(columns, self.places, strict=True):
                 values = values + embedding(column, table)
         if self.intervals is not None:
@@ -180,7 +197,7 @@ class NoteLSTM(nn.Module):
             logits = logits.masked_fill(~self.followers[ids], -torch.inf)
         hiddens, cells = zip(*last, strict=True)
         recent = known[:, ids.shape[1] :].T
-        return logits, (torch.cat(hiddens), torch.cat(cells), recent, place, pitches)
+        return logits, NetworkState(torch.cat(hiddens), torch.cat(cells), recent, clock, pitches)
 
     @property
     def tells_time(self) -> bool:
@@ -211,20 +228,20 @@ class NoteLSTM(nn.Module):
         sums = embedding_bag(row.flatten(0, 1), tables.flatten(0, 1), mode="sum")
         return sums.view(*windows.shape[:2], -1)
 
-    def places_after(self, ids: Tensor, place: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
+    def places_after(self, ids: Tensor, clock: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
         """Where a piece stands after each id.
 
         Returns:
             the rows of `places` that tell it, each (batch, time); the grid steps since the piece began,
-            likewise; and `place` after all.
+            (batch, time); and `clock` after all.
         """
         steps = self.token_steps[ids]
-        time = place[0][:, None] + steps.cumsum(1)
+        time = clock[0][:, None] + steps.cumsum(1)
         index = torch.arange(ids.shape[1], device=ids.device)
         moved = (
             torch.where(steps > 0, index, -1).cummax(1).values
         )  # where time last moved; -1 before the window
-        slot = torch.where(moved >= 0, index - moved, place[1][:, None] + index)
+        slot = torch.where(moved >= 0, index - moved, clock[1][:, None] + index)
         columns = [time % period for period in self.periods]
         if self.num_slots:
             columns.append(slot.clamp(max=self.num_slots - 1))
@@ -250,14 +267,14 @@ class NoteLSTM(nn.Module):
             return dropout(values, probability)
         return values * dropout(torch.ones_like(values[:, :1]), probability)
 
-    def initial_state(self, batch_size: int) -> State:
+    def initial_state(self, batch_size: int) -> NetworkState:
         """The all-zero state before the first id of `batch_size` pieces: before it all ids are PAD."""
         weight = self.embedding.weight
         shape = (len(self.layers), batch_size, self.hidden_size)
         zeros = self.token_steps.new_zeros
-        recent, place = zeros(self.num_input_tokens - 1, batch_size), zeros(2, batch_size)
+        recent, clock = zeros(self.num_input_tokens - 1, batch_size), zeros(2, batch_size)
         pitches = zeros(2, batch_size, MEMORY if self.intervals is not None else 0)
-        return weight.new_zeros(shape), weight.new_zeros(shape), recent, place, pitches
+        return NetworkState(weight.new_zeros(shape), weight.new_zeros(shape), recent, clock, pitches)
 
 
 def _before_pitch(vocab_size: int, token_pitches: Sequence[int], followers: Tensor | None) -> Tensor:
@@ -268,7 +285,7 @@ def _before_pitch(vocab_size: int, token_pitches: Sequence[int], followers: Tens
     return followers[:, says_pitch].any(1)
 
 
-def select_lanes(state: State, lane: Tensor, is_start: Tensor) -> State:
+def select_lanes(state: NetworkState, lane: Tensor, is_start: Tensor) -> NetworkState:
     """The states of some lanes, zero for those where a piece starts.
 
     Args:
@@ -281,11 +298,10 @@ def select_lanes(state: State, lane: Tensor, is_start: Tensor) -> State:
         keep = (~is_start).to(part.dtype).view(1, -1, *(1,) * (part.dim() - 2))
         return part[:, lane] * keep
 
-    hidden, cell, recent, place, pitches = map(select, state)
-    return hidden, cell, recent, place, pitches
+    return state.map(select)
 
 
-def store_lanes(state: State, lane: Tensor, new: State) -> None:
+def store_lanes(state: NetworkState, lane: Tensor, new: NetworkState) -> None:
     """Write the states of some lanes back, cut off from the graph that made them."""
     with torch.no_grad():
         for part, new_part in zip(state, new, strict=True):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from noternn.model.intervals import REACH, PitchConvolution
-from noternn.model.lstm import NoteLSTM, State
+from noternn.model.lstm import NetworkState, NoteLSTM
 
 MAX_STREAMS = 64  # more at once gain nothing: the weights are read once for all of these
 
@@ -45,7 +45,7 @@ class ModuleStepper:
     def __init__(self, network: NoteLSTM) -> None:
         self.network = network
         self.device = network.embedding.weight.device
-        self.state: State | None = None
+        self.state: NetworkState | None = None
 
     @torch.no_grad()
     def step(self, ids: Sequence[int]) -> NDArray[np.float64]:
@@ -57,10 +57,9 @@ class ModuleStepper:
     def repeat(self, num_streams: int) -> None:
         """See `Stepper`."""
         assert self.state is not None
-        hidden, cell, recent, place, pitches = (
-            part[:, :1].expand(-1, num_streams, *part.shape[2:]).contiguous() for part in self.state
+        self.state = self.state.map(
+            lambda part: part[:, :1].expand(-1, num_streams, *part.shape[2:]).contiguous()
         )
-        self.state = hidden, cell, recent, place, pitches
 
 
 class PreparedStepper:
@@ -107,7 +106,7 @@ class PreparedStepper:
         self.scores = products.pop() if self.intervals is not None else None
         self.classes = products.pop() if self.intervals is not None else None
         self.recurrent, self.head = products[: len(layers)], products[len(layers) :]
-        hidden, cell, self.recent, self.place, self.pitches = network.initial_state(1)
+        hidden, cell, self.recent, self.clock, self.pitches = network.initial_state(1)
         self.hidden, self.cell = list(hidden), list(cell)
 
     def _tables(self, tables: Tensor, w_ih: Tensor) -> Tensor:
@@ -123,7 +122,7 @@ class PreparedStepper:
         for table, column in zip(self.tables[1:], known[1:], strict=True):
             row = row + table[column]
         if self.network.tells_time:
-            columns, onsets, self.place = self.network.places_after(ids[:, None], self.place)
+            columns, onsets, self.clock = self.network.places_after(ids[:, None], self.clock)
             for table, place in zip(self.places, columns, strict=True):
                 row = row + table[place[:, 0]]
         if self.intervals is not None and self.classes is not None:
@@ -185,7 +184,7 @@ class PreparedStepper:
         self.hidden = [part[:1].repeat(num_streams, 1) for part in self.hidden]
         self.cell = [part[:1].repeat(num_streams, 1) for part in self.cell]
         self.recent = self.recent[:, :1].repeat(1, num_streams)
-        self.place = self.place[:, :1].repeat(1, num_streams)
+        self.clock = self.clock[:, :1].repeat(1, num_streams)
         self.pitches = self.pitches[:, :1].repeat(1, num_streams, 1)
 
 

@@ -18,7 +18,7 @@ from noternn.errors import UserError
 from noternn.metrics import NllMeter
 from noternn.model.build import network_for
 from noternn.model.checkpoint import checkpoint_content, load_checkpoint, trained_of
-from noternn.model.lstm import NoteLSTM, State, select_lanes, store_lanes
+from noternn.model.lstm import NetworkState, NoteLSTM, select_lanes, store_lanes
 from noternn.tokenizer import PAD_ID, Codec
 from noternn.training.datamodule import Batch, MidiDataModule
 from noternn.training.optim import Schedule, averaged, build_optimizer
@@ -77,7 +77,7 @@ class NoteRNN(pl.LightningModule):
             "seed": seed,
         }
         self.content: dict[str, Any] = {}  # what generation needs beside the weights
-        self._state: State | None = None
+        self._state: NetworkState | None = None
         self._train_meter = NllMeter()
         self._meters = [NllMeter() for _ in EVALUATED]
         self._test_meter = NllMeter()
@@ -132,7 +132,9 @@ class NoteRNN(pl.LightningModule):
         ).max()
         self._require_finite("a weight", largest.item())
         checkpoint["noternn"] = self._content()
-        checkpoint["within_epoch"] = {"state": self._state, "train_nll": vars(self._train_meter)}
+        # A plain tuple: a checkpoint is read with weights_only, which allows no class of ours.
+        state = None if self._state is None else tuple(self._state)
+        checkpoint["within_epoch"] = {"state": state, "train_nll": vars(self._train_meter)}
         checkpoint["schedule"] = self.schedule.state
 
     def _content(self) -> dict[str, Any]:
@@ -147,7 +149,8 @@ class NoteRNN(pl.LightningModule):
         return self.content
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self._state = checkpoint["within_epoch"]["state"]
+        state = checkpoint["within_epoch"]["state"]
+        self._state = None if state is None else NetworkState(*state)
         vars(self._train_meter).update(checkpoint["within_epoch"]["train_nll"])
         self.schedule.state = dict(checkpoint["schedule"])
 
@@ -157,8 +160,7 @@ class NoteRNN(pl.LightningModule):
 
     def on_train_start(self) -> None:
         if self._state is not None:  # loaded before the network was on its device
-            hidden, cell, recent, place, pitches = (part.to(self.device) for part in self._state)
-            self._state = hidden, cell, recent, place, pitches
+            self._state = self._state.map(lambda part: part.to(self.device))
 
     def on_train_epoch_start(self) -> None:
         self._train_meter = NllMeter()
@@ -175,7 +177,7 @@ class NoteRNN(pl.LightningModule):
         # most lanes have run out of pieces would let the last pieces of an epoch pull the weights away
         # from all others.
         assert self._state is not None
-        num_lanes = self._state[0].shape[1]
+        num_lanes = self._state.hidden.shape[1]
         if self.label_smoothing:
             uniform = uniform_nll_sum(logits, batch.targets)
             total = total + self.label_smoothing * (uniform - total)

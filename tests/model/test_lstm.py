@@ -10,7 +10,7 @@ from torch import Tensor
 
 from noternn.model.build import build_network, num_parameters
 from noternn.model.intervals import AGES, LAGS, REACH, SPANS, PitchConvolution
-from noternn.model.lstm import NoteLSTM, Place, select_lanes, store_lanes
+from noternn.model.lstm import NetworkState, NoteLSTM, Place, select_lanes, store_lanes
 
 VOCAB_SIZE, HIDDEN_SIZE, NUM_LAYERS = 29, 6, 2
 
@@ -193,7 +193,7 @@ def test_select_lanes_takes_the_named_lanes_and_zeroes_starting_pieces() -> None
     hidden = torch.arange(1.0, 9.0).reshape(1, 4, 2)  # (layers, lanes, hidden_size)
     lane, is_start = torch.tensor([3, 0, 2]), torch.tensor([False, True, False])
     recent = torch.tensor([[4, 5, 6, 7]])
-    state = (hidden, -hidden, recent, recent.repeat(2, 1), recent[:0])
+    state = NetworkState(hidden, -hidden, recent, recent.repeat(2, 1), recent[:0])
     selected_hidden, selected_cell, selected_recent, selected_place, _ = select_lanes(state, lane, is_start)
     assert selected_recent.tolist() == [[7, 0, 6]]
     assert selected_place.tolist() == [[7, 0, 6], [7, 0, 6]]
@@ -203,8 +203,7 @@ def test_select_lanes_takes_the_named_lanes_and_zeroes_starting_pieces() -> None
 
 def test_store_lanes_writes_the_named_lanes_only() -> None:
     state = build(num_layers=1, num_input_tokens=2).initial_state(3)
-    hidden, cell, recent, place, pitches = (torch.full_like(part[:, :2], 5) for part in state)
-    store_lanes(state, torch.tensor([2, 0]), (hidden, cell, recent, place, pitches))
+    store_lanes(state, torch.tensor([2, 0]), state.map(lambda part: torch.full_like(part[:, :2], 5)))
     assert [part.flatten(2).sum(-1).tolist() if part.dim() > 2 else part.tolist() for part in state] == [
         [[5 * HIDDEN_SIZE, 0, 5 * HIDDEN_SIZE]],
         [[5 * HIDDEN_SIZE, 0, 5 * HIDDEN_SIZE]],
@@ -218,8 +217,8 @@ def test_stored_states_are_cut_off_from_the_graph() -> None:
     network = build()
     state = network.initial_state(2)
     store_lanes(state, torch.arange(2), network(random_ids(2, 3))[1])
-    assert not state[0].requires_grad
-    assert not state[1].requires_grad
+    assert not state.hidden.requires_grad
+    assert not state.cell.requires_grad
 
 
 @each_head

@@ -34,7 +34,7 @@ Floats = NDArray[np.float64]
 TOKENS = [f"Pitch_{pitch}" for pitch in (0, 1, 60, 61, 62, 64, 67, 127)] + ["Shift_6", "Duration_6"]
 CODEC = Codec(EventTokenizer(), Vocabulary(TOKENS))
 VOCAB_SIZE = len(CODEC.vocabulary)
-INTERVALS = PitchKinds(CODEC)
+KINDS = PitchKinds(CODEC)
 WEIGHTS = np.random.default_rng(0).normal(0, 0.5, (NUM_SUGGESTIONS, NUM_FEATURES))
 ids = st.lists(st.integers(BOS_ID, VOCAB_SIZE - 1), min_size=2, max_size=40)
 few_symbols = st.lists(st.integers(0, 2), max_size=60)
@@ -67,11 +67,11 @@ def test_followers_are_those_of_a_search_through_the_whole_past(sequence: list[i
 @FAST
 @given(ids)
 def test_suggestions_for_a_token_depend_on_the_tokens_before_it_alone(piece: list[int]) -> None:
-    suggested, lengths = suggestions(piece, INTERVALS)
+    suggested, lengths = suggestions(piece, KINDS)
     for end in range(1, len(piece)):
         others = [*piece[:end], BOS_ID]  # whatever comes next
-        np.testing.assert_array_equal(suggestions(others, INTERVALS)[0], suggested[:end])
-        np.testing.assert_array_equal(suggestions(others, INTERVALS)[1], lengths[:end])
+        np.testing.assert_array_equal(suggestions(others, KINDS)[0], suggested[:end])
+        np.testing.assert_array_equal(suggestions(others, KINDS)[1], lengths[:end])
 
 
 def named(tokens: Sequence[str]) -> list[int]:
@@ -80,14 +80,14 @@ def named(tokens: Sequence[str]) -> list[int]:
 
 def test_what_followed_is_suggested() -> None:
     piece = named(["Pitch_60", "Shift_6", "Pitch_64", "Duration_6", "Pitch_60", "Shift_6", "Pitch_67"])
-    suggested, lengths = suggestions(piece, INTERVALS)
+    suggested, lengths = suggestions(piece, KINDS)
     assert suggested[-1, 0] == CODEC.vocabulary.id("Pitch_64")
     assert lengths[-1, 0] == 2
 
 
 def test_a_repeat_at_another_pitch_is_suggested_at_that_pitch() -> None:
     piece = named(["Pitch_60", "Pitch_62", "Shift_6", "Pitch_62", "Pitch_64", "Shift_6"])
-    copier = Copier(INTERVALS)
+    copier = Copier(KINDS)
     for id_ in piece:
         copier.append(id_)
     assert copier.suggest()[0][2] == CODEC.vocabulary.id("Pitch_64")
@@ -95,13 +95,13 @@ def test_a_repeat_at_another_pitch_is_suggested_at_that_pitch() -> None:
 
 def test_a_pitch_that_the_vocabulary_lacks_is_not_suggested() -> None:
     piece = named(["Pitch_60", "Pitch_61", "Shift_6", "Pitch_62", "Shift_6", "Pitch_127", "Shift_6"])
-    assert (suggestions([*piece, BOS_ID], INTERVALS)[0] < VOCAB_SIZE).all()
+    assert (suggestions([*piece, BOS_ID], KINDS)[0] < VOCAB_SIZE).all()
 
 
 @given(st.integers(BOS_ID, VOCAB_SIZE - 1), st.integers(0, 127))
 @FAST
 def test_symbols_of_intervals_stand_for_their_ids(id_: int, last: int) -> None:
-    assert INTERVALS.id(INTERVALS.symbol(id_, last), last) == id_
+    assert KINDS.id(KINDS.symbol(id_, last), last) == id_
 
 
 # Probabilities
@@ -114,7 +114,7 @@ def network_log_probs(seed: int, num_tokens: int) -> Floats:
 
 
 def examples_of(piece: list[int], target: NDArray[np.int64], log_probs: Floats) -> Examples:
-    suggested, lengths = suggestions(piece, INTERVALS)
+    suggested, lengths = suggestions(piece, KINDS)
     asked = np.concatenate([target[:, None], np.maximum(suggested, 0)], axis=1)
     return Examples(target, suggested, lengths, np.take_along_axis(log_probs, asked, axis=1))
 
@@ -183,7 +183,7 @@ class TableStepper:
 @FAST
 @given(ids)
 def test_stepping_gives_the_probabilities_of_an_evaluation(piece: list[int]) -> None:
-    stepper = CopyStepper(TableStepper(), INTERVALS, WEIGHTS)
+    stepper = CopyStepper(TableStepper(), KINDS, WEIGHTS)
     stepped = [stepper.step([id_])[0, after] for id_, after in pairwise(piece)]
     log_probs = TableStepper().table[piece[:-1]]
     expected, _ = examples_of(piece, np.array(piece[1:]), log_probs).predict(WEIGHTS)
@@ -195,7 +195,7 @@ def test_streams_copy_from_their_own_past() -> None:
     first, second = named(["Pitch_64", "Pitch_60", "Pitch_62"]), named(["Pitch_67", "Pitch_60", "Pitch_62"])
 
     def last_row(number: int, *streams: list[int]) -> Floats:
-        stepper = CopyStepper(TableStepper(), INTERVALS, WEIGHTS)
+        stepper = CopyStepper(TableStepper(), KINDS, WEIGHTS)
         for id_ in opening:
             stepper.step([id_])
         stepper.repeat(len(streams))
