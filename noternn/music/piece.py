@@ -7,11 +7,13 @@ import hashlib
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from noternn.errors import PieceError as PieceError  # for those who read pieces
+from noternn.errors import UserError
 
 DEFAULT_TEMPO = 120.0  # beats per minute; what a MIDI file without a tempo means
 TRACKS = ("all", "pitched", "drums", "melody", "piano")  # what `select_tracks` knows by name
@@ -219,6 +221,20 @@ class Piece:
         pitch = np.where(self.is_drum, self.pitch, self.pitch + semitones)
         _check_range(f"pitch transposed by {semitones}", pitch, 0, 127)
         return dataclasses.replace(self, pitch=pitch)
+
+    def save(self, path: str | Path) -> None:
+        """Write the piece as a MIDI file.
+
+        Raises:
+            UserError: if the name does not end in .mid or .midi.
+            OSError: if it cannot be written.
+        """
+        from noternn.music.midi import write_midi  # not above: it imports this module
+
+        target = Path(path)
+        if target.suffix.lower() not in (".mid", ".midi"):
+            raise UserError(f"{target}: it must end in .mid or .midi")
+        write_midi(self, target)
 
     def music_hash(self) -> str:
         """A hash of the notes that ignores name, key, tempo, velocity, resolution and instruments.

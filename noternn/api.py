@@ -1,0 +1,207 @@
+"""NoteRNN from Python: read music, look at a corpus, compose and score with a trained network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noternn.config.schema import Config
+from noternn.corpus.inspection import sources_at
+from noternn.corpus.loading import load_corpus
+from noternn.corpus.reading import ReadingOptions
+from noternn.datasets.sources import read_file
+from noternn.errors import PieceError, UserError
+from noternn.launch.command_line import corpus_settings
+from noternn.music.piece import Piece
+
+if TYPE_CHECKING:
+    from noternn.sampling.composer import Composer
+
+WINDOW_LENGTH = 256  # tokens that are scored together: it bounds the memory
+
+
+def read(path: str | Path) -> Piece:
+    """Read a MIDI file or a score.
+
+    Raises:
+        PieceError: if it cannot be read, with the reason.
+    """
+    return read_file(Path(path))
+
+
+def load(run_or_checkpoint: str | Path) -> Network:
+    """Load a trained network: the best weights of a run's folder, or a .ckpt file.
+
+    Raises:
+        UserError: if there is none, or if it cannot be used.
+    """
+    from noternn.model.checkpoint import CHECKPOINT_KEY, checkpoint_path, load_checkpoint
+    from noternn.sampling.composer import composer_of
+
+    path = checkpoint_path(Path(run_or_checkpoint))
+    checkpoint = load_checkpoint(path)
+    return Network(composer_of(checkpoint, path), checkpoint[CHECKPOINT_KEY]["config"])
+
+
+class Network:
+    """A trained network that composes and scores.
+
+    Args:
+        composer: its weights, tokenizer and vocabulary.
+        settings: that it was trained with, section by section.
+    """
+
+    def __init__(self, composer: Composer, settings: dict[str, Any]) -> None:
+        self.composer = composer
+        self.settings = settings
+
+    @property
+    def num_parameters(self) -> int:
+        """How many weights it has."""
+        from noternn.model.build import num_parameters
+
+        return num_parameters(self.composer.network)
+
+    def compose(
+        self,
+        num_notes: int = 200,
+        *,
+        seed: int = 0,
+        primer: Piece | str | Path | None = None,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 0.9,
+        min_p: float = 0.0,
+    ) -> Piece:
+        """Compose a piece; the same seed gives the same piece.
+
+        Args:
+            num_notes: notes to add to the primer, at least 1.
+            seed: of the random choices, at least 0.
+            primer: a piece, MIDI file or score to continue; None starts from nothing.
+            temperature, top_k, top_p, min_p: see `noternn.sampling.probabilities.SamplingOptions`.
+
+        Raises:
+            UserError: if the primer cannot be read or written by the tokenizer, or a number is out of range.
+        """
+        from noternn.sampling.probabilities import SamplingOptions
+
+        ranges = {
+            "num_notes": (num_notes >= 1, "at least 1"),
+            "seed": (seed >= 0, "at least 0"),
+            "temperature": (0 < temperature < float("inf"), "above 0 and finite"),
+            "top_k": (top_k >= 0, "at least 0, which is all"),
+            "top_p": (0 < top_p <= 1, "above 0 and at most 1, which is all"),
+            "min_p": (0 <= min_p <= 1, "0, which is all, to 1"),
+        }
+        for name, (is_allowed, allowed) in ranges.items():
+            if not is_allowed:
+                raise UserError(f"{name}: it must be {allowed}")
+        options = SamplingOptions(num_notes, temperature, top_k, seed, top_p=top_p, min_p=min_p)
+        ids = [] if primer is None else self._ids(primer)[1:-1].tolist()
+        return self.composer.compose(ids, options)
+
+    def nll(self, piece: Piece | str | Path) -> NDArray[np.float64]:
+        """How unlikely each note of a piece is to the network, in nats.
+
+        A note costs its own tokens and the tokens of time before it. Notes that one token writes share its
+        cost, and the last note also pays for the end of the piece. So the sum is the cost of the whole piece.
+
+        Returns:
+            (num_notes,) in the order in which the tokenizer writes the notes: by onset.
+
+        Raises:
+            UserError: if the piece cannot be read, or holds no notes that the tokenizer can write.
+        """
+        ids = self._ids(piece)
+        nats = self._token_nlls(ids)
+        tokenizer, tokens = self.composer.codec.tokenizer, self.composer.codec.vocabulary.tokens
+        notes: list[float] = []
+        state, waiting, count = tokenizer.start, 0.0, 0
+        for id_, cost in zip(ids[1:].tolist(), nats.tolist(), strict=True):
+            waiting += cost
+            count += tokenizer.note_count(tokens[id_])
+            state = tokenizer.advance(state, tokens[id_])
+            if count and tokenizer.is_complete(state):
+                notes += [waiting / count] * count
+                waiting, count = 0.0, 0
+        notes[-1] += waiting
+        return np.array(notes)
+
+    def _ids(self, piece: Piece | str | Path) -> NDArray[np.int64]:
+        """A piece as ids, (num_tokens,) with BOS and EOS."""
+        music = piece if isinstance(piece, Piece) else read(piece)
+        ids = self.composer.codec.encode(music)
+        if len(ids) <= 2:
+            raise UserError("the piece holds no notes that this network's tokenizer can write (only drums?)")
+        return ids
+
+    def _token_nlls(self, ids: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The nll of each token but the first, (num_tokens - 1,), the state carried along the piece."""
+        import torch
+
+        state, parts = None, []
+        with torch.no_grad():
+            for start in range(0, len(ids) - 1, WINDOW_LENGTH):
+                window = torch.from_numpy(ids[start : start + WINDOW_LENGTH + 1])
+                logits, state = self.composer.network(window[None, :-1], state)  # (1, time, vocab)
+                log_probs = logits[0].double().log_softmax(dim=-1)
+                parts.append(-log_probs.gather(1, window[1:, None])[:, 0])
+        nlls: NDArray[np.float64] = torch.cat(parts).numpy()
+        return nlls
+
+
+class Corpus:
+    """The music in a folder or file, or in a dataset by its name such as "bach".
+
+    Iterating reads the pieces one by one, by name; `skipped` then holds what could not be read.
+
+    Args:
+        target: a folder, a file or a dataset.
+        settings: as `train.py` takes them, such as "dataset.tracks=melody".
+
+    Raises:
+        UserError: if there is no such music, or on a wrong setting.
+    """
+
+    def __init__(self, target: str | Path, *settings: str) -> None:
+        self.config: Config = corpus_settings(str(target), list(settings))
+        self.sources = sources_at(str(target), self.config.dataset)
+        self.skipped: dict[str, str] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """The names of its files or tunes, in the order in which they are read."""
+        return [source.name for source in self.sources]
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def __iter__(self) -> Iterator[Piece]:
+        self.skipped.clear()
+        options = ReadingOptions.of(self.config.dataset)
+        for source in self.sources:
+            try:
+                yield options.read(source)
+            except PieceError as error:
+                self.skipped[source.name] = str(error)
+
+    @cached_property
+    def splits(self) -> dict[str, list[str]]:
+        """The names of the pieces in each split that a training would make."""
+        config = self.config
+        corpus = load_corpus(
+            self.sources,
+            config.dataset,
+            asdict(config.tokenizer),
+            seed=config.seed,
+            cache_dir=config.datamodule.cache_dir,
+            num_processes=config.datamodule.num_processes,
+        )
+        return corpus.encoded.names
