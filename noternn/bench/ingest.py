@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import miditoolkit
 
 from noternn.bench.timing import REPEATS, interleaved
 from noternn.datasets.sources import find_music_files, installed_sources
-from noternn.errors import UserError
+from noternn.errors import UserError, is_installed
 from noternn.music import midi_parser
 from noternn.music.midi import read_midi, write_midi
 from noternn.music.piece import Piece, PieceError
@@ -71,7 +70,7 @@ def _ingest_contestants() -> dict[str, Callable[[Path], Any]]:
         "NoteRNN, reading alone": read_midi,
         "miditoolkit, reading alone": lambda path: miditoolkit.MidiFile(str(path)),
     }
-    if importlib.util.find_spec("miditok"):
+    if is_installed("miditok"):
         import miditok
         import symusic
 

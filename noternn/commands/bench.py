@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from noternn.commands.options import positive_int
-from noternn.errors import UserError
+from noternn.errors import UserError, install, is_installed
 from noternn.tables import format_table
 
 
@@ -83,8 +82,8 @@ def _bench(options: argparse.Namespace) -> tuple[str, list[dict[str, Any]]]:
     if options.what == "ingest":
         from noternn.bench.ingest import bench_ingest
 
-        if not find_spec("miditok"):
-            print('pip install "noternn[miditok]" adds the reference, MidiTok', file=sys.stderr)
+        if not is_installed("miditok"):
+            print(f"{install('miditok')} adds the reference, MidiTok", file=sys.stderr)
         return bench_ingest(options.folder)
     if options.what in ("start", "sweep"):
         from noternn.bench.start import bench_start, bench_sweep

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from noternn.config.checks import Section, require, setting
+from noternn.config.tokenizer import FINEST_FRAMES
 from noternn.errors import UserError
 from noternn.music.instruments import program_of
 from noternn.music.limits import Limits
 from noternn.music.piece import TRACKS
-from noternn.tokenizer.grid import FINEST_FRAMES
 
 TRACKS_ALLOWED = (
     f"{', '.join(TRACKS)} or a list of General MIDI instruments or programs from 0 to 127 such as [violin,73]"

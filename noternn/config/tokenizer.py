@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from noternn.config.checks import Section, choices, require, setting
-from noternn.tokenizer.bpe import require_tokenizers
-from noternn.tokenizer.grid import FINEST_FRAMES
-from noternn.tokenizer.miditok_tokenizer import KINDS, require_miditok
+from noternn.errors import require as require_extra
+
+FINEST_FRAMES = 24  # steps in a beat where every step is written, also those in which nothing begins
+MIDITOK_KINDS = ("REMI", "TSD", "Structured")
 
 
 @dataclass
@@ -21,7 +22,7 @@ class Tokenizer(Section, group="tokenizer"):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.bpe_vocab_size is not None:
-            require_tokenizers()
+            require_extra("miditok", "tokenizer.bpe_vocab_size")
 
 
 @dataclass
@@ -80,15 +81,15 @@ class VoicesTokenizer(Tokenizer):
 class MidiTokTokenizer(Tokenizer):
     """See `noternn.tokenizer.MidiTokTokenizer`."""
 
-    kind: str = setting(help=f"one of MidiTok's: {', '.join(KINDS)}")
+    kind: str = setting(help=f"one of MidiTok's: {', '.join(MIDITOK_KINDS)}")
     velocity: bool = setting(help="write how loud notes are")
     program: bool = setting(help="tell instruments apart and keep the drums")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.name == "miditok", "tokenizer.name", self.name, "miditok; choose with tokenizer=OPTION")
-        require(self.kind in KINDS, "tokenizer.kind", self.kind, choices(self.kind, KINDS))
-        require_miditok()
+        require(self.kind in MIDITOK_KINDS, "tokenizer.kind", self.kind, choices(self.kind, MIDITOK_KINDS))
+        require_extra("miditok", "tokenizer=miditok")
 
 
 def _require_frames(steps_per_beat: int) -> None:

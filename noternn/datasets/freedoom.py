@@ -12,13 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from noternn.errors import UserError
+from noternn.errors import UserError, require
 
 WADS = ("freedoom1.wad", "freedoom2.wad")
-MISSING = (
-    "dataset=freedoom: its files come with vizdoom, which is not installed; "
-    'in the folder of this project run: pip install -e ".[freedoom]"'
-)
+MISSING = f"dataset=freedoom: vizdoom is installed without its {' and '.join(WADS)}; install it again"
 MAX_LUMPS = 100_000  # the larger of the two has 3,610
 HEADER, ENTRY = struct.Struct("<4sii"), struct.Struct("<ii8s")  # type, count, offset; offset, size, name
 
@@ -38,6 +35,7 @@ def freedoom_wads() -> list[Path]:
     Raises:
         UserError: if it is not installed, or without them.
     """
+    require("freedoom", "dataset=freedoom")
     found = importlib.util.find_spec("vizdoom")
     folders = [Path(folder) for folder in (found and found.submodule_search_locations) or ()]
     paths = [folder / name for folder in folders for name in WADS]

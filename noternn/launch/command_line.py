@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import metadata
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
@@ -20,7 +19,7 @@ from noternn.config.checks import choices
 from noternn.config.dataset import FolderDataset
 from noternn.config.schema import CONF_DIR, TRAIN_COMMAND, Config, parse, register
 from noternn.config.tokenizer import Tokenizer
-from noternn.errors import UserError, install
+from noternn.errors import UserError, require
 from noternn.launch import options
 from noternn.launch.explain import explained, settings_called
 from noternn.launch.launchers import BY_SUBMITIT
@@ -45,12 +44,12 @@ Groups (choose one option each: GROUP=OPTION)
 Values (override any: NAME=VALUE)
 
 {values}"""
-# What Hydra's launchers and sweepers need: a package, and the extra that brings it.
+# What Hydra's launchers and sweepers need: an extra.
 PLUGINS = {
-    "hydra/launcher=joblib": ("hydra-joblib-launcher", "joblib"),
-    **{f"hydra/launcher={name}": ("hydra-submitit-launcher", "submitit") for name in BY_SUBMITIT},
-    "hydra/launcher=ray": ("hydra-ray-launcher", "ray"),
-    "hydra/sweeper=optuna": ("optuna", "optuna"),
+    "hydra/launcher=joblib": "joblib",
+    **{f"hydra/launcher={name}": "submitit" for name in BY_SUBMITIT},
+    "hydra/launcher=ray": "ray",
+    "hydra/sweeper=optuna": "optuna",
 }
 
 
@@ -96,11 +95,7 @@ def check_plugins(overrides: Sequence[Override]) -> None:
         choice = f"{override.key_or_group}={override.value()}"
         if choice not in PLUGINS:
             continue
-        package, extra = PLUGINS[choice]
-        try:
-            metadata.version(package)
-        except metadata.PackageNotFoundError:
-            raise UserError(f"{choice}: it is not installed; run: {install(extra)}") from None
+        require(PLUGINS[choice], choice)
 
 
 def _check_search(overrides: Sequence[Override], multirun: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import wave
 from collections.abc import Iterator, Sequence
@@ -19,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from noternn.errors import UserError
+from noternn.errors import UserError, require
 from noternn.files import replacing
 from noternn.music.piece import Piece
 
@@ -161,8 +160,8 @@ def check_audio_path(path: Path) -> None:
     """
     if path.suffix.lower() not in (".wav", ".ogg"):
         raise UserError(f"{path}: sound is written as .wav or .ogg")
-    if path.suffix.lower() == ".ogg" and not importlib.util.find_spec("soundfile"):
-        raise UserError(f'{path}: .ogg takes a library more: pip install "noternn[ogg]"; or write .wav')
+    if path.suffix.lower() == ".ogg":
+        require("ogg", f"{path}")
 
 
 def _write_wav(file: BinaryIO, samples: NDArray[np.int16], sample_rate: int) -> None:

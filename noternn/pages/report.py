@@ -14,12 +14,11 @@ from dataclasses import replace
 from datetime import datetime
 from html import escape
 from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import noternn
-from noternn.errors import UserError, install
+from noternn.errors import UserError, require
 from noternn.files import write_text
 from noternn.health.yardstick import Yardstick
 from noternn.pages import listen, player
@@ -59,8 +58,7 @@ def check_charts() -> None:
     Raises:
         UserError: if Plotly is not installed.
     """
-    if find_spec("plotly") is None:
-        raise UserError(f"--html: the charts take a library more: {install('report')}")
+    require("report", "--html")
 
 
 def save_page(runs: Sequence[ComparedRun], title: str, path: Path) -> None:

@@ -6,14 +6,13 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from importlib.util import find_spec
 from itertools import pairwise
 from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from noternn.errors import UserError, install
+from noternn.errors import UserError, require
 from noternn.music.piece import DEFAULT_TEMPO, Piece
 from noternn.tokenizer.base import SPECIAL_TOKENS, State, Tokenizer
 
@@ -89,7 +88,7 @@ def learn_merges(words: Iterable[Sequence[str]], vocab_size: int, alphabet: Sequ
             f"tokenizer.bpe_vocab_size={vocab_size}: it must be above {len(SPECIAL_TOKENS) + len(alphabet)}, "
             "the tokens of the training pieces before any is merged, or null"
         )
-    require_tokenizers()
+    require("miditok", "tokenizer.bpe_vocab_size")
     from tokenizers import Tokenizer as Model
     from tokenizers import models, trainers
 
@@ -114,14 +113,6 @@ def _as_text(words: Iterable[Sequence[str]], characters: dict[str, str]) -> Iter
 
 def _tokens(text: str, alphabet: Sequence[str]) -> str:
     return JOINT.join(alphabet[ord(character) - FIRST_CHARACTER] for character in text)
-
-
-def require_tokenizers() -> None:
-    """Raise UserError, saying how to install it, if the library that learns merges is not there."""
-    if find_spec("tokenizers") is None:
-        raise UserError(
-            f"tokenizer.bpe_vocab_size: what learns merges is not installed; {install('miditok')}"
-        )
 
 
 @lru_cache(maxsize=2**16)

@@ -8,9 +8,10 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+from noternn.config.tokenizer import FINEST_FRAMES
 from noternn.music.piece import DEFAULT_TEMPO, Piece
 from noternn.tokenizer.base import BOS, EOS, UNK, State, Tokenizer
-from noternn.tokenizer.grid import FINEST_FRAMES, check_argument, frame_bounds, sounding_steps
+from noternn.tokenizer.grid import check_argument, frame_bounds, sounding_steps
 
 END = "End"
 # The state of the grammar is a pitch, below which the next one of the frame must lie, or one of these.

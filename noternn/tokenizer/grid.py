@@ -11,7 +11,6 @@ from noternn.music.piece import Piece
 
 DRUM = 128  # stands after the programs 0 to 127: drums come last in an onset
 FINEST_GRID = 480  # steps in a beat; a finer grid is finer than the files are
-FINEST_FRAMES = 24  # steps in a beat where every step is written, also those in which nothing begins
 Symbol = tuple[str, int]  # kind and value of a token: "Shift_12" is ("Shift", 12)
 
 

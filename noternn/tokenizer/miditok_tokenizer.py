@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from importlib.util import find_spec
 from typing import Any, NamedTuple, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from noternn.errors import UserError, install
+from noternn.config.tokenizer import MIDITOK_KINDS
+from noternn.errors import require
 from noternn.music.piece import DEFAULT_TEMPO, Piece
 from noternn.tokenizer.base import BOS, EOS, UNK, State, Tokenizer
 from noternn.tokenizer.grid import DRUM, FINEST_GRID, Symbol, check_argument, distinct_notes, grid_piece
 
-KINDS = ("REMI", "TSD", "Structured")
 MAX_BEATS = 12  # the longest time that MidiTok writes by default
 FIRST = {"REMI": "Bar", "TSD": "", "Structured": "TimeShift"}  # before the first note
 NO_BOUND = 128  # above every pitch: the next note of the onset may have any
@@ -66,10 +65,10 @@ class MidiTokTokenizer(Tokenizer):
     def __init__(
         self, *, kind: str = "REMI", steps_per_beat: int = 12, velocity: bool = False, program: bool = False
     ) -> None:
-        if kind not in KINDS:
-            raise ValueError(f"kind must be {', '.join(KINDS)}; got {kind}")
+        if kind not in MIDITOK_KINDS:
+            raise ValueError(f"kind must be {', '.join(MIDITOK_KINDS)}; got {kind}")
         check_argument("steps_per_beat", steps_per_beat, 1, FINEST_GRID)
-        require_miditok()
+        require("miditok", "tokenizer=miditok")
         self.kind = kind
         self.steps_per_beat = steps_per_beat
         self.velocity = velocity
@@ -238,12 +237,6 @@ class MidiTokTokenizer(Tokenizer):
     def is_complete(self, state: State) -> bool:
         """Whether the last note has its duration, or none was begun since."""
         return _last(state) not in ("Program", "Pitch", "Velocity")
-
-
-def require_miditok() -> None:
-    """Raise UserError, saying how to install MidiTok, if it is not there."""
-    if find_spec("miditok") is None:
-        raise UserError(f"tokenizer=miditok: MidiTok is not installed; {install('miditok')}")
 
 
 @cache

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import redirect_stdout
-from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
 from noternn.config.training import Logger as Settings
-from noternn.errors import UserError
+from noternn.errors import require
 
 EXTRAS = ("tensorboard", "trackio")
 
@@ -24,8 +23,8 @@ def check_loggers(settings: Settings) -> None:
         UserError: says how to install it.
     """
     for name in EXTRAS:
-        if getattr(settings, name) and find_spec(name) is None:
-            raise UserError(f"logger={name}: it needs an extra, pip install -e '.[{name}]'")
+        if getattr(settings, name):
+            require(name, f"logger={name}")
 
 
 def build_loggers(

@@ -12,7 +12,7 @@ from helpers import small_piece
 
 import noternn
 from noternn.errors import UserError
-from noternn.evaluation.likelihood import load_runs
+from noternn.evaluation.loading import load_runs
 from noternn.music.piece import Piece
 
 

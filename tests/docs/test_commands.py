@@ -10,13 +10,13 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import distributions
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from noternn.__main__ import build_parser
+from noternn.errors import is_installed
 from noternn.launch.command_line import PLUGINS, check
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,9 +63,8 @@ def arguments(command: str, program: str) -> list[str]:
 def test_training_command_is_accepted(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if "tokenizer=miditok" in command or "bpe_vocab_size" in command:
         pytest.importorskip("miditok", reason="MidiTok, an optional extra, is not installed")
-    installed = {distribution.name for distribution in distributions()}
-    for choice, (package, extra) in PLUGINS.items():
-        if choice in command and package not in installed:
+    for choice, extra in PLUGINS.items():
+        if choice in command and not is_installed(extra):
             pytest.skip(f"the extra {extra} is not installed")
     monkeypatch.chdir(tmp_path)
     for run in re.findall(r"resume=(\S+)", command):

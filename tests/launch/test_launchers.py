@@ -15,7 +15,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from noternn.config.schema import CONF_DIR
-from noternn.errors import UserError
+from noternn.errors import LIBRARIES, UserError
 from noternn.launch import command_line
 from noternn.launch.command_line import check
 from noternn.launch.launchers import run_queued
@@ -164,11 +164,11 @@ def test_a_job_that_may_not_be_queued_again_is_told_to_have_failed(
     assert reasons[0].startswith("timed-out too many times. It goes on when the sweep does")
 
 
-@pytest.mark.parametrize(("choice", "extra"), [(c, extra) for c, (_, extra) in command_line.PLUGINS.items()])
+@pytest.mark.parametrize(("choice", "extra"), [*command_line.PLUGINS.items()])
 def test_what_is_not_installed_is_told_in_one_line(
     choice: str, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "path", [])  # nothing is installed
+    monkeypatch.setitem(sys.modules, LIBRARIES[extra][1], None)
     overrides = OverridesParser.create().parse_overrides([choice])
     with pytest.raises(UserError, match=rf"^{choice}: .*pip install \"noternn\[{extra}\]\""):
         command_line.check_plugins(overrides)

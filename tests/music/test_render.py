@@ -175,7 +175,7 @@ def test_ogg_without_its_library_is_refused_with_the_cure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "soundfile", None)
-    with pytest.raises(UserError, match=r'pip install "noternn\[ogg\]"; or write \.wav'):
+    with pytest.raises(UserError, match=r'soundfile is not installed; pip install "noternn\[ogg\]"'):
         save_audio(a4(), tmp_path / "piece.ogg")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -183,7 +184,7 @@ def test_files_that_cannot_be_read_leave_a_page_all_the_same(tmp_path: Path) -> 
 def test_a_library_that_is_missing_is_named(
     tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("noternn.pages.report.find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "plotly", None)
     assert main(["report", str(write_run(tmp_path)), "--html"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert 'pip install "noternn[report]"' in line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from noternn.config import schema
 from noternn.config.schema import CONF_DIR
 from noternn.config.training import Logger
 from noternn.errors import UserError
-from noternn.training import loggers
 from noternn.training.loggers import TrackioLogger, check_loggers
 
 
@@ -38,8 +38,10 @@ def test_loggers_are_chosen_alone_or_together(override: str, chosen: tuple[str, 
 
 
 def test_a_logger_whose_library_is_missing_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loggers, "find_spec", lambda _: None)
-    with pytest.raises(UserError, match=r"logger=trackio: it needs an extra, pip install -e '\.\[trackio\]'"):
+    monkeypatch.setitem(sys.modules, "trackio", None)
+    with pytest.raises(
+        UserError, match=r'logger=trackio: Trackio is not installed; pip install "noternn\[trackio\]"'
+    ):
         check_loggers(Logger(trackio=True))
 
 
