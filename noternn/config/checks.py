@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from omegaconf import MISSING
-
 from noternn.errors import UserError
+
+MISSING: Any = "???"  # OmegaConf's word for a value that is not given, which is slow to import
 
 
 def require(condition: bool, name: str, value: object, allowed: str) -> None:

@@ -222,7 +222,7 @@ def test_too_few_tokens_are_answered_with_how_many_there_are(encode: Callable[..
 
 
 def test_without_the_library_one_line_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "tokenizers", None)
+    monkeypatch.setitem(__import__("sys").modules, "miditok", None)
     with pytest.raises(UserError, match=r"tokenizer.bpe_vocab_size: .* is not installed; pip install"):
         check(["tokenizer.bpe_vocab_size=500"])
 

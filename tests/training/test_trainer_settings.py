@@ -30,8 +30,8 @@ def test_a_setting_that_cannot_be_exact_is_refused_with_the_reason(name: str) ->
     [
         {"limit_train_batches": 0.0},
         {"limit_train_batches": 1.5},
-        {"max_time": "1h"},
-        {"max_time": "00:00:00:00"},
+        {"limit_train_batches": None, "max_time": "1h"},
+        {"limit_train_batches": None, "max_time": "00:00:00:00"},
         {"profiler": "fast"},
     ],
 )
