@@ -80,11 +80,6 @@ class Against:
         return self.options.read(self.sources[number])
 
 
-def is_run(path: Path) -> bool:
-    """Whether a path is the folder of a run that has begun to train."""
-    return RunFolder(path).is_run
-
-
 def reference_of_run(run: Path) -> Reference:
     """The training pieces of a run, and its validation pieces as held-out ones.
 
@@ -120,8 +115,10 @@ def reference_of_run(run: Path) -> Reference:
 
 
 def _unreadable(run: Path, error: BaseException) -> UserError:
+    folder = RunFolder(run)
+    settings = folder.settings.relative_to(run)
     return UserError(
-        f"{run}: its split.json or .hydra/config.yaml cannot be read ({' '.join(str(error).split())}); "
+        f"{run}: its {folder.split.name} or {settings} cannot be read ({' '.join(str(error).split())}); "
         "give the folder of a run, or the dataset that it was trained on"
     )
 

@@ -13,7 +13,6 @@ from noternn.runs.epochs import best_row
 from noternn.runs.folder import RunFolder
 from noternn.tables import read_csv, write_csv
 
-FILE_NAME = "audit.csv"  # in a run's folder
 COLUMNS = ("epoch", *(f"audit/{name}" for name in Figures._fields[1:]), "num_notes")
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from noternn.audit.against import Reference, is_run, reference_of_run
+from noternn.audit.against import Reference, reference_of_run
 from noternn.config.schema import Config
 from noternn.corpus.inspection import sources_at, validation_pieces
 from noternn.corpus.reading import ReadingOptions
 from noternn.datasets.sources import Source, printable
-from noternn.health.yardstick import FILE_NAME, Yardstick
+from noternn.health.yardstick import Yardstick
 from noternn.launch.command_line import corpus_settings
+from noternn.runs.folder import RunFolder
 
 
 def yardstick_at(target: str) -> Yardstick:
@@ -20,10 +21,10 @@ def yardstick_at(target: str) -> Yardstick:
         UserError: if there is neither a run nor music.
     """
     path = Path(target)
-    folder = path.parent if path.suffix == ".ckpt" else path
-    if (folder / FILE_NAME).is_file():
-        return Yardstick.load(folder / FILE_NAME)
-    if path.suffix == ".ckpt" or (path / "best.ckpt").is_file():
+    folder = RunFolder(path.parent if path.suffix == ".ckpt" else path)
+    if folder.health.is_file():
+        return Yardstick.load(folder.health)
+    if path.suffix == ".ckpt" or folder.best_checkpoint.is_file():
         from noternn.evaluation.loading import load_runs  # with torch, which the others need not
 
         return Yardstick.of(load_runs([path])[0].corpus.pieces("validation"))
@@ -37,7 +38,7 @@ def reference_at(target: str) -> Reference:
     Raises:
         UserError: if there is neither a run nor music.
     """
-    if is_run(Path(target)):
+    if RunFolder(Path(target)).is_run:
         return reference_of_run(Path(target))
     sources, config = _corpus(target)
     data = config.datamodule

@@ -101,12 +101,12 @@ def run(options: argparse.Namespace) -> None:
     """Compose MIDI files with a checkpoint."""
     from noternn.health.checkup import check
     from noternn.health.measures import measure
-    from noternn.health.yardstick import FILE_NAME as HEALTH
     from noternn.health.yardstick import Yardstick
     from noternn.music.midi import write_midi
     from noternn.music.piano_roll import check_audio_path, save_audio
+    from noternn.runs.folder import RunFolder
     from noternn.sampling.composer import load_composer
-    from noternn.sampling.copy_model import FILE_NAME, load_weights
+    from noternn.sampling.copy_model import load_weights
     from noternn.sampling.probabilities import SamplingOptions
 
     if options.output.suffix.lower() not in (".mid", ".midi"):
@@ -116,15 +116,15 @@ def run(options: argparse.Namespace) -> None:
         check_audio_path(options.output.with_suffix(suffix))
     checkpoint = _checkpoint(options.checkpoint, options.max_copied)
     composer = load_composer(checkpoint)
-    folder = options.checkpoint if options.checkpoint.is_dir() else checkpoint.parent
+    folder = RunFolder(options.checkpoint if options.checkpoint.is_dir() else checkpoint.parent)
     if options.copy:
-        composer = replace(composer, copy_weights=load_weights(folder / FILE_NAME))
+        composer = replace(composer, copy_weights=load_weights(folder.copy_weights))
     primers, origins = _primers(options, composer.codec)
     beats = options.beats if options.seconds is None else options.seconds * composer.tempo / 60
     sampling = SamplingOptions(beats=beats, **{name: getattr(options, name) for name in SAMPLING})
     pieces = composer.compose_each(primers, sampling)
     paths = _output_paths(options.output, len(pieces))
-    held_out = folder / HEALTH  # of a run's folder; a checkpoint alone has none
+    held_out = folder.health  # of a run's folder; a checkpoint alone has none
     yardstick = Yardstick.load(held_out) if held_out.is_file() else None
     for path, piece, origin in zip(paths, pieces, origins, strict=True):
         try:

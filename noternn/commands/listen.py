@@ -22,17 +22,18 @@ def run(options: argparse.Namespace) -> None:
     """Write the page on which the samples of a run are heard and seen."""
     output = options.output or options.folder / "listen.html"
     check_output("-o", output, ".html")
-    from noternn.audit.against import is_run, load, reference_of_run
-    from noternn.health.yardstick import FILE_NAME, Yardstick
+    from noternn.audit.against import load, reference_of_run
+    from noternn.health.yardstick import Yardstick
     from noternn.pages.listen import read_run, save_page, with_audit, with_health
+    from noternn.runs.folder import RunFolder
 
-    run = read_run(options.folder)
+    run, folder = read_run(options.folder), RunFolder(options.folder)
     for line in run.left_out:
         print(f"left out: {line}", file=sys.stderr)
     try:
-        if (options.folder / FILE_NAME).is_file():
-            run = with_health(run, Yardstick.load(options.folder / FILE_NAME))
-        if is_run(options.folder):
+        if folder.health.is_file():
+            run = with_health(run, Yardstick.load(folder.health))
+        if folder.is_run:
             run = with_audit(run, load(reference_of_run(options.folder)))
     except UserError as error:
         print(f"without what is copied, or healthy: {error}", file=sys.stderr)

@@ -34,7 +34,8 @@ from noternn.evaluation.predictors import (
 from noternn.metrics import SplitSize, frame_averages, rates
 from noternn.model.checkpoint import checkpoint_path
 from noternn.model.lstm import NoteLSTM
-from noternn.sampling.copy_model import FILE_NAME, Examples, PitchKinds, fit, save_weights, suggestions
+from noternn.runs.folder import RunFolder
+from noternn.sampling.copy_model import Examples, PitchKinds, fit, save_weights, suggestions
 from noternn.tables import format_table
 from noternn.tokenizer import Codec, FramesTokenizer, VoicesTokenizer
 
@@ -210,7 +211,7 @@ def save_copy_weights(run: TrainedRun, columns: Sequence[Column]) -> Path | None
     *before, last = columns
     if [column.name for column in before] != ["network"] or last.name != "+ copy":
         return None
-    path = checkpoint_path(run.path).with_name(FILE_NAME)
+    path = RunFolder(checkpoint_path(run.path).parent).copy_weights
     save_weights(np.array(last.settings["weights"]), path)
     return path
 

@@ -21,7 +21,6 @@ from noternn.health.measures import QUANTITIES, Floats, Health, measure, pitch_c
 from noternn.music.facts import find_key
 from noternn.music.piece import Piece
 
-FILE_NAME = "health.json"
 MIN_NOTES = 16  # fewer can be anything
 OUTSIDE = "num_outside"
 MAX_PIECES = 256  # of a split that are measured

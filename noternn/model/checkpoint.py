@@ -15,6 +15,7 @@ import noternn
 from noternn.errors import UserError
 from noternn.model.build import network_for
 from noternn.model.lstm import NoteLSTM
+from noternn.runs.folder import RunFolder
 from noternn.tokenizer import BpeTokenizer, Codec, Vocabulary, build_tokenizer
 
 CHECKPOINT_KEY = "noternn"
@@ -49,7 +50,9 @@ def checkpoint_path(run_or_checkpoint: Path) -> Path:
     Raises:
         UserError: if there is none.
     """
-    path = run_or_checkpoint / "best.ckpt" if run_or_checkpoint.is_dir() else run_or_checkpoint
+    path = run_or_checkpoint
+    if path.is_dir():
+        path = RunFolder(path).best_checkpoint
     if not path.is_file():
         raise UserError(f"{path}: no checkpoint there; give a run's folder or a .ckpt file")
     return path

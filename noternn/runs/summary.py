@@ -8,7 +8,6 @@ from typing import Any
 
 from noternn.runs.folder import RunFolder
 
-FILE_NAME = "summary.json"
 STATUSES = ("finished", "pruned", "failed")
 
 

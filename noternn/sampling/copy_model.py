@@ -29,7 +29,6 @@ from noternn.tokenizer import SPECIAL_TOKENS, Codec
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-FILE_NAME = "copy.json"  # beside a run's best.ckpt
 RANKS = (
     2  # the followers that are suggested of each search: of the longest match, and of the next that differs
 )

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from pytorch_lightning.loggers import Logger
 
-from noternn.audit.curve import FILE_NAME as AUDIT
 from noternn.config import schema as configuration
 from noternn.config.schema import Config
 from noternn.corpus.loading import Corpus, load_corpus
@@ -25,7 +24,7 @@ from noternn.model.build import num_parameters
 from noternn.model.checkpoint import load_checkpoint
 from noternn.runs.curves import save_curves
 from noternn.runs.epochs import best_row
-from noternn.runs.summary import FILE_NAME as SUMMARY
+from noternn.runs.folder import RunFolder
 from noternn.sampling.composer import load_composer
 from noternn.tables import read_csv
 from noternn.training import slurm
@@ -40,11 +39,9 @@ from noternn.training.resume import check_resumable, is_trained
 from noternn.training.samples import Samples
 from noternn.training.stopping import Stopped, StopRequest
 from noternn.training.tracking import Tracker, track
-from noternn.training.trainer import LAST, build_callbacks, build_trainer, quiet_libraries
+from noternn.training.trainer import build_callbacks, build_trainer, quiet_libraries
 
 log = logging.getLogger(__name__)
-
-METRICS = "metrics.csv"
 
 
 def train(
@@ -73,13 +70,14 @@ def train(
         UserError: if the corpus or the folder cannot be used, or if training diverges.
         Stopped: by a signal, when last.ckpt holds the step that the run was at.
     """
+    folder = RunFolder(run_dir)
     pruning = Pruning(is_hopeless) if is_hopeless else None
     try:
         return _train(config, sources, run_dir, sweep, stop or StopRequest(), pruning)
     except Stopped as stopped:
-        if (run_dir / METRICS).exists():
+        if folder.metrics.exists():
             _draw_curves(config, run_dir)
-        say_how_to_resume(run_dir, (run_dir / LAST).exists())
+        say_how_to_resume(run_dir, folder.last_checkpoint.exists())
         if stopped.name == "SIGUSR1" and not sweep and slurm.requeue():
             log.info("Slurm starts the job again, and it goes on by itself")
         raise
@@ -93,7 +91,8 @@ def _train(
     stop: StopRequest,
     pruning: Pruning | None,
 ) -> dict[str, Any]:
-    if not config.resume and (run_dir / METRICS).exists():
+    folder = RunFolder(run_dir)
+    if not config.resume and folder.metrics.exists():
         raise UserError(f"{run_dir} already holds a run; continue it with resume={run_dir}, or wait a second")
     check_loggers(config.logger)
     check_devices(config.trainer.accelerator, config.trainer.precision)
@@ -106,7 +105,7 @@ def _train(
         raise UserError(
             f"resume={config.resume}: it was trained with other files, or split otherwise; start a new run"
         )
-    _write_split(corpus, config.seed, run_dir / "split.json")
+    _write_split(corpus, config.seed, folder.split)
     torch.manual_seed(config.seed)
     module = NoteRNN.of(plain, corpus.codec)
     describe_network(num_parameters(module.network), corpus.encoded.sizes["train"].num_notes)
@@ -122,7 +121,7 @@ def _train(
 
 def _resumed(config: Config, plain: dict[str, Any], run_dir: Path) -> dict[str, Any]:
     """What last.ckpt of a run that can go on holds."""
-    checkpoint = load_checkpoint(run_dir / LAST)
+    checkpoint = load_checkpoint(RunFolder(run_dir).last_checkpoint)
     check_resumable(config, plain, checkpoint, run_dir)
     for half_written in run_dir.rglob(".*.tmp"):  # by a process that was killed
         half_written.unlink()
@@ -154,8 +153,9 @@ def data_module(config: Config, corpus: Corpus) -> MidiDataModule:
 
 
 def _draw_curves(config: Config, run_dir: Path) -> None:
-    audits = read_csv(run_dir / AUDIT) if (run_dir / AUDIT).exists() else []
-    save_curves(run_dir / METRICS, run_dir / "curves.png", f"{config.dataset.name}, {run_dir.name}", audits)
+    folder = RunFolder(run_dir)
+    audits = read_csv(folder.audit) if folder.audit.exists() else []
+    save_curves(folder.metrics, folder.curves, f"{config.dataset.name}, {run_dir.name}", audits)
 
 
 def _write_split(loaded: Corpus, seed: int, path: Path) -> None:
@@ -194,12 +194,13 @@ class TrainingRun:
     sweep: str | None = None
 
     def __post_init__(self) -> None:
-        self.curve = OverfittingCurve(self.run_dir / METRICS, self.corpus.encoded.sizes["validation"])
+        self.folder = RunFolder(self.run_dir)
+        self.curve = OverfittingCurve(self.folder.metrics, self.corpus.encoded.sizes["validation"])
         self.samples = Samples(self.run_dir, self.corpus, self.config.sampling, self.tracker)
 
     def complete(self, resumed: dict[str, Any] | None) -> dict[str, Any]:
         """Train from the start or from a checkpoint, then write what the run came to."""
-        (self.run_dir / SUMMARY).unlink(missing_ok=True)  # of the run before it was resumed
+        self.folder.summary.unlink(missing_ok=True)  # of the run before it was resumed
         state = resumed["callbacks"][self.curve.state_key] if resumed else {"rows": []}
         if state["rows"]:
             self.tracker.best(best_row(state["rows"]))
@@ -219,7 +220,7 @@ class TrainingRun:
             build_trainer(self.config, self.run_dir, self._loggers(), callbacks).fit(
                 self.module,
                 datamodule=data_module(self.config, self.corpus),
-                ckpt_path=self.run_dir / LAST if from_checkpoint else None,
+                ckpt_path=self.folder.last_checkpoint if from_checkpoint else None,
                 weights_only=True,
             )
 
@@ -236,12 +237,12 @@ class TrainingRun:
     def _finish(self) -> dict[str, Any]:
         """The best weights' sample, the curves and the summary."""
         epoch = int(best_row(self.curve.rows)["epoch"])
-        statistics = self.samples.make_best(load_composer(self.run_dir / "best.ckpt"), epoch)
+        statistics = self.samples.make_best(load_composer(self.folder.best_checkpoint), epoch)
         _draw_curves(self.config, self.run_dir)
         summary = self._summary(statistics, epoch)
-        write_text(self.run_dir / SUMMARY, json.dumps(summary, indent=1))
+        write_text(self.folder.summary, json.dumps(summary, indent=1))
         self.tracker.curves(self.curve.rows)
-        self.tracker.finish(summary, self.run_dir / "curves.png")
+        self.tracker.finish(summary, self.folder.curves)
         print(summary_text(summary, self.run_dir, self.config.logger, self.tracker))
         return summary
 

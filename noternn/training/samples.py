@@ -7,18 +7,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from noternn.audit.curve import FILE_NAME as AUDIT
 from noternn.audit.curve import copied_after, held_out_limit, note_audit
 from noternn.audit.index import Index, index_of
 from noternn.config.sampling import Sampling
 from noternn.corpus.loading import Corpus
 from noternn.health.checkup import as_rows, check
-from noternn.health.yardstick import FILE_NAME as HEALTH
 from noternn.health.yardstick import Yardstick
 from noternn.model.lstm import NoteLSTM
 from noternn.music.midi import write_midi
 from noternn.music.piano_roll import save_audio, save_piano_roll
 from noternn.music.piece import Piece
+from noternn.runs.folder import RunFolder
 from noternn.sampling.composer import Composer
 from noternn.sampling.primers import opening, primer_end
 from noternn.sampling.probabilities import SamplingOptions
@@ -41,7 +40,7 @@ class Samples:
     """
 
     def __init__(self, run_dir: Path, corpus: Corpus, sampling: Sampling, tracker: Tracker) -> None:
-        self.run_dir = run_dir
+        self.folder = RunFolder(run_dir)
         self.corpus = corpus
         self.tracker = tracker
         settings = asdict(sampling)
@@ -54,25 +53,25 @@ class Samples:
     def make(self, network: NoteLSTM, epoch: int) -> None:
         """Compose with the weights of an epoch, always from the same primers and seed; keep the first."""
         composer = Composer(network, self.corpus.codec, self.corpus.encoded.tempo)
-        self._save(self._compose(composer, epoch), self.run_dir / "samples" / f"epoch_{epoch:03d}", epoch)
+        self._save(self._compose(composer, epoch), self.folder.samples / f"epoch_{epoch:03d}", epoch)
 
     def make_best(self, composer: Composer, epoch: int) -> dict[str, Any]:
         """Compose `sample.mid` with the best weights; what is said of its health."""
-        return self._save(self._compose(composer, epoch), self.run_dir / "sample", epoch)
+        return self._save(self._compose(composer, epoch), self.folder.sample.with_suffix(""), epoch)
 
     def copied(self, epoch: int) -> dict[str, float | None]:
         """What the samples of an epoch copy, and the most that 95 of 100 held-out pieces do."""
         if self._audited is None:
             return {}
         limit = held_out_limit(self._audited, list(self.corpus.pieces("validation")))
-        (row,) = (row for row in read_csv(self.run_dir / AUDIT) if row["epoch"] == epoch)
+        (row,) = (row for row in read_csv(self.folder.audit) if row["epoch"] == epoch)
         return {"audit/copied_16": row["audit/copied_16"], "audit/copied_16_held_out_95": limit}
 
     @cached_property
     def _yardstick(self) -> Yardstick:
         """What the validation pieces are like, which the run's folder keeps for later samples."""
         yardstick = Yardstick.of(self.corpus.pieces("validation"))
-        yardstick.save(self.run_dir / HEALTH)
+        yardstick.save(self.folder.health)
         return yardstick
 
     @cached_property
@@ -92,7 +91,7 @@ class Samples:
                 copied_after(self._audited, piece, self._end(primer))
                 for piece, primer in zip(samples, self.primers, strict=True)
             ]
-            self.tracker.audit(note_audit(self.run_dir / AUDIT, epoch, copied))
+            self.tracker.audit(note_audit(self.folder.audit, epoch, copied))
         return samples[0]
 
     def _save(self, piece: Piece, stem: Path, epoch: int) -> dict[str, Any]:

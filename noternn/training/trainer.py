@@ -16,6 +16,7 @@ from pytorch_lightning.profilers import AdvancedProfiler, SimpleProfiler
 
 from noternn.config.schema import Config
 from noternn.config.training import Trainer as Settings
+from noternn.runs.folder import RunFolder
 from noternn.training.callbacks import (
     AtomicCheckpointIO,
     ConfiguredEarlyStopping,
@@ -27,8 +28,6 @@ from noternn.training.callbacks import (
     SampleEveryCheckpoint,
 )
 from noternn.training.stopping import StopRequest
-
-LAST = "last.ckpt"
 
 
 def build_trainer(
@@ -91,16 +90,18 @@ def build_callbacks(
     if pruning is not None:
         callbacks.append(pruning)
     # After all others, so that what it holds of them is from the same moment.
-    return [*callbacks, LastCheckpoint(run_dir / LAST, config.checkpoint.every_minutes, stop)]
+    last = RunFolder(run_dir).last_checkpoint
+    return [*callbacks, LastCheckpoint(last, config.checkpoint.every_minutes, stop)]
 
 
 def _checkpoints(run_dir: Path, every_n_epochs: int) -> list[pl.Callback]:
     saving: dict[str, Any] = {"save_on_train_epoch_end": True, "enable_version_counter": False,
                               "auto_insert_metric_name": False}  # fmt: skip
+    folder = RunFolder(run_dir)
     regular = {"every_n_epochs": every_n_epochs, "save_top_k": -1, **saving}
     return [
-        NamedCheckpoint(run_dir, "best", monitor="val/nll", **saving),
-        NamedCheckpoint(run_dir / "checkpoints", "epoch_{epoch:03.0f}", **regular),
+        NamedCheckpoint(run_dir, folder.best_checkpoint.stem, monitor="val/nll", **saving),
+        NamedCheckpoint(folder.checkpoints, "epoch_{epoch:03.0f}", **regular),
     ]
 
 

@@ -1,8 +1,9 @@
-"""How the rooms are kept: what their first file holds, how long functions are, where tests lie."""
+"""How the rooms are kept: first files, the length of functions, the places of tests and of names."""
 
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,21 @@ PACKAGE = ROOT / "noternn"
 ROOMS = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
 MAX_LINES = 70
 LONG_FUNCTIONS = {"commands/generate.py add_arguments"}  # may only shrink
+FILES_OF_RUNS = (  # what runs/folder.py names
+    "best.ckpt", "last.ckpt", "metrics.csv", "summary.json", "split.json", "audit.csv", "health.json",
+    "copy.json", "curves.png", "sample.mid", "sweep.csv", "multirun.yaml", "overrides.yaml", "hydra.yaml",
+    "config.yaml", ".hydra",
+)  # fmt: skip
+NAMED_ELSEWHERE = {  # in what users read, and by a record of a study; may only shrink
+    ("config/training.py", "last.ckpt"),
+    ("corpus/messages.py", "split.json"),
+    ("launch/resume.py", "last.ckpt"),
+    ("runs/study_record.py", "curves.png"),
+    *(
+        ("training/messages.py", name)
+        for name in ("best.ckpt", "last.ckpt", "metrics.csv", "curves.png", "sample.mid", "split.json")
+    ),
+}
 NOT_ROOMS = {"data", "cross", "docs", "api"}  # folders of tests/
 
 
@@ -24,6 +40,25 @@ def long_functions() -> set[str]:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and (node.end_lineno or 0) - node.lineno >= MAX_LINES
     }
+
+
+def files_named() -> set[tuple[str, str]]:
+    """Each file of a run that a string of the code names, docstrings and comments aside: where, and which."""
+    named = set()
+    for path in PACKAGE.rglob("*.py"):
+        nodes = [*ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+        said_alone = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}  # docstrings
+        strings = [
+            node.value
+            for node in nodes
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in said_alone
+        ]
+        place = path.relative_to(PACKAGE).as_posix()
+        for name in FILES_OF_RUNS:
+            as_word = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
+            if any(as_word.search(string) for string in strings):
+                named.add((place, name))
+    return named
 
 
 @pytest.mark.parametrize("room", sorted(ROOMS - {"tokenizer"}))
@@ -40,3 +75,8 @@ def test_no_function_is_long_but_those_that_are_listed() -> None:
 def test_the_folders_of_tests_are_named_as_rooms() -> None:
     folders = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and path.name[0] not in "._"}
     assert folders - NOT_ROOMS <= ROOMS
+
+
+def test_the_files_of_a_run_are_named_in_one_place() -> None:
+    elsewhere = {(place, name) for place, name in files_named() if place != "runs/folder.py"}
+    assert elsewhere == NAMED_ELSEWHERE

@@ -29,7 +29,7 @@ from noternn.evaluation.predictors import (
 )
 from noternn.model.lstm import NoteLSTM
 from noternn.music.midi import write_midi
-from noternn.sampling.copy_model import FILE_NAME, load_weights
+from noternn.sampling.copy_model import load_weights
 from noternn.tokenizer import Codec, EventTokenizer, Vocabulary
 
 Capture = pytest.CaptureFixture[str]
@@ -216,17 +216,17 @@ def test_all_ways_stand_in_one_table(run_dir: Path, tmp_path: Path, capsys: Capt
 
 def test_the_copy_model_helps_and_its_weights_are_kept(run_dir: Path, tmp_path: Path) -> None:
     copied = shutil.copytree(run_dir, tmp_path / "run")
-    (copied / FILE_NAME).unlink(missing_ok=True)
+    (copied / "copy.json").unlink(missing_ok=True)
     assert main(["evaluate", str(copied), "--copy", "--json", str(tmp_path / "out.json")]) == 0
     network, copy = json.loads((tmp_path / "out.json").read_text())["columns"]
     assert copy["nats_per_token"] < network["nats_per_token"]
-    np.testing.assert_allclose(load_weights(copied / FILE_NAME), copy["settings"]["weights"], atol=1e-6)
+    np.testing.assert_allclose(load_weights(copied / "copy.json"), copy["settings"]["weights"], atol=1e-6)
 
 
 def test_weights_fitted_to_more_than_the_network_are_not_kept(run_dir: Path, tmp_path: Path) -> None:
-    copied = shutil.copytree(run_dir, tmp_path / "run", ignore=shutil.ignore_patterns(FILE_NAME))
+    copied = shutil.copytree(run_dir, tmp_path / "run", ignore=shutil.ignore_patterns("copy.json"))
     assert main(["evaluate", str(copied), "--copy", "--keys", "2"]) == 0
-    assert not (copied / FILE_NAME).exists()
+    assert not (copied / "copy.json").exists()
 
 
 def test_the_test_split_is_read_only_if_asked_for(run_dir: Path, capsys: Capture) -> None:

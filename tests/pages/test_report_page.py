@@ -14,7 +14,6 @@ import pytest
 from written_runs import write_run
 
 from noternn.__main__ import main
-from noternn.audit.curve import FILE_NAME as AUDIT
 from noternn.music.midi import write_midi
 from noternn.music.piece import Piece
 from noternn.pages.report import axis, save_page
@@ -131,7 +130,7 @@ def test_losses_are_per_note_where_tokens_differ(tmp_path: Path) -> None:
 def test_how_much_is_copied_is_drawn_where_it_is_known(tmp_path: Path) -> None:
     write_run(tmp_path)
     assert 'id="copied"' not in page_of(tmp_path)
-    write_csv(tmp_path / AUDIT, [{"epoch": 2, "audit/copied_16": 0.125}], ("epoch", "audit/copied_16"))
+    write_csv(tmp_path / "audit.csv", [{"epoch": 2, "audit/copied_16": 0.125}], ("epoch", "audit/copied_16"))
     page = page_of(tmp_path)
     assert 'id="copied"' in page
     assert chart_data(page)["runs"][0]["copied"] == [12.5]
@@ -175,7 +174,7 @@ def test_an_axis_has_no_more_ticks_than_have_room() -> None:
 
 def test_files_that_cannot_be_read_leave_a_page_all_the_same(tmp_path: Path) -> None:
     write_run(tmp_path)
-    for name in ("metrics.csv", "summary.json", "split.json", AUDIT, "health.json", "sample.mid"):
+    for name in ("metrics.csv", "summary.json", "split.json", "audit.csv", "health.json", "sample.mid"):
         (tmp_path / name).write_bytes(b"\xff\x00{")
     (tmp_path / ".hydra" / "config.yaml").write_text("a: [", encoding="utf-8")
     assert "summary.json cannot be read" in page_of(tmp_path)
