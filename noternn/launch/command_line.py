@@ -12,7 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import OmegaConf, open_dict
 
 from noternn import __version__
 from noternn.config.checks import choices
@@ -20,7 +20,7 @@ from noternn.config.dataset import FolderDataset
 from noternn.config.schema import CONF_DIR, TRAIN_COMMAND, Config, parse, register
 from noternn.config.tokenizer import Tokenizer
 from noternn.errors import UserError, require
-from noternn.launch import options
+from noternn.launch import options, users_datasets
 from noternn.launch.explain import explained, settings_called
 from noternn.launch.launchers import BY_SUBMITIT
 from noternn.launch.options import users_folders
@@ -174,6 +174,7 @@ def _composing() -> Iterator[None]:
     """Hydra can compose in this block, from the package's options and the user's."""
     register()
     options.register()
+    users_datasets.register()
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         yield
 
@@ -238,7 +239,11 @@ def _values(override: Override) -> list[str]:
 
 def _check_job(overrides: list[str]) -> Config:
     with explained(overrides):
-        return parse(compose("config", overrides=overrides))
+        composed = compose("config", overrides=overrides, return_hydra_config=True)
+        users_datasets.refuse_incomplete(composed)
+        with open_dict(composed):
+            del composed["hydra"]
+        return parse(composed)
 
 
 def _help(overrides: list[str], config_dir: str | None) -> str:

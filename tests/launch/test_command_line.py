@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from noternn import __version__
+from noternn.config.dataset import Dataset, FolderDataset, FramesDataset, InstalledDataset, UnionDataset
 from noternn.config.schema import CONF_DIR
 from noternn.errors import UserError
 from noternn.launch.command_line import check, corpus_settings
@@ -50,11 +51,11 @@ def test_the_version_is_that_of_the_program(capsys: pytest.CaptureFixture[str]) 
 def home(corpus_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with options of a user's own in conf/, and a foreign config.yaml; it is the current one."""
     (tmp_path / "music").symlink_to(corpus_dir)
-    dataset = "defaults:\n  - folder\n  - _self_\nname: mine\npath: music\n"
     files = {
         "config.yaml": "of: another program\n",
         "model/small.yaml": "defaults:\n  - lstm\nhidden_size: 8\n",
-        "dataset/mine.yaml": dataset,
+        "dataset/mine.yaml": "name: mine\npath: music\n",
+        "dataset/pedalled.yaml": "defaults: [folder, _self_]\nname: pedalled\npath: music\npedal: true\n",
     }
     for name, text in files.items():
         (tmp_path / "conf" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -70,10 +71,64 @@ def test_options_in_the_conf_of_the_current_directory_are_accepted_and_told(
     assert check(["-m", "model=small,lstm", "dataset=mine"]) == ["-m", "model=small,lstm", "dataset=mine"]
     with pytest.raises(UserError, match=r"lstm, note_rnn, small \(did you mean small\?\)"):
         check(["model=smal"])
-    assert corpus_settings("mine", []).dataset.name == "mine"
+    assert corpus_settings("mine", []).dataset == FolderDataset(name="mine", path="music")
+    assert corpus_settings("pedalled", []).dataset.pedal
     with pytest.raises(SystemExit):
         check(["--help"])
     assert "  model:          lstm, note_rnn, small\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "dataset"),
+    [
+        ("path: music", FolderDataset(name="mine", path="music", max_files=3)),
+        ("corpus: bach", InstalledDataset(name="mine", corpus="bach", max_files=3)),
+        ("corpora: [bach, airs]", UnionDataset(name="mine", corpora=["bach", "airs"], max_files=3)),
+        (
+            "path: a.json\nframes_per_beat: 2\norigin: a friend",
+            FramesDataset(name="mine", path="a.json", frames_per_beat=2, origin="a friend", max_files=3),
+        ),
+    ],
+)
+def test_a_dataset_of_ones_own_is_of_the_kind_that_has_its_settings(
+    text: str, dataset: Dataset, home: Path
+) -> None:
+    (home / "conf/dataset/mine.yaml").write_text(f"name: mine\n{text}\n")
+    assert corpus_settings("mine", ["dataset.max_files=3"]).dataset == dataset
+
+
+@pytest.mark.parametrize("by_option", [False, True])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: mine", "dataset/mine.yaml: it lacks path: ... (the folder of the music)"),
+        ("path: music", "dataset/mine.yaml: it lacks name: ... (the dataset's name, in messages and in a"),
+        ("", "dataset/mine.yaml: it lacks name: ..."),
+        ("name: mine\ncorpus: ???", "dataset/mine.yaml: it lacks corpus: ... (music21's or"),
+        ("name: mine\nfolder: music", "dataset/mine.yaml: dataset.folder: there is no such setting"),
+        ("name: mine\npath: music\npedal: 7.5", "dataset/mine.yaml: dataset.pedal: it must be true or false"),
+        ("name: mine\npath: music\nmax_files: 0", "dataset.max_files=0: it must be at least 1"),
+        ("- music", "dataset/mine.yaml: it must hold lines such as path: FOLDER"),
+        ("music", "dataset/mine.yaml: dataset.music: there is no such setting"),
+        ("defaults: [folder, _self_]\nname: mine", "dataset/mine.yaml: it lacks path: ..."),
+    ],
+)
+def test_a_dataset_of_ones_own_that_is_wrong_is_answered_with_the_line(
+    by_option: bool, text: str, message: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "conf/dataset/mine.yaml").write_text(text)
+    (home / "elsewhere").mkdir()
+    if by_option:
+        monkeypatch.chdir(home / "elsewhere")
+    with pytest.raises(UserError) as error:
+        check(["dataset=mine", *(["--config-dir", str(home / "conf")] if by_option else [])])
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
+
+
+def test_a_line_that_a_dataset_lacks_can_be_given_on_the_command_line(home: Path) -> None:
+    (home / "conf/dataset/mine.yaml").write_text("name: mine\n")
+    assert check(["dataset=mine", "dataset.path=music"]) == ["dataset=mine", "dataset.path=music"]
 
 
 @pytest.mark.parametrize(
