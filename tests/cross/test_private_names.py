@@ -36,6 +36,14 @@ USED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: import_module("hydra._internal.utils"),
         "get_args_parser",
     ),
+    "hydra._internal.core_plugins.file_config_source": (
+        lambda: import_module("hydra._internal.core_plugins.file_config_source"),
+        "FileConfigSource",
+    ),
+    "hydra._internal.sources_registry.SourcesRegistry": (
+        lambda: import_module("hydra._internal.sources_registry").SourcesRegistry.instance(),
+        "types",
+    ),
     "hydra_plugins.hydra_joblib_launcher._core": (_joblib_core, "launch"),
     "_trial_id": (_trial, "_trial_id"),
 }
