@@ -88,8 +88,8 @@ class Section:
                 require(is_allowed(value), f"{self.group}.{field.name}", value, field.metadata["allowed"])
 
 
-def helps(section: type[Section]) -> dict[str, str]:
-    """What each setting of a section does, in a few words, by its name."""
+def helps(section: type) -> dict[str, str]:
+    """What each setting of a section, a dataclass, does, in a few words, by its name."""
     return {field.name: field.metadata.get("help", "") for field in dataclasses.fields(section)}
 
 

@@ -29,11 +29,11 @@ class Dataset(Section, group="dataset"):
     tracks: Any = setting("all", help=f"{', '.join(TRACKS)} or a list of instruments that is kept")
     pedal: bool = setting(False, help="hold notes as long as the pedal does")
     limits: Limits = field(
-        default_factory=Limits, metadata={"help": "the most that is read of a file, see music/limits.py"}
+        default_factory=Limits, metadata={"help": "the most that is read of one file; more is refused"}
     )
     include: list[str] = setting([], help="patterns of the file names that are taken")
     exclude: list[str] = setting([], help="patterns of the file names that are left out")
-    max_files: int | None = setting(None, at_least=1, note=", or null for all", help="so many files of all")
+    max_files: int | None = setting(None, at_least=1, note=", or null for all", help="take so many at most")
     split: str = setting("auto", help="auto, content, or a CSV table of files and their splits")
     validation_fraction: float = setting(0.1, at_least=0, below=1, help="share of the validation pieces")
     test_fraction: float = setting(0.1, at_least=0, below=1, help="share of the test pieces")

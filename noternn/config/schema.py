@@ -15,7 +15,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from noternn.config.checks import choices, require
+from noternn.config.checks import choices, require, setting
 from noternn.config.dataset import Dataset, FolderDataset, FramesDataset, InstalledDataset, UnionDataset
 from noternn.config.model import Model
 from noternn.config.optimizer import SGD, Adadelta, Adagrad, Adam, Optimizer, RMSprop, Schedule
@@ -64,8 +64,8 @@ class Config:
     checkpoint: Checkpoint = MISSING
     sampling: Sampling = MISSING
     logger: Logger = field(default_factory=Logger)
-    seed: int = MISSING
-    resume: str | None = MISSING
+    seed: int = setting(help="of the split, the weights and the training")
+    resume: str | None = setting(help="folder of a run or sweep to continue")
 
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 4294967295")

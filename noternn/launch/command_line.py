@@ -22,28 +22,12 @@ from noternn.config.tokenizer import Tokenizer
 from noternn.errors import UserError, require
 from noternn.launch import options, users_datasets
 from noternn.launch.explain import explained, settings_called
+from noternn.launch.help import help_text
 from noternn.launch.launchers import BY_SUBMITIT
 from noternn.launch.options import users_folders
 from noternn.launch.resume import MULTIRUN, quoted, resumed, with_requeued_run
 from noternn.launch.search import distribution
 
-HELP = """\
-Train an LSTM on MIDI files and see when it overfits.
-
-  {train} dataset=chrono optimizer=adam     one run
-  {train} dataset=folder dataset.path=DIR   one run on your own files
-  {train} -m optimizer=sgd,adam             a sweep: every combination
-  {train} -m hydra/sweeper=optuna \\
-    'optimizer.lr=tag(log,interval(1e-4,1e-2))'         a search
-  {train} resume=RUN                        continue a run or sweep
-
-Groups (choose one option each: GROUP=OPTION)
-
-{groups}
-
-Values (override any: NAME=VALUE)
-
-{values}"""
 # What Hydra's launchers and sweepers need: an extra.
 PLUGINS = {
     "hydra/launcher=joblib": "joblib",
@@ -249,5 +233,5 @@ def _check_job(overrides: list[str]) -> Config:
 def _help(overrides: list[str], config_dir: str | None) -> str:
     """Hydra's own help goes through all its options and takes as long as to import torch."""
     with _composing(), explained(overrides):
-        values = OmegaConf.to_yaml(compose("config", overrides=[*_search_path(config_dir), *overrides]))
-    return HELP.format(train=TRAIN_COMMAND, groups=options.groups(users_folders(config_dir)), values=values)
+        config = compose("config", overrides=[*_search_path(config_dir), *overrides])
+    return help_text(config, users_folders(config_dir))

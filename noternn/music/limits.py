@@ -4,37 +4,35 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from noternn.errors import PieceError
+
+
+def _limit(default: float, help: str) -> Any:
+    """A limit, and what it counts, for `--help`."""
+    return field(default=default, metadata={"help": help})
 
 
 @dataclass  # not frozen: Hydra could not change the values of a frozen one
 class Limits:
     """The most that is read of one file; beyond any of these it is refused as a whole.
 
-    A file at the default limits takes less than 2 seconds and 500 MB; both grow with the limits.
-
-    Args:
-        max_megabytes: of the file; a symphony takes about 1.
-        max_tracks: tracks that the file announces, and chunks in it that are none.
-        max_notes: notes begun; far above a score, but not above "black" MIDI, which no one plays.
-        max_events: of any kind, notes included.
-        max_changes: of tempo; of metre; of program.
-        max_beats: quarter notes until the last note has ended; the default is 14 hours at 120 a minute.
-        max_sounding_beats: all durations together, since tokenizers write a long note in many tokens.
-        max_seconds: reading and tokenizing it, where files are read in processes; scores take longest.
+    A file at the default limits takes less than 2 seconds and 500 MB; both grow with the limits. Notes are
+    far above a score, but not above "black" MIDI, which no one plays. Seconds count where files are read in
+    processes. Sounding beats are limited since tokenizers write a long note in many tokens.
     """
 
-    max_megabytes: float = 20.0
-    max_tracks: int = 1_000
-    max_notes: int = 250_000
-    max_events: int = 1_000_000
-    max_changes: int = 100_000
-    max_beats: int = 100_000
-    max_sounding_beats: int = 2_000_000
-    max_seconds: float = 120.0
+    max_megabytes: float = _limit(20.0, "of the file; a symphony takes about 1")
+    max_tracks: int = _limit(1_000, "tracks that it announces, and chunks that are none")
+    max_notes: int = _limit(250_000, "notes begun")
+    max_events: int = _limit(1_000_000, "of any kind, notes included")
+    max_changes: int = _limit(100_000, "of tempo; of metre; of program")
+    max_beats: int = _limit(100_000, "quarter notes until the last note has ended")
+    max_sounding_beats: int = _limit(2_000_000, "all durations together")
+    max_seconds: float = _limit(120.0, "to read and tokenize it; scores take longest")
 
     @property
     def max_bytes(self) -> int:

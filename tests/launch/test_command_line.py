@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 import subprocess
 import sys
 from importlib.metadata import distributions
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
+import yaml  # type: ignore[import-untyped]
 
 from noternn import __version__
+from noternn.config.checks import helps
 from noternn.config.dataset import Dataset, FolderDataset, FramesDataset, InstalledDataset, UnionDataset
-from noternn.config.schema import CONF_DIR
+from noternn.config.schema import CONF_DIR, Config, to_plain
 from noternn.errors import UserError
-from noternn.launch.command_line import check, corpus_settings
+from noternn.launch.command_line import check, corpus_settings, settings
+from noternn.launch.options import options
 
 CLONE = CONF_DIR.parent
 INSTALLED = {distribution.name for distribution in distributions()}
@@ -73,9 +79,69 @@ def test_options_in_the_conf_of_the_current_directory_are_accepted_and_told(
         check(["model=smal"])
     assert corpus_settings("mine", []).dataset == FolderDataset(name="mine", path="music")
     assert corpus_settings("pedalled", []).dataset.pedal
+
+    assert corpus_settings("mine", []).dataset.name == "mine"
+    assert "  model:          lstm, note_rnn, small\n" in help_of(capsys)
+
+
+def help_of(capsys: pytest.CaptureFixture[str], *overrides: str) -> str:
     with pytest.raises(SystemExit):
-        check(["--help"])
-    assert "  model:          lstm, note_rnn, small\n" in capsys.readouterr().out
+        check(["--help", *overrides])
+    return capsys.readouterr().out
+
+
+def texts_of(section: type, prefix: str = "") -> dict[str, str]:
+    """What each setting does, by its name with all its sections."""
+    types = get_type_hints(section)
+    texts = {f"{prefix}{name}": text for name, text in helps(section).items()}
+    for name, type_ in types.items():
+        if dataclasses.is_dataclass(type_) and isinstance(type_, type):
+            texts |= texts_of(type_, f"{prefix}{name}.")
+    return texts
+
+
+def told(help_text: str) -> dict[str, str]:
+    """The comment of each setting in --help, by its name with all its sections."""
+    texts: dict[str, str] = {}
+    names: list[str] = []
+    for line in help_text.partition("\nValues")[2].splitlines()[2:]:
+        value, _, comment = line.partition("# ")
+        if found := re.match(r"( *)(\w+):", value):
+            names = [*names[: len(found[1]) // 2], found[2]]
+        if names:
+            texts[".".join(names)] = f"{texts.get('.'.join(names), '')} {comment}".strip()
+    return texts
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        f"{group}={option}"
+        for group in ("dataset", "tokenizer", "optimizer", "schedule", "recipe")
+        for option in options(group, [])
+    ],
+)
+def test_help_says_what_each_setting_does_in_80_columns(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = help_of(capsys, option)
+    assert max(map(len, text.splitlines())) <= 80
+    expected: dict[str, str] = {}
+    config = settings([option, *(["dataset.path=music"] if option == "dataset=folder" else [])])
+    for name, section in vars(config).items():
+        if dataclasses.is_dataclass(section):
+            expected |= texts_of(type(section), f"{name}.")
+    assert all(expected.values())
+    expected |= {name: helps(Config)[name] for name in ("seed", "resume")}
+    assert {name: comment for name, comment in told(text).items() if comment} == expected
+
+
+def test_values_in_help_can_be_read_as_yaml(capsys: pytest.CaptureFixture[str]) -> None:
+    overrides = ["dataset=all", "dataset.include=[a*,'b: c']", "optimizer.lr=1e-5", "resume='# 1'"]
+    values = help_of(capsys, *overrides).partition("\nValues")[2].partition("\n\n")[2]
+    assert yaml.safe_load(values) == to_plain(settings(overrides[:3])) | {"resume": "# 1"} | {
+        "optimizer": to_plain(settings(overrides[:3]))["optimizer"] | {"betas": [0.9, 0.999]}
+    }
 
 
 @pytest.mark.parametrize(
