@@ -67,6 +67,10 @@ def test_training_command_is_accepted(command: str, tmp_path: Path, monkeypatch:
         if choice in command and not is_installed(extra):
             pytest.skip(f"the extra {extra} is not installed")
     monkeypatch.chdir(tmp_path)
+    if "dataset=mine" in command:
+        mine = next(block.text for block in BLOCKS if block.kind == "yaml" and "name: mine" in block.text)
+        (tmp_path / "conf" / "dataset").mkdir(parents=True)
+        (tmp_path / "conf" / "dataset" / "mine.yaml").write_text(mine, encoding="utf-8")
     for run in re.findall(r"resume=(\S+)", command):
         (tmp_path / run / ".hydra").mkdir(parents=True)
         (tmp_path / run / ".hydra" / "overrides.yaml").write_text("[]", encoding="utf-8")
