@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import MISSING
 
 from noternn.config.checks import Section, require, setting
+from noternn.errors import UserError
 
 
 @dataclass
@@ -69,6 +75,28 @@ class Adadelta(Optimizer):
     """Adadelta."""
 
     rho: float = setting(at_least=0, below=1, help="how long the average of squares remembers")
+
+
+def check_free(options: Mapping[Any, Any]) -> None:
+    """Refuse what no optimizer takes in a file of the user's own, which has no type of this module.
+
+    Its other keyword arguments are checked where torch is imported, see `noternn.training.optim`.
+
+    Raises:
+        UserError: if there is no name, or no learning rate or weight decay within its range.
+    """
+    absent = next((name for name in ("name", "lr") if options.get(name) in (None, MISSING)), None)
+    if absent:
+        raise UserError(f"optimizer.{absent} is not set: write {absent}: ... in the optimizer's file")
+    lr, weight_decay = options["lr"], options.get("weight_decay", 0)
+    require(isinstance(options["name"], str), "optimizer.name", options["name"], "a class of torch.optim")
+    require(_is_finite(lr) and lr > 0, "optimizer.lr", lr, "above 0 and finite")
+    is_decay = _is_finite(weight_decay) and weight_decay >= 0
+    require(is_decay, "optimizer.weight_decay", weight_decay, "at least 0 and finite")
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 @dataclass

@@ -18,7 +18,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from noternn.config.checks import choices, require, setting
 from noternn.config.dataset import Dataset, FolderDataset, FramesDataset, InstalledDataset, UnionDataset
 from noternn.config.model import Model
-from noternn.config.optimizer import SGD, Adadelta, Adagrad, Adam, Optimizer, RMSprop, Schedule
+from noternn.config.optimizer import SGD, Adadelta, Adagrad, Adam, RMSprop, Schedule, check_free
 from noternn.config.sampling import Sampling
 from noternn.config.sweeper import Search
 from noternn.config.tokenizer import (
@@ -57,7 +57,7 @@ class Config:
     augmentation: Augmentation = MISSING
     model: Model = MISSING
     module: Module = MISSING
-    optimizer: Optimizer = MISSING
+    optimizer: Any = MISSING  # an Optimizer, or name, lr and free keyword arguments of any in torch.optim
     schedule: Schedule = MISSING
     trainer: Trainer = MISSING
     early_stopping: EarlyStopping = MISSING
@@ -68,6 +68,8 @@ class Config:
     resume: str | None = setting(help="folder of a run or sweep to continue")
 
     def __post_init__(self) -> None:
+        if isinstance(self.optimizer, dict):
+            check_free(self.optimizer)
         require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 4294967295")
         can_be_written = self.dataset.tracks != "drums" or getattr(self.tokenizer, "program", False)
         allowed = "given with tokenizer=event (or miditok) tokenizer.program=true, which writes drums"

@@ -81,6 +81,8 @@ def _explain_unknown(key: str, parent: Any) -> str:
         "dataset.path": f"; {YOUR_FILES}",
         "experiment": "; the first line of an experiment's file must be: # @package _global_",
     }
+    if section == "optimizer" and OmegaConf.get_type(parent) is dict:  # of the user's own
+        advice[key] = f"; to give a keyword argument that its file lacks write +{key}=..."
     return f"{key}: there is no such setting; {where} {choices(name, names)}{advice.get(key, '')}"
 
 

@@ -95,7 +95,7 @@ def _cures(config: Mapping[str, Any], best_epoch: int) -> list[str]:
     Less of it than the default's 0.6 only helps where music is plenty and the network does not memorize.
     """
     model, optimizer, epochs = config["model"], config["optimizer"], config["trainer"]["max_epochs"]
-    is_decayed = optimizer["name"] == "AdamW" and optimizer["weight_decay"] >= 0.6
+    is_decayed = optimizer["name"] == "AdamW" and optimizer.get("weight_decay", 0) >= 0.6
     cures = {
         "model.num_pitches=8 model.pitch_channels=16": not model["num_pitches"],
         "model.dropout=0.5": model["dropout"] < 0.4,

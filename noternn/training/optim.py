@@ -11,16 +11,63 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from noternn.config.checks import choices
+from noternn.errors import UserError
+
 Tensors = list[Tensor] | tuple[Tensor, ...]
+# Of an optimizer's ways to run, of which it takes one.
+CHOICES = {"fused", "foreach", "differentiable"}
+REFUSED = {
+    "LBFGS": "it measures the loss several times a step, and a step here is one pass over a batch",
+    "SparseAdam": "it takes sparse gradients only, and this network has dense ones",
+    "Muon": "it changes matrices only, and this network has biases and filters too",
+}
 
 
 def build_optimizer(parameters: Iterable[nn.Parameter], name: str, **options: Any) -> torch.optim.Optimizer:
     """The optimizer class `name` of torch.optim with its keyword arguments, fused where it can be."""
     optimizer_class = getattr(torch.optim, name)
-    if "fused" in inspect.signature(optimizer_class).parameters:  # one pass over the weights, not six
-        options["fused"] = True
+    if "fused" in _arguments(optimizer_class) and not CHOICES & options.keys():
+        options["fused"] = True  # one pass over the weights, not six
     optimizer: torch.optim.Optimizer = optimizer_class(parameters, **options)
     return optimizer
+
+
+def check_optimizer(name: str, **options: Any) -> None:
+    """Refuse what `build_optimizer` could not build, or what could not train this network.
+
+    Raises:
+        UserError: on another name than a class of torch.optim, a keyword argument that it does not take, or
+            a value that it refuses.
+    """
+    classes = _classes()
+    if name in REFUSED:
+        raise UserError(f"optimizer.name={name}: {REFUSED[name]}; choose another")
+    if name not in classes:
+        meant = next((known for known in classes if known.lower() == name.lower()), name)
+        raise UserError(f"optimizer.name={name}: torch.optim has {choices(meant, sorted(classes))}")
+    allowed = _arguments(classes[name])
+    unknown = next((option for option in options if option not in allowed), None)
+    if unknown is not None:
+        given = f"optimizer.{unknown}={options[unknown]}"
+        raise UserError(f"{given}: {name} does not take it; it takes {choices(str(unknown), allowed)}")
+    try:
+        build_optimizer([nn.Parameter(torch.zeros(1))], name, **options)
+    except Exception as error:  # torch checks with whatever fails first, an IndexError too
+        reason = " ".join(str(error).split())
+        raise UserError(f"optimizer.name={name}: torch.optim refuses its settings: {reason}") from error
+
+
+def _classes() -> dict[str, type[torch.optim.Optimizer]]:
+    """The optimizers of torch.optim that train any network, by name."""
+    base = torch.optim.Optimizer
+    found = {name: value for name, value in vars(torch.optim).items() if inspect.isclass(value)}
+    return {n: c for n, c in found.items() if issubclass(c, base) and c is not base and n not in REFUSED}
+
+
+def _arguments(optimizer_class: type[torch.optim.Optimizer]) -> list[str]:
+    """What an optimizer takes besides the weights."""
+    return [name for name in inspect.signature(optimizer_class).parameters if name != "params"]
 
 
 class Schedule:

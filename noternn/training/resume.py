@@ -42,9 +42,14 @@ def check_resumable(config: Config, plain: dict[str, Any], checkpoint: dict[str,
     """
     before = checkpoint["noternn"]["config"]
     for section in SECTIONS:
-        for name in DECISIVE.get(section, plain[section]):
-            if before[section].get(name) != plain[section][name]:
-                _refuse_change(config, f"{section}.{name}", before[section].get(name), plain[section][name])
+        names = DECISIVE.get(section, plain[section])
+        if section == "optimizer" and isinstance(config.optimizer, dict):  # its file may have lost a line
+            names = {**before[section], **plain[section]}
+        for name in names:
+            if before[section].get(name) != plain[section].get(name):
+                _refuse_change(
+                    config, f"{section}.{name}", before[section].get(name), plain[section].get(name)
+                )
     if before["seed"] != config.seed:
         _refuse_change(config, "seed", before["seed"], config.seed)
     if is_trained(config, checkpoint) and _is_finished(run_dir):

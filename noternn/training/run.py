@@ -34,6 +34,7 @@ from noternn.training.devices import check_devices
 from noternn.training.loggers import build_loggers, check_loggers
 from noternn.training.messages import describe_network, say_how_to_resume, summary_text
 from noternn.training.module import NoteRNN
+from noternn.training.optim import check_optimizer
 from noternn.training.results import judgement_of, losses_of, sizes_of, versions
 from noternn.training.resume import check_resumable, is_trained
 from noternn.training.samples import Samples
@@ -97,6 +98,7 @@ def _train(
     check_loggers(config.logger)
     check_devices(config.trainer.accelerator, config.trainer.precision)
     plain = configuration.to_plain(config)
+    check_optimizer(**plain["optimizer"])
     resumed = _resumed(config, plain, run_dir) if config.resume else None
     if not sweep:  # what starts a sweep's job again knows its folder
         slurm.note_run(run_dir)

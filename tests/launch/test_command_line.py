@@ -12,6 +12,7 @@ from typing import get_type_hints
 
 import pytest
 import yaml  # type: ignore[import-untyped]
+from helpers import TrainTiny, rows_of
 
 from noternn import __version__
 from noternn.config.checks import helps
@@ -20,6 +21,7 @@ from noternn.config.schema import CONF_DIR, Config, to_plain
 from noternn.errors import UserError
 from noternn.launch.command_line import check, corpus_settings, settings
 from noternn.launch.options import options
+from noternn.sampling.composer import load_composer
 
 CLONE = CONF_DIR.parent
 INSTALLED = {distribution.name for distribution in distributions()}
@@ -62,6 +64,7 @@ def home(corpus_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
         "model/small.yaml": "defaults:\n  - lstm\nhidden_size: 8\n",
         "dataset/mine.yaml": "name: mine\npath: music\n",
         "dataset/pedalled.yaml": "defaults: [folder, _self_]\nname: pedalled\npath: music\npedal: true\n",
+        "optimizer/radam.yaml": "name: RAdam\nlr: 0.002\nweight_decay: 0.1\n",
     }
     for name, text in files.items():
         (tmp_path / "conf" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -195,6 +198,46 @@ def test_a_dataset_of_ones_own_that_is_wrong_is_answered_with_the_line(
 def test_a_line_that_a_dataset_lacks_can_be_given_on_the_command_line(home: Path) -> None:
     (home / "conf/dataset/mine.yaml").write_text("name: mine\n")
     assert check(["dataset=mine", "dataset.path=music"]) == ["dataset=mine", "dataset.path=music"]
+
+
+@pytest.mark.usefixtures("home")
+def test_an_optimizer_of_the_users_own_takes_free_keyword_arguments() -> None:
+    plain = to_plain(settings(["optimizer=radam", "+optimizer.betas=[0.8,0.9]", "optimizer.lr=0.1"]))
+    assert plain["optimizer"] == {"name": "RAdam", "lr": 0.1, "weight_decay": 0.1, "betas": [0.8, 0.9]}
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("optimizer.lr=-1", r"^optimizer\.lr=-1: it must be above 0 and finite$"),
+        ("optimizer.lr=fast", r"^optimizer\.lr=fast: it must be above 0 and finite$"),
+        ("optimizer.lr=null", r"^optimizer\.lr is not set: write lr: "),
+        ("optimizer.weight_decay=-1", r"^optimizer\.weight_decay=-1: it must be at least 0 and finite$"),
+        ("optimizer.name=3", r"^optimizer\.name=3: it must be a class of torch\.optim$"),
+        ("optimizer.betas=3", r"write \+optimizer\.betas="),
+    ],
+)
+def test_a_wrong_setting_of_an_own_optimizer_is_answered(setting: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        check(["optimizer=radam", setting])
+
+
+@pytest.mark.usefixtures("home")
+def test_a_run_with_an_optimizer_of_the_users_own_is_resumed_and_composes(
+    train_tiny: TrainTiny, tmp_path: Path
+) -> None:
+    check(["optimizer=radam"])  # makes the folder's options known to Hydra
+    with pytest.raises(UserError, match=r"^optimizer\.beta=3: RAdam does not take it"):
+        train_tiny(tmp_path / "wrong", "optimizer=radam", "+optimizer.beta=3")
+    run_dir, betas = tmp_path / "run", "+optimizer.betas=[0.8,0.9]"
+    train_tiny(run_dir, "optimizer=radam", betas)
+    load_composer(run_dir / "best.ckpt")
+    more = ("trainer.max_epochs=4", f"resume={run_dir}", "optimizer=radam")
+    with pytest.raises(UserError, match=r"trained with optimizer\.betas=\[0\.8, 0\.9\], not None"):
+        train_tiny(run_dir, *more)
+    train_tiny(run_dir, *more, betas)
+    assert len(rows_of(run_dir)) == 4
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from hydra import compose, initialize_config_dir
 from torch import nn
 
 from noternn.config import schema as config
-from noternn.training.optim import Schedule, averaged, build_optimizer
+from noternn.errors import UserError
+from noternn.training.optim import Schedule, averaged, build_optimizer, check_optimizer
 
 OPTIMIZERS = sorted(path.stem for path in (config.CONF_DIR / "optimizer").glob("*.yaml"))
 each_optimizer = pytest.mark.parametrize("option", OPTIMIZERS)
@@ -54,6 +55,38 @@ def test_an_option_that_only_one_optimizer_has_arrives() -> None:
     options = options_of("sgd", "optimizer.momentum=0.25", "optimizer.nesterov=false")
     defaults = build_optimizer(nn.Linear(2, 2).parameters(), **options).defaults
     assert (defaults["momentum"], defaults["nesterov"]) == (0.25, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("radam", {}, r"^optimizer.name=radam: torch.optim has ASGD, .* \(did you mean RAdam\?\)$"),
+        ("Optimizer", {}, "^optimizer.name=Optimizer: torch.optim has "),
+        ("RAdam", {"beta": 3}, r"^optimizer.beta=3: RAdam .* takes lr, betas, .*mean betas\?\)$"),
+        ("Rprop", {"weight_decay": 0.1}, "^optimizer.weight_decay=0.1: Rprop does not take it"),
+        ("RAdam", {"betas": [0.9]}, "^optimizer.name=RAdam: torch.optim refuses its settings: "),
+        ("LBFGS", {}, "^optimizer.name=LBFGS: it measures the loss several times a step"),
+        ("SparseAdam", {}, "^optimizer.name=SparseAdam: it takes sparse gradients only"),
+        ("Muon", {}, "^optimizer.name=Muon: it changes matrices only"),
+    ],
+)
+def test_what_torch_does_not_take_is_answered_in_one_line(
+    name: str, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        check_optimizer(name, lr=0.1, **options)
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["ASGD", "Adafactor", "Adamax", "NAdam", "RAdam", "Rprop"])
+def test_other_optimizers_of_torch_are_built_with_their_arguments(name: str) -> None:
+    check_optimizer(name, lr=0.1, maximize=False)
+    assert build_optimizer(nn.Linear(2, 2).parameters(), name, lr=0.1).defaults["lr"] == 0.1
+
+
+def test_an_optimizer_told_how_to_run_is_not_fused() -> None:
+    optimizer = build_optimizer(nn.Linear(2, 2).parameters(), "AdamW", lr=0.1, foreach=True)
+    assert (optimizer.defaults["foreach"], optimizer.defaults["fused"]) == (True, None)
 
 
 def test_a_constant_schedule_leaves_the_learning_rate_as_it_is() -> None:
