@@ -9,6 +9,7 @@ LIBRARIES = {
     "miditok": ("MidiTok", "miditok"),
     "ogg": ("soundfile", "soundfile"),
     "optuna": ("Optuna", "optuna"),
+    "psutil": ("psutil", "psutil"),
     "ray": ("Hydra's launcher for Ray", "hydra_plugins.hydra_ray_launcher"),
     "report": ("Plotly", "plotly"),
     "submitit": ("Hydra's launcher for Slurm", "hydra_plugins.hydra_submitit_launcher"),

@@ -37,6 +37,7 @@ from noternn.config.training import (
     Logger,
     Module,
     Trainer,
+    checked_callbacks,
 )
 from noternn.errors import UserError
 from noternn.music.limits import Limits
@@ -64,6 +65,7 @@ class Config:
     checkpoint: Checkpoint = MISSING
     sampling: Sampling = MISSING
     logger: Logger = field(default_factory=Logger)
+    callbacks: dict[str, Any] = setting({}, help="Lightning's callbacks and their arguments")
     seed: int = setting(help="of the split, the weights and the training")
     resume: str | None = setting(help="folder of a run or sweep to continue")
 
@@ -82,6 +84,7 @@ class Config:
         can_hold = penalty == 1 or not is_of_frames
         require(can_hold, "sampling.repetition_penalty", penalty, f"{allowed}, or no note would be held")
         _require_same_grid(self.dataset, self.tokenizer)
+        self.callbacks = checked_callbacks(self.callbacks, self.logger)
 
 
 def _require_same_grid(dataset: Dataset, tokenizer: Tokenizer) -> None:

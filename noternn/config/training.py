@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from noternn.config.checks import Section, require, setting
+from noternn.config.checks import Section, choices, require, setting
 
 
 @dataclass
@@ -100,6 +102,26 @@ class Checkpoint(Section, group="checkpoint"):
 
     every_n_epochs: int = setting(at_least=1, help="epochs between checkpoints and samples that are kept")
     every_minutes: float = setting(above=0, help="minutes between writings of last.ckpt")
+
+
+# Lightning's callbacks that can be chosen: they only watch, so that a run resumes exactly.
+CALLBACKS = ("DeviceStatsMonitor", "LearningRateMonitor")
+
+
+def checked_callbacks(callbacks: Mapping[str, Any], logger: Logger) -> dict[str, dict[str, Any]]:
+    """Lightning's callbacks with their arguments, of which a file of the user's own may give none.
+
+    Raises:
+        UserError: if one is none of `CALLBACKS`, or if no logger listens.
+    """
+    for name, arguments in callbacks.items():
+        allowed = choices(name, CALLBACKS)
+        require(name in CALLBACKS, "callbacks", name, f"one of Lightning's that only watch: {allowed}")
+        are_named = arguments is None or isinstance(arguments, dict)
+        require(are_named, f"callbacks.{name}", arguments, "lines of NAME: VALUE, its arguments")
+        is_heard = logger.mode != "disabled" or logger.tensorboard or logger.trackio
+        require(is_heard, "callbacks", name, "given with a logger that it tells, as logger=tensorboard")
+    return {name: arguments or {} for name, arguments in callbacks.items()}
 
 
 @dataclass

@@ -24,7 +24,7 @@ FROM_RECORD = re.compile(
 )
 SET_ANEW = re.compile(r"hydra\.(mode|sweep\.dir|job\.config\.override_dirname\.exclude_keys)=")
 # What may change when a sweep goes on: everything else decides the results of its finished jobs.
-MAY_CHANGE = re.compile(r"(hydra|logger|datamodule\.(cache_dir|num_processes))\b")
+MAY_CHANGE = re.compile(r"(hydra|logger|callbacks|datamodule\.(cache_dir|num_processes))\b")
 
 
 def with_requeued_run(overrides: Sequence[str], multirun: bool) -> list[str]:

@@ -17,7 +17,7 @@ from noternn.runs.sweep import STATUSES, sweep_rows
 from noternn.tables import format_table
 
 # Settings that say where a run is kept or watched, not what it is.
-ELSEWHERE = re.compile(r"(resume|logger|hydra|checkpoint|datamodule\.(cache_dir|num_processes))\b")
+ELSEWHERE = re.compile(r"(resume|logger|callbacks|hydra|checkpoint|datamodule\.(cache_dir|num_processes))\b")
 DATASET = ("dataset", "dataset.name", "dataset.path", "dataset.tracks")  # of other notes, other losses
 MAX_COLUMNS = 8  # of settings between a run's name and what it came to
 STATES = {"stopped": "running or stopped"}  # which of the two its files do not say

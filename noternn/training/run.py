@@ -34,6 +34,7 @@ from noternn.training.devices import check_devices
 from noternn.training.loggers import build_loggers, check_loggers
 from noternn.training.messages import describe_network, say_how_to_resume, summary_text
 from noternn.training.module import NoteRNN
+from noternn.training.monitors import build_monitors, check_monitors
 from noternn.training.optim import check_optimizer
 from noternn.training.results import judgement_of, losses_of, sizes_of, versions
 from noternn.training.resume import check_resumable, is_trained
@@ -96,6 +97,7 @@ def _train(
     if not config.resume and folder.metrics.exists():
         raise UserError(f"{run_dir} already holds a run; continue it with resume={run_dir}, or wait a second")
     check_loggers(config.logger)
+    check_monitors(config.callbacks)
     check_devices(config.trainer.accelerator, config.trainer.precision)
     plain = configuration.to_plain(config)
     check_optimizer(**plain["optimizer"])
@@ -215,11 +217,13 @@ class TrainingRun:
     def fit(self, from_checkpoint: bool) -> None:
         """Train from the start or from last.ckpt until it is enough or a signal stops it."""
         quiet_libraries()
+        loggers = self._loggers()
+        monitors = build_monitors(self.config.callbacks) if loggers else []  # WANDB_MODE may disable the last
         callbacks = build_callbacks(
-            self.config, self.run_dir, self.curve, self._compose, self.stop, self.pruning
+            self.config, self.run_dir, self.curve, self._compose, self.stop, self.pruning, monitors
         )
         with self.stop.deferred():
-            build_trainer(self.config, self.run_dir, self._loggers(), callbacks).fit(
+            build_trainer(self.config, self.run_dir, loggers, callbacks).fit(
                 self.module,
                 datamodule=data_module(self.config, self.corpus),
                 ckpt_path=self.folder.last_checkpoint if from_checkpoint else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,7 @@ def build_callbacks(
     compose: Callable[[int], object],
     stop: StopRequest,
     pruning: Pruning | None,
+    monitors: Sequence[pl.Callback] = (),
 ) -> list[pl.Callback]:
     """What a run does beside its training, in the order in which it does it.
 
@@ -78,6 +79,7 @@ def build_callbacks(
         compose: called with an epoch after which samples are due.
         stop: what signals ask for.
         pruning: of a search.
+        monitors: only watch.
     """
     every = config.checkpoint.every_n_epochs
     callbacks: list[pl.Callback] = [curve, Progress(curve), SampleEveryCheckpoint(every, compose)]
@@ -89,6 +91,7 @@ def build_callbacks(
         callbacks.append(Timer(config.trainer.max_time, interval="epoch", verbose=False))
     if pruning is not None:
         callbacks.append(pruning)
+    callbacks += monitors
     # After all others, so that what it holds of them is from the same moment.
     last = RunFolder(run_dir).last_checkpoint
     return [*callbacks, LastCheckpoint(last, config.checkpoint.every_minutes, stop)]

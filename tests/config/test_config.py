@@ -212,6 +212,24 @@ def test_a_value_is_written_in_an_option_or_as_a_default_but_not_twice(group: st
     assert not repeated
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("+callbacks.DeviceStatMonitor={}", r"one of Lightning's .*did you mean DeviceStatsMonitor\?"),
+        (
+            "+callbacks.GradientAccumulationScheduler={}",
+            "callbacks=GradientAccumulationScheduler: it must be",
+        ),
+        ("+callbacks._target_={}", "callbacks=_target_: it must be"),
+        ("callbacks=learning_rate logger=csv", "given with a logger that it tells"),
+    ],
+)
+def test_only_callbacks_that_watch_are_taken_and_only_with_a_logger(line: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as refused:
+        check(line.split())
+    assert "\n" not in str(refused.value)
+
+
 def test_every_setting_says_what_it_does_in_a_line() -> None:
     for options in [(), ("tokenizer=chord", "dataset=jsb_16th"), ("dataset=all",)]:
         for section in sections_of(parse(composed(*options))):

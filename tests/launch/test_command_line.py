@@ -127,7 +127,7 @@ def told(help_text: str) -> dict[str, str]:
 def test_help_says_what_each_setting_does_in_80_columns(
     option: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if "tokenizer=miditok" in str(locals()):
+    if "tokenizer=miditok" in option:
         pytest.importorskip("miditok", reason="needs the extra miditok")
     text = help_of(capsys, option)
     assert max(map(len, text.splitlines())) <= 80
@@ -137,7 +137,7 @@ def test_help_says_what_each_setting_does_in_80_columns(
         if dataclasses.is_dataclass(section):
             expected |= texts_of(type(section), f"{name}.")
     assert all(expected.values())
-    expected |= {name: helps(Config)[name] for name in ("seed", "resume")}
+    expected |= {name: helps(Config)[name] for name in ("callbacks", "seed", "resume")}
     assert {name: comment for name, comment in told(text).items() if comment} == expected
 
 
@@ -200,6 +200,36 @@ def test_a_dataset_of_ones_own_that_is_wrong_is_answered_with_the_line(
 def test_a_line_that_a_dataset_lacks_can_be_given_on_the_command_line(home: Path) -> None:
     (home / "conf/dataset/mine.yaml").write_text("name: mine\n")
     assert check(["dataset=mine", "dataset.path=music"]) == ["dataset=mine", "dataset.path=music"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("EarlyStopping:\n  monitor: val/nll", r"^callbacks=EarlyStopping: it must be one of Lightning's"),
+        ("_target_: os.system", r"^callbacks=_target_: it must be one of Lightning's"),
+        (
+            "LearningRateMonitor: epoch",
+            r"^callbacks\.LearningRateMonitor=epoch: it must be lines of NAME: VALUE",
+        ),
+    ],
+)
+def test_callbacks_of_the_users_own_that_are_wrong_are_answered_in_a_line(
+    text: str, message: str, home: Path
+) -> None:
+    (home / "conf/callbacks").mkdir()
+    (home / "conf/callbacks/mine.yaml").write_text(text)
+    with pytest.raises(UserError, match=message) as refused:
+        check(["callbacks=mine", "logger=tensorboard"])
+    assert "\n" not in str(refused.value)
+
+
+def test_callbacks_of_the_users_own_are_taken_with_their_arguments(home: Path) -> None:
+    (home / "conf/callbacks").mkdir()
+    (home / "conf/callbacks/mine.yaml").write_text(
+        "DeviceStatsMonitor:\nLearningRateMonitor: {log_momentum: true}"
+    )
+    chosen = settings(["callbacks=mine", "logger=tensorboard"]).callbacks
+    assert chosen == {"DeviceStatsMonitor": {}, "LearningRateMonitor": {"log_momentum": True}}
 
 
 @pytest.mark.usefixtures("home")
