@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from noternn.errors import PieceError as PieceError  # for those who read pieces
 from noternn.errors import UserError
+from noternn.music.remarks import Remark
 
 DEFAULT_TEMPO = 120.0  # beats per minute; what a MIDI file without a tempo means
 TRACKS = ("all", "pitched", "drums", "melody", "piano")  # what `select_tracks` knows by name
@@ -40,6 +41,7 @@ class Piece:
         name: where the piece came from, for messages and reports.
         span: the ticks at which the music begins and ends where silence before the first note and after the
             last belongs to it; None is from the first onset to the last end.
+        remarks: what its reader did not understand or had to decide.
     """
 
     onset: NDArray[np.int64]
@@ -53,6 +55,7 @@ class Piece:
     metres: tuple[tuple[int, int, int], ...] = ()
     name: str = ""
     span: tuple[int, int] | None = None
+    remarks: tuple[Remark, ...] = ()
 
     @classmethod
     def from_notes(
@@ -69,6 +72,7 @@ class Piece:
         metres: Sequence[tuple[int, int, int]] = (),
         name: str = "",
         span: tuple[int, int] | None = None,
+        remarks: Sequence[Remark] = (),
     ) -> Piece:
         """Build a piece from notes in any order; scalars are repeated for every note.
 
@@ -95,6 +99,7 @@ class Piece:
             metres=tuple((int(t), int(n), int(m)) for t, n, m in metres),
             name=name,
             span=span,
+            remarks=tuple(remarks),
         )
 
     @classmethod

@@ -20,13 +20,18 @@ from numpy.typing import NDArray
 
 from noternn.music.limits import DEFAULT_LIMITS, Limits, read_limited
 from noternn.music.midi_parser import MICROSECONDS_PER_MINUTE
+from noternn.music.notation import Score, piece_of
 from noternn.music.piece import DEFAULT_TEMPO, Piece, PieceError
+from noternn.music.repeats import Repeats
 from noternn.music.score_bytes import MAX_SCORE_BYTES, SCORE_FORMATS, check_bars, checked_text, checked_xml
 
 TICKS_PER_BEAT = 480  # whole for triplets, quintuplets and sixty-fourths
 MAX_METRE_NUMERATOR, MAX_METRE_DENOMINATOR = 255, 64
 SLOWEST, FASTEST = MICROSECONDS_PER_MINUTE / 0xFFFFFF, MICROSECONDS_PER_MINUTE  # what a MIDI file can hold
 MAX_REASON_LENGTH = 80
+
+# By format, what reads the text (of XML the bytes) into a score; music21 reads the others.
+READERS: dict[str, Callable[[Any, Limits], Score]] = {}
 
 
 class _Note(NamedTuple):
@@ -90,7 +95,13 @@ def chorale_paths() -> list[Path]:
     return sorted(path for path in paths if path.is_file())
 
 
-def read_score(path: Path, name: str | None = None, *, limits: Limits = DEFAULT_LIMITS) -> Piece:
+def read_score(
+    path: Path,
+    name: str | None = None,
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    repeats: Repeats = "printed",
+) -> Piece:
     """Read a score as it is written, at 480 ticks a beat, program 0 and velocity 80.
 
     Tied notes are one note and chords are notes with one onset. Grace notes, chord symbols and unpitched
@@ -102,6 +113,7 @@ def read_score(path: Path, name: str | None = None, *, limits: Limits = DEFAULT_
         path: a file with one of the suffixes in `SCORE_FORMATS`.
         name: of the piece; None takes the file's name without its suffix.
         limits: a score above any of them is refused, of which bytes, notes and beats are looked at.
+        repeats: how bars that are to be repeated are read, see `noternn.music.repeats.playing_order`.
 
     Raises:
         PieceError: for whatever reason there is no music to be had; the message is the reason, in one
@@ -111,13 +123,23 @@ def read_score(path: Path, name: str | None = None, *, limits: Limits = DEFAULT_
     if path.suffix.lower() not in SCORE_FORMATS:
         raise PieceError(f"not a score (suffix is none of {', '.join(SCORE_FORMATS)})")
     data = read_limited(path, MAX_SCORE_BYTES)
-    return read_score_bytes(data, path.suffix.lower(), path.stem if name is None else name, limits=limits)
+    given_name = path.stem if name is None else name
+    return read_score_bytes(data, path.suffix.lower(), given_name, limits=limits, repeats=repeats)
 
 
-def read_score_bytes(data: bytes, suffix: str, name: str, *, limits: Limits = DEFAULT_LIMITS) -> Piece:
+def read_score_bytes(
+    data: bytes,
+    suffix: str,
+    name: str,
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    repeats: Repeats = "printed",
+) -> Piece:
     """Read a score from the bytes of a file; else as `read_score`."""
     if not data:
         raise PieceError("file is empty")
+    if SCORE_FORMATS[suffix] in READERS:
+        return piece_of(_read(data, suffix, limits), repeats, name, limits)
     parsed = _parse(data, suffix, limits)
     if isinstance(parsed, stream.Opus):
         raise PieceError(f"holds {len(parsed.scores)} pieces; give them a file each")
@@ -132,6 +154,18 @@ def read_score_bytes(data: bytes, suffix: str, name: str, *, limits: Limits = DE
     except PieceError:
         raise
     except Exception as error:  # music21 finds many faults only when the score is walked
+        raise PieceError(f"is damaged: {_reason(error)}") from error
+
+
+def _read(data: bytes, suffix: str, limits: Limits) -> Score:
+    """What a reader of ours makes of the data."""
+    is_xml = SCORE_FORMATS[suffix] == "musicxml"
+    checked = checked_xml(data) if is_xml else checked_text(data, suffix)
+    try:
+        return READERS[SCORE_FORMATS[suffix]](checked, limits)
+    except PieceError:
+        raise
+    except Exception as error:  # a damaged file raises nearly anything
         raise PieceError(f"is damaged: {_reason(error)}") from error
 
 
