@@ -45,3 +45,5 @@ def run(options: argparse.Namespace) -> None:
         f"{trip.kept_fraction:.1%} of the notes come back, with errors of {trip.onset_error_beats:.3f} beats "
         f"in onset, {trip.duration_error_beats:.3f} in duration"
     )
+    for remark in piece.remarks:
+        print(f"read, but {remark}")

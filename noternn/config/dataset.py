@@ -28,6 +28,11 @@ class Dataset(Section, group="dataset"):
     name: str = setting(help="the dataset's name, in messages and in a run's folder")
     tracks: Any = setting("all", help=f"{', '.join(TRACKS)} or a list of instruments that is kept")
     pedal: bool = setting(False, help="hold notes as long as the pedal does")
+    repeats: str = setting(
+        "once",
+        one_of=("once", "played"),
+        help="of scores: once (of several endings the last) or played (with repeats and da capo)",
+    )
     limits: Limits = field(
         default_factory=Limits, metadata={"help": "the most that is read of one file; more is refused"}
     )

@@ -27,6 +27,7 @@ from noternn.errors import UserError
 from noternn.music.facts import key_name, programs_of
 from noternn.music.instruments import program_name
 from noternn.music.piece import Piece
+from noternn.music.remarks import Remark
 from noternn.tables import write_csv
 from noternn.tokenizer import Codec, Vocabulary, build_tokenizer
 
@@ -64,6 +65,7 @@ class Inspection:
         title: what was looked at.
         num_files: files found.
         skipped: those left out, with the reasons.
+        remarks: by the names of pieces, what of them was not read as it stands.
         columns: by name, a value for each piece, (num_pieces,): `name`, `group`, `split` ("" without one),
             the fields of `PieceFacts`, and what follows from them.
         encoded: the splits; None where there are none.
@@ -75,6 +77,7 @@ class Inspection:
     title: str
     num_files: int
     skipped: Sequence[Skipped]
+    remarks: Mapping[str, Sequence[Remark]]
     columns: Mapping[str, NDArray[Any]]
     encoded: EncodedCorpus | None
     no_split: str
@@ -129,6 +132,7 @@ def inspect(
         title=printable(title),
         num_files=len(sources),
         skipped=[*corpus.skipped, *left_out],
+        remarks=corpus.remarks,
         columns=_columns(corpus, encoded),
         encoded=encoded,
         no_split=no_split,
@@ -290,6 +294,7 @@ def file_rows(inspection: Inspection) -> list[dict[str, object]]:
     for i in range(inspection.num_pieces):
         row = {name: _value(column[i]) for name, column in columns.items()}
         row["group_size"] = sizes[columns["group"][i]]
+        row["remarks"] = "; ".join(map(str, inspection.remarks.get(columns["name"][i], ())))
         row["programs"] = " ".join(map(str, np.flatnonzero(programs[i]).tolist()))
         row |= {f"tokens_{t.name}": t.tokens.get(columns["name"][i]) for t in inspection.tokenizers}
         rows.append(row)
@@ -316,5 +321,5 @@ def save_table(inspection: Inspection, path: Path) -> None:
     hidden = {"programs_low", "programs_high", "tonic", "is_minor"}
     facts = [name for name in inspection.columns if name not in hidden | {"name", "group", "split"}]
     tokens = [f"tokens_{t.name}" for t in inspection.tokenizers]
-    columns = ["name", "skipped", "split", "group", "group_size", *facts, "programs", *tokens]
+    columns = ["name", "skipped", "split", "group", "group_size", *facts, "programs", "remarks", *tokens]
     write_csv(path, rows, columns)

@@ -9,10 +9,12 @@ import numpy as np
 from noternn.config.dataset import Dataset
 from noternn.corpus.splits import SPLITS, EncodedCorpus
 from noternn.corpus.tokenized import TokenizedCorpus
+from noternn.music.remarks import kinds
 
 log = logging.getLogger(__name__)
 
 MAX_SKIPPED_LINES = 20
+MAX_REMARK_LINES = 6
 
 
 def describe_corpus(
@@ -41,6 +43,11 @@ def describe_corpus(
         log.warning("  skipped %s: %s", skipped.name, skipped.reason)
     if len(tokenized.skipped) > MAX_SKIPPED_LINES:
         log.warning("  ... and %d more: see split.json", len(tokenized.skipped) - MAX_SKIPPED_LINES)
+    remarks = kinds(tokenized.remarks)
+    for kind in remarks[:MAX_REMARK_LINES]:
+        log.info("  read, but %s", kind)
+    if len(remarks) > MAX_REMARK_LINES:
+        log.info("  ... and %d more kinds: see noternn corpus", len(remarks) - MAX_REMARK_LINES)
     for split in SPLITS:
         size = corpus.sizes[split]
         log.info(

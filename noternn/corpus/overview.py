@@ -16,6 +16,7 @@ from noternn.corpus.inspection import (
 )
 from noternn.corpus.splits import SPLITS
 from noternn.datasets.sources import printable
+from noternn.music.remarks import kinds
 from noternn.tables import format_table
 
 MAX_REASONS, MAX_NAMES = 6, 3  # in the text, which stays one screen for any corpus
@@ -38,7 +39,11 @@ QUANTITIES = {  # a column of `Inspection.columns`: how it is called
 def describe(inspection: Inspection) -> str:
     """The corpus on one screen, however large it is."""
     parts = [
-        [f"{inspection.title}: {totals(inspection)}", *_skipped_lines(inspection)],
+        [
+            f"{inspection.title}: {totals(inspection)}",
+            *_skipped_lines(inspection),
+            *_remark_lines(inspection),
+        ],
     ]
     if inspection.num_pieces:
         parts += [
@@ -78,6 +83,14 @@ def _skipped_lines(inspection: Inspection) -> list[str]:
     lines = [_cut(f"  skipped {len(names):,}: {reason}", names) for reason, names in reasons[:MAX_REASONS]]
     if len(reasons) > MAX_REASONS:
         lines.append(f"  ... for {count(len(reasons) - MAX_REASONS, 'more reason')}: see --csv")
+    return lines
+
+
+def _remark_lines(inspection: Inspection) -> list[str]:
+    found = kinds(inspection.remarks)
+    lines = [f"  read, but {kind}" for kind in found[:MAX_REASONS]]
+    if len(found) > MAX_REASONS:
+        lines.append(f"  ... and {count(len(found) - MAX_REASONS, 'more kind')}: see --csv")
     return lines
 
 

@@ -22,6 +22,8 @@ from noternn.datasets.sources import Source, printable
 from noternn.music.facts import PieceFacts, piece_facts
 from noternn.music.limits import Limits
 from noternn.music.piece import Piece, PieceError, select_tracks
+from noternn.music.remarks import Remark
+from noternn.music.repeats import Repeats
 from noternn.music.steps import note_steps
 from noternn.tokenizer import RoundTrip, Tokenizer, round_trip
 
@@ -38,16 +40,19 @@ class ReadingOptions:
         tracks: see `noternn.music.piece.select_tracks`.
         pedal: see `noternn.music.midi.read_midi`.
         limits: a file above any of them is skipped.
+        repeats: see `noternn.music.repeats.playing_order`.
     """
 
     tracks: str | Sequence[int] = "all"
     pedal: bool = False
     limits: Limits = field(default_factory=Limits)
+    repeats: Repeats = "once"
 
     @classmethod
     def of(cls, dataset: Dataset) -> ReadingOptions:
         """As the settings of a dataset say."""
-        return cls(dataset.tracks, dataset.pedal, dataset.limits)
+        repeats: Repeats = "played" if dataset.repeats == "played" else "once"
+        return cls(dataset.tracks, dataset.pedal, dataset.limits, repeats)
 
     def read(self, source: Source) -> Piece:
         """The piece in a file.
@@ -55,7 +60,7 @@ class ReadingOptions:
         Raises:
             PieceError: if there is none, with the reason.
         """
-        piece = select_tracks(source.read(self.limits, self.pedal), self.tracks)
+        piece = select_tracks(source.read(self.limits, self.pedal, self.repeats), self.tracks)
         if not piece.num_notes:
             raise PieceError(f"holds no notes of tracks={str(self.tracks).replace(' ', '')}")
         return piece
@@ -63,7 +68,8 @@ class ReadingOptions:
     def plain(self) -> dict[str, Any]:
         """What decides the notes, as it goes into fingerprints."""
         tracks = self.tracks if isinstance(self.tracks, str) else sorted(set(self.tracks))
-        return {"tracks": tracks, "pedal": self.pedal, "limits": asdict(self.limits)}
+        limits = asdict(self.limits)
+        return {"tracks": tracks, "pedal": self.pedal, "limits": limits, "repeats": self.repeats}
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,7 @@ class TokenizedPiece:
         round_trip: what the tokens lose.
         ngrams: see `duplicates.fingerprint`.
         steps: see `music.steps.note_steps`.
+        remarks: what its reader did not understand or had to decide.
     """
 
     name: str
@@ -99,6 +106,7 @@ class TokenizedPiece:
     round_trip: RoundTrip
     ngrams: NDArray[np.uint64]
     steps: NDArray[np.uint32]
+    remarks: tuple[Remark, ...] = ()
 
 
 Made = TypeVar("Made")
@@ -197,6 +205,7 @@ def tokenized(name: str, piece: Piece, tokenizer: Tokenizer) -> TokenizedPiece:
         round_trip=round_trip(tokenizer, piece, written),
         ngrams=fingerprint(piece),
         steps=note_steps(piece),
+        remarks=piece.remarks,
     )
 
 

@@ -20,9 +20,10 @@ from noternn.corpus.reading import Reader, ReadingOptions, Skipped, TokenizedPie
 from noternn.datasets.sources import Source
 from noternn.errors import UserError
 from noternn.music.facts import PieceFacts
+from noternn.music.remarks import Remark
 from noternn.tokenizer import BOS, EOS, Vocabulary, build_tokenizer
 
-CACHE_VERSION = 5  # raise it when a change of the code changes what a cache holds
+CACHE_VERSION = 6  # raise it when a change of the code changes what a cache holds
 FILES_PER_SHARD = 512
 MAX_SHARDS = 256  # each is a file that training keeps open
 HASH = "S64"
@@ -60,6 +61,16 @@ class TokenizedCorpus:
             (Skipped(*pair) for shard in self.shards for pair in shard.values["skipped"]),
             key=lambda skipped: skipped.name,
         )
+
+    @cached_property
+    def remarks(self) -> dict[str, tuple[Remark, ...]]:
+        """What the readers remarked, by the names of the pieces that have any, sorted."""
+        found = {
+            name: tuple(Remark(*row) for row in rows)
+            for s in self.shards
+            for name, rows in s.values["remarks"]
+        }
+        return dict(sorted(found.items()))
 
     def column(self, name: str) -> Array:
         """(num_pieces,) one of the columns of `_shard_entry`."""
@@ -254,7 +265,8 @@ def _shard_entry(results: Sequence[TokenizedPiece | Skipped]) -> Entry:
         "ngrams": np.concatenate([np.zeros(0, dtype=np.uint64), *(piece.ngrams for piece in pieces)]),
         "ngram_offsets": _offsets([len(piece.ngrams) for piece in pieces]),
     }
-    return Entry(arrays, {"tokens": tokens, "skipped": skipped})
+    remarks = [(piece.name, piece.remarks) for piece in pieces if piece.remarks]
+    return Entry(arrays, {"tokens": tokens, "skipped": skipped, "remarks": remarks})
 
 
 def _fact_columns(facts: Sequence[PieceFacts]) -> dict[str, Array]:

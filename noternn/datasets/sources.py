@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Literal
 
 from noternn.datasets.freedoom import freedoom_wads, music_lumps
+from noternn.datasets.scores import embedded_scores
 from noternn.errors import UserError
 from noternn.music.frames import piece_spans, read_frames
 from noternn.music.limits import DEFAULT_LIMITS, Limits
 from noternn.music.midi import MIDI_SUFFIXES, read_midi, read_midi_bytes
 from noternn.music.piece import Piece, PieceError
+from noternn.music.repeats import Repeats
 from noternn.music.score_bytes import SCORE_FORMATS, tune_spans
 
 log = logging.getLogger(__name__)
@@ -47,12 +49,15 @@ class Source:
     prefix: bytes = b""
     frames_per_beat: int = 0
 
-    def read(self, limits: Limits = DEFAULT_LIMITS, pedal: bool = False) -> Piece:
+    def read(
+        self, limits: Limits = DEFAULT_LIMITS, pedal: bool = False, repeats: Repeats = "printed"
+    ) -> Piece:
         """The piece in the file.
 
         Args:
             limits: a file above any of them is refused.
             pedal: see `noternn.music.midi.read_midi`.
+            repeats: of a score, see `noternn.music.repeats.playing_order`.
 
         Raises:
             PieceError: if there is none, with the reason.
@@ -69,8 +74,9 @@ class Source:
         from noternn.music.score import read_score, read_score_bytes  # music21 takes two seconds to import
 
         if self.span is None:
-            return read_score(self.path, self.name, limits=limits)
-        return read_score_bytes(self._part(), self.path.suffix.lower(), self.name, limits=limits)
+            return read_score(self.path, self.name, limits=limits, repeats=repeats)
+        suffix = self.path.suffix.lower()
+        return read_score_bytes(self._part(), suffix, self.name, limits=limits, repeats=repeats)
 
     def content_hash(self) -> str:
         """A hash of the bytes; what stands in their place if they are not read."""
@@ -216,8 +222,6 @@ def installed_sources(corpus: str) -> list[Source]:
         raise UserError(f"there is no installed corpus {corpus!r}; there are {', '.join(INSTALLED_CORPORA)}")
     if corpus == "freedoom":
         return wad_sources(freedoom_wads())
-    from noternn.music.score import embedded_scores  # music21 takes two seconds to import
-
     return [s for name, path in embedded_scores(corpus).items() for s in file_sources(path, name)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 MAX_KINDS = 50  # of remarks that are kept apart; a hostile file has no end of them
@@ -43,10 +43,33 @@ class Remarks:
         return tuple(Remark(what, number, first) for what, (number, first) in self._found.items())
 
 
-def merged(many: Iterable[Iterable[Remark]]) -> tuple[Remark, ...]:
-    """The remarks of several files together, the most frequent first; no places."""
-    counts: dict[str, int] = {}
-    for remarks in many:
-        for remark in remarks:
-            counts[remark.what] = counts.get(remark.what, 0) + remark.number
-    return tuple(Remark(what, number) for what, number in sorted(counts.items(), key=lambda pair: -pair[1]))
+class Kind(NamedTuple):
+    """Remarks of one kind on several pieces.
+
+    Args:
+        what: see `Remark`.
+        number: how many there are in all.
+        num_pieces: in how many pieces.
+        first: the first of these pieces, and where in it.
+    """
+
+    what: str
+    number: int
+    num_pieces: int
+    first: str
+
+    def __str__(self) -> str:
+        pieces = f"in {self.num_pieces:,} piece{'s' if self.num_pieces > 1 else ''}"
+        return f"{self.number:,} {self.what} {pieces} (first: {self.first})"
+
+
+def kinds(remarks: Mapping[str, Iterable[Remark]]) -> list[Kind]:
+    """The remarks on many pieces, by the pieces' names, kind by kind, the most frequent first."""
+    found: dict[str, Kind] = {}
+    for name, of_piece in remarks.items():
+        for remark in of_piece:
+            first = f"{name}, {remark.first}" if remark.first else name
+            before = found.get(remark.what, Kind(remark.what, 0, 0, first))
+            number, num_pieces = before.number + remark.number, before.num_pieces + 1
+            found[remark.what] = before._replace(number=number, num_pieces=num_pieces)
+    return sorted(found.values(), key=lambda kind: -kind.number)

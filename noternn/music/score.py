@@ -1,4 +1,4 @@
-"""A score file -> `Piece`, and the scores that music21 brings; the only importer of music21."""
+"""A score file -> `Piece`; the only importer of music21."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import contextlib
 import io
 import warnings
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from music21 import common, converter, harmony, meter, stream, tempo
-from music21.corpus import chorales
+from music21 import converter, harmony, meter, stream, tempo
 from music21.musicxml.xmlToM21 import MusicXMLImporter
 from numpy.typing import NDArray
 
@@ -38,61 +37,6 @@ class _Note(NamedTuple):
     onset: int
     duration: int
     pitch: int
-
-
-# Whatever states no rights in the file, or gives them away; not what a publisher or an encoder reserves, nor
-# CC BY-SA. Beside some quartets lies the same movement in another format.
-CLASSICAL = (
-    "beethoven/**/*.mxl",
-    "chopin/mazurka06-2.krn",
-    "corelli/opus3no1/1grave.xml",
-    "cpebach/h186.mxl",
-    "handel/rinaldo/Lascia_chio_pianga.mxl",
-    "haydn/**/*.mxl",
-    "mozart/**/*.mxl",
-    "schumann_robert/**/*.mxl",
-    "verdi/laDonnaEMobile.mxl",
-    "weber/concertino_clarinet.mxl",
-)
-
-
-def embedded_scores(corpus: str) -> dict[str, Path]:
-    """The files of an embedded corpus by the names of their pieces, sorted; none is opened.
-
-    Args:
-        corpus: "bach": the chorales. "classical": string quartets by Mozart, Haydn, Beethoven and Schumann
-            and single pieces by others, a movement or a whole work a file. "fiddle": Ryan's Mammoth
-            Collection of fiddle tunes (Boston 1883), a tune a file. "airs": James Aird's Airs (Glasgow 1778
-            to 1801), a volume a file. "oneill": O'Neill's Music of Ireland (Chicago 1903), up to 100 of its
-            1,850 tunes a file.
-
-    Raises:
-        KeyError: for any other.
-    """
-    root = common.getCorpusFilePath()
-    find: dict[str, Callable[[], Iterable[Path]]] = {
-        "airs": lambda: (root / "airdsAirs").glob("*.abc"),
-        "bach": chorale_paths,
-        "classical": lambda: (path for pattern in CLASSICAL for path in root.glob(pattern)),
-        "fiddle": lambda: (root / "ryansMammoth").glob("*.abc"),
-        "oneill": lambda: (root / "oneills1850").glob("*.abc"),
-    }
-    shown_from = {"classical": root}  # a movement's name says little without its folder
-    paths = sorted(find[corpus]())
-    return {p.relative_to(shown_from.get(corpus, p.parent)).with_suffix("").as_posix(): p for p in paths}
-
-
-def chorale_paths() -> list[Path]:
-    """The 348 files of the Riemenschneider edition of Bach's chorales in the music21 wheel, sorted.
-
-    Several of the edition's 371 numbers share a file. Two have no file under their own number: BWV 18.5-l,
-    and 69.6, whose file is the whole orchestra.
-    """
-    folder = common.getCorpusFilePath() / "bach"
-    catalog = chorales.ChoraleListRKBWV()  # type: ignore[no-untyped-call]  # music21 types it in part
-    edition = catalog.byRiemenschneider.values()
-    paths = {folder / f"bwv{chorale['bwv']}.mxl" for chorale in edition}
-    return sorted(path for path in paths if path.is_file())
 
 
 def read_score(

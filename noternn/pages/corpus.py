@@ -28,6 +28,7 @@ from noternn.corpus.overview import (
     totals,
 )
 from noternn.files import write_text
+from noternn.music.remarks import kinds
 from noternn.pages.bars import histogram, pitches, shares
 from noternn.pages.html import SORT_SCRIPT, html_page, table
 
@@ -57,7 +58,7 @@ STYLE = "\n" + files("noternn.pages").joinpath("corpus.css").read_text("utf-8")
 def save_page(inspection: Inspection, path: Path) -> None:
     """Write the page; every text from a file is escaped."""
     of_pieces = (_music, _split, _tokenizers, _duplicates, _files) if inspection.num_pieces else ()
-    sections = (*of_pieces[:4], _skipped, *of_pieces[4:])
+    sections = (*of_pieces[:4], _skipped, _remarks, *of_pieces[4:])
     heading = f"<h1>{escape(inspection.title)}</h1>\n<p>{escape(totals(inspection))}</p>"
     body = "\n".join([heading, *(section(inspection) for section in sections)])
     write_text(path, html_page(f"Corpus: {inspection.title}", body, style=STYLE, scripts=[SORT_SCRIPT]))
@@ -119,6 +120,22 @@ def _skipped(inspection: Inspection) -> str:
         f"<p>&nbsp;</p>\n{table(rows, ['file', 'reason'], sortable=True)}\n"
         + _left_out(len(inspection.skipped) - len(rows), "file")
     )
+
+
+def _remarks(inspection: Inspection) -> str:
+    heading = "<h2>Read, but</h2>\n"
+    rows = [
+        {
+            "what": kind.what,
+            "times": f"{kind.number:,}",
+            "pieces": f"{kind.num_pieces:,}",
+            "first": kind.first,
+        }
+        for kind in kinds(inspection.remarks)[:MAX_ROWS]
+    ]
+    if not rows:
+        return f"{heading}<p>All was read as it stands.</p>"
+    return heading + table(rows, ["what", "times", "pieces", "first"])
 
 
 def _files(inspection: Inspection) -> str:

