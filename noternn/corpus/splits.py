@@ -6,6 +6,8 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +90,30 @@ class EncodedCorpus:
         used = np.concatenate(list(self.members.values()))
         names = self.corpus.names
         return sorted(names[i] for i in np.setdiff1d(np.arange(len(names)), used).tolist())
+
+    def recorded(self) -> dict[str, Any]:
+        """What split.json tells of each split: its size, and its pieces by name with their music hashes."""
+        names, hashes = self.names, self.music_hashes
+        pieces = {s: dict(sorted(zip(names[s], hashes[s], strict=True))) for s in SPLITS}
+        return {"sizes": {split: asdict(self.sizes[split]) for split in SPLITS}, **pieces}
+
+    def is_that_of(self, fingerprint: object, vocabulary: Sequence[str], split_file: Path) -> bool:
+        """Whether a run was trained on these tokens, by this version or by one that read them the same.
+
+        Args:
+            fingerprint: of the run's corpus.
+            vocabulary: of the run.
+            split_file: the run's split.json, looked at if the fingerprint is another version's.
+        """
+        if self.fingerprint == fingerprint:
+            return True
+        try:
+            written = json.loads(split_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        recorded = self.recorded()
+        is_same = isinstance(written, dict) and recorded == {name: written.get(name) for name in recorded}
+        return is_same and self.vocabulary.tokens == tuple(vocabulary)
 
     def _by_split(self, values: Sequence[str]) -> dict[str, list[str]]:
         return {split: [values[i] for i in members.tolist()] for split, members in self.members.items()}

@@ -14,6 +14,7 @@ from noternn.corpus.loading import Corpus, load_corpus
 from noternn.datasets.configured import sources_of
 from noternn.errors import UserError
 from noternn.model.checkpoint import CHECKPOINT_KEY, checkpoint_path, load_checkpoint
+from noternn.runs.folder import RunFolder
 from noternn.sampling.composer import Composer, composer_of
 from noternn.sampling.primers import opening
 
@@ -87,9 +88,10 @@ def _load_run(path: Path, others: Sequence[TrainedRun]) -> TrainedRun:
             raise UserError(
                 f"{path}: the settings in its checkpoint name no corpus that can be read"
             ) from error
-    if corpus.encoded.fingerprint != fingerprint:
+    split_file = RunFolder(path if path.is_dir() else path.parent).split
+    if not corpus.encoded.is_that_of(fingerprint, content["vocabulary"], split_file):
         raise UserError(
-            f"{path}: its corpus is not what it was trained on: files have changed, or are split otherwise; "
-            "put back the files, or train a new run"
+            f"{path}: its corpus is not what it was trained on: files have changed, or an earlier version of "
+            "NoteRNN read or split them otherwise; put back the files, or train a new run"
         )
     return TrainedRun(path, composer, config, corpus)

@@ -15,13 +15,12 @@ from pytorch_lightning.loggers import Logger
 from noternn.config import schema as configuration
 from noternn.config.schema import Config
 from noternn.corpus.loading import Corpus, load_corpus
-from noternn.corpus.splits import SPLITS
 from noternn.datasets.configured import sources_of
 from noternn.datasets.sources import Source
 from noternn.errors import UserError
 from noternn.files import shortest, write_text
 from noternn.model.build import num_parameters
-from noternn.model.checkpoint import load_checkpoint
+from noternn.model.checkpoint import CHECKPOINT_KEY, load_checkpoint
 from noternn.runs.curves import save_curves
 from noternn.runs.epochs import best_row
 from noternn.runs.folder import RunFolder
@@ -105,9 +104,10 @@ def _train(
     if not sweep:  # what starts a sweep's job again knows its folder
         slurm.note_run(run_dir)
     corpus = corpus_of(config, sources)
-    if resumed and corpus.encoded.fingerprint != resumed["noternn"]["corpus_fingerprint"]:
+    if resumed and not _is_trained_on(corpus, resumed[CHECKPOINT_KEY], folder):
         raise UserError(
-            f"resume={config.resume}: it was trained with other files, or split otherwise; start a new run"
+            f"resume={config.resume}: it was trained with other files, or an earlier version of NoteRNN "
+            "read or split them otherwise; start a new run"
         )
     _write_split(corpus, config.seed, folder.split)
     torch.manual_seed(config.seed)
@@ -121,6 +121,11 @@ def _train(
         )
     slurm.forget_run()
     return summary
+
+
+def _is_trained_on(corpus: Corpus, content: dict[str, Any], folder: RunFolder) -> bool:
+    fingerprint, vocabulary = content["corpus_fingerprint"], content["vocabulary"]
+    return corpus.encoded.is_that_of(fingerprint, vocabulary, folder.split)
 
 
 def _resumed(config: Config, plain: dict[str, Any], run_dir: Path) -> dict[str, Any]:
@@ -165,11 +170,11 @@ def _draw_curves(config: Config, run_dir: Path) -> None:
 def _write_split(loaded: Corpus, seed: int, path: Path) -> None:
     """Which piece is in which split, which ones are near-duplicates, and which files were left out."""
     corpus = loaded.encoded
-    names, music_hashes = corpus.names, corpus.music_hashes
+    recorded = corpus.recorded()
     content = {
         "fingerprint": corpus.fingerprint,
         "seed": seed,
-        "sizes": {name: asdict(corpus.sizes[name]) for name in SPLITS},
+        "sizes": recorded.pop("sizes"),
         "copied_validation_notes": asdict(corpus.leak),
         "duplicates": {
             "num_groups": len(corpus.duplicates),
@@ -177,7 +182,7 @@ def _write_split(loaded: Corpus, seed: int, path: Path) -> None:
             "num_in_several_splits": corpus.num_crossing,
             "groups": corpus.duplicates,
         },
-        **{name: dict(sorted(zip(names[name], music_hashes[name], strict=True))) for name in SPLITS},
+        **recorded,
         "unused": corpus.unused,
         "skipped": {skipped.name: skipped.reason for skipped in loaded.tokenized.skipped},
     }

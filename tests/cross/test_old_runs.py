@@ -96,3 +96,18 @@ def test_the_index_of_an_audit_is_found_under_the_same_name(old: Path) -> None:
     before = entries(old / "cache")
     assert main(["audit", "midi/piece_0.mid", "--against", "run"]) == 0
     assert entries(old / "cache") - before == {AUDITED}
+
+
+def test_a_run_whose_music_has_changed_does_not_go_on(old: Path, offline: dict[str, str]) -> None:
+    first, second = sorted((old / "midi").iterdir())[:2]
+    shutil.copy(first, second)
+    command = [sys.executable, str(ROOT / "train.py"), "resume=run", "trainer.max_epochs=3"]
+    done = subprocess.run(command, cwd=old, env=offline, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "trained with other files" in done.stderr
+
+
+@pytest.mark.usefixtures("old")
+def test_a_run_is_evaluated_though_its_tokens_are_made_anew(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "run"]) == 0
+    assert "validation" in capsys.readouterr().out
