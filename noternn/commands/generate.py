@@ -103,7 +103,7 @@ def run(options: argparse.Namespace) -> None:
     from noternn.health.measures import measure
     from noternn.health.yardstick import Yardstick
     from noternn.music.midi import write_midi
-    from noternn.music.piano_roll import check_audio_path, save_audio
+    from noternn.music.sound import check_audio_path, save_audio
     from noternn.runs.folder import RunFolder
     from noternn.sampling.composer import load_composer
     from noternn.sampling.copy_model import load_weights

@@ -47,10 +47,34 @@ PROGRAM_NAMES = tuple(
     for name in family.split(",")
 )
 
+INSTRUMENT_FAMILIES = (  # of eight programs each, as General MIDI names them
+    "piano",
+    "chromatic percussion",
+    "organ",
+    "guitar",
+    "bass",
+    "strings",
+    "ensemble",
+    "brass",
+    "reed",
+    "pipe",
+    "synth lead",
+    "synth pad",
+    "synth effects",
+    "ethnic",
+    "percussive",
+    "sound effects",
+)
+
 
 def program_name(program: int) -> str:
     """The name of a General MIDI program from 0 to 127, such as "Violin" for 40."""
     return PROGRAM_NAMES[program]
+
+
+def instrument_name(is_drum: bool, program: int) -> str:
+    """The family of a General MIDI program with its number, from 0."""
+    return "drums" if is_drum else f"{INSTRUMENT_FAMILIES[program // 8]} ({program})"
 
 
 def program_of(name: str) -> int:

@@ -1,13 +1,10 @@
-"""`Piece` -> audio and a piano-roll picture."""
+"""`Piece` -> a picture: its piano roll."""
 
 from __future__ import annotations
 
-import logging
-import wave
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,18 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from noternn.errors import UserError, require
 from noternn.files import replacing
+from noternn.music.instruments import instrument_name
 from noternn.music.piece import Piece
-
-logger = logging.getLogger(__name__)
-
-MAX_AUDIO_SECONDS = 600.0
-RELEASE_SECONDS = 0.08
-ATTACK_SECONDS = 0.004
-RING_SECONDS = 8.0  # a tone that is held longer has died away by then
-PEAK = 0.9  # of full scale
-HARMONICS = (1.0, 0.45, 0.22, 0.12, 0.06, 0.03)  # amplitudes of the partials
 
 PICTURE_DPI = 110
 WIDTH_INCHES = (9.0, 18.0)  # least and most
@@ -46,24 +34,6 @@ MARK_LETTER_INCHES = 0.065
 MAX_MARK_ROWS = 6
 BLACK_KEY_COLOR = "#f3f3f5"
 BLACK_KEYS = (1, 3, 6, 8, 10)
-INSTRUMENT_FAMILIES = (  # of eight programs each, as General MIDI names them
-    "piano",
-    "chromatic percussion",
-    "organ",
-    "guitar",
-    "bass",
-    "strings",
-    "ensemble",
-    "brass",
-    "reed",
-    "pipe",
-    "synth lead",
-    "synth pad",
-    "synth effects",
-    "ethnic",
-    "percussive",
-    "sound effects",
-)
 
 
 @dataclass(frozen=True)
@@ -118,133 +88,6 @@ def save_piano_roll(
     # Without the version of matplotlib in the file, equal pictures are equal bytes for longer.
     with replacing(path) as file:
         figure.savefig(file, format="png", metadata={"Software": None})
-
-
-def save_audio(piece: Piece, path: Path, sample_rate: int = 22050) -> None:
-    """Play a piece on a small synthesizer into a mono file: WAV of 16 bits or Ogg Vorbis, a tenth as large.
-
-    Every pitched note is a decaying tone of six harmonics, every drum a burst of noise; programs sound
-    alike. The loudest sample is at 0.9 of full scale. Tempo changes are followed. Music after ten minutes
-    is left out, with a warning. Equal pieces give equal bytes of WAV.
-
-    Args:
-        piece: what to play; without notes the file is a moment of silence.
-        path: the file, whose suffix says which of the two; folders that are missing are made.
-        sample_rate: samples a second.
-
-    Raises:
-        UserError: see `check_audio_path`.
-    """
-    check_audio_path(path)
-    if piece.duration_seconds > MAX_AUDIO_SECONDS:
-        logger.warning(
-            "%s lasts %.0f s: only the first %.0f s are played",
-            piece.name or "the piece",
-            piece.duration_seconds,
-            MAX_AUDIO_SECONDS,
-        )
-    samples = _mix(piece, sample_rate)
-    loudest = float(np.abs(samples).max())
-    scale = PEAK * 32767 / loudest if loudest > 0 else 0.0
-    write = _write_ogg if path.suffix.lower() == ".ogg" else _write_wav
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as file:
-        write(file, np.rint(samples * scale).astype("<i2"), sample_rate)
-
-
-def check_audio_path(path: Path) -> None:
-    """Refuse a file that `save_audio` could not write.
-
-    Raises:
-        UserError: if it is neither .wav nor .ogg, or if it is .ogg and its library is not installed.
-    """
-    if path.suffix.lower() not in (".wav", ".ogg"):
-        raise UserError(f"{path}: sound is written as .wav or .ogg")
-    if path.suffix.lower() == ".ogg":
-        require("ogg", f"{path}")
-
-
-def _write_wav(file: BinaryIO, samples: NDArray[np.int16], sample_rate: int) -> None:
-    with wave.open(file, "wb") as wav:
-        wav.setnchannels(1)
-        wav.setsampwidth(2)
-        wav.setframerate(sample_rate)
-        wav.writeframes(samples.tobytes())
-
-
-def _write_ogg(file: BinaryIO, samples: NDArray[np.int16], sample_rate: int) -> None:
-    import soundfile  # a wheel with libsndfile in it: no package of the system is needed
-
-    with soundfile.SoundFile(file, "w", sample_rate, 1, subtype="VORBIS", format="OGG") as ogg:
-        for start in range(0, len(samples), sample_rate):  # its encoder overflows the stack on many at once
-            ogg.write(samples[start : start + sample_rate])
-
-
-def _mix(piece: Piece, sample_rate: int) -> NDArray[np.float32]:
-    """All notes added up, shape (num_samples,), not yet scaled."""
-    total = min(piece.duration_seconds, MAX_AUDIO_SECONDS) + RELEASE_SECONDS
-    samples = np.zeros(int(np.ceil(total * sample_rate)), dtype=np.float32)
-    sounds: dict[tuple[bool, int], NDArray[np.float32]] = {}
-    ring_seconds = min(_longest_note_seconds(piece) + RELEASE_SECONDS, RING_SECONDS)
-    release = np.linspace(1, 0, round(RELEASE_SECONDS * sample_rate), dtype=np.float32)
-    for start, end, pitch, velocity, is_drum in _played_notes(piece, sample_rate):
-        if start >= len(samples):
-            break
-        if (is_drum, pitch) not in sounds:
-            sounds[is_drum, pitch] = (
-                _drum(pitch, sample_rate) if is_drum else _tone(pitch, ring_seconds, sample_rate)
-            )
-        sound = sounds[is_drum, pitch]
-        # A drum rings out whatever its length. What dies away by itself is faded too, so as not to click.
-        longest = len(sound) - len(release)
-        held = longest if is_drum else min(end - start, longest)
-        note = sound[: min(held + len(release), len(samples) - start)] * np.float32((velocity / 127) ** 1.5)
-        tail = note[held:]
-        tail *= release[: len(tail)]
-        samples[start : start + len(note)] += note
-    return samples
-
-
-def _played_notes(piece: Piece, sample_rate: int) -> Iterator[tuple[int, int, int, int, bool]]:
-    """(first sample, end sample, pitch, velocity, is_drum) of each note in time order."""
-    start = np.rint(piece.seconds(piece.onset) * sample_rate).astype(np.int64)
-    end = np.rint(piece.seconds(piece.onset + piece.duration) * sample_rate).astype(np.int64)
-    columns = (start, end, piece.pitch, piece.velocity, piece.is_drum)
-    yield from zip(*(column.tolist() for column in columns), strict=True)
-
-
-def _longest_note_seconds(piece: Piece) -> float:
-    lengths = piece.seconds(piece.onset + piece.duration) - piece.seconds(piece.onset)
-    return float(lengths.max(initial=0.0))
-
-
-def _tone(pitch: int, seconds: float, sample_rate: int) -> NDArray[np.float32]:
-    """A struck string of this pitch, not yet released, shape (num_samples,); high ones die sooner."""
-    time = np.arange(round(seconds * sample_rate) + 1) / sample_rate
-    frequency = 440.0 * 2 ** ((pitch - 69) / 12)
-    decay = 1.2 * 2 ** ((pitch - 60) / 24)  # per second
-    tone = np.zeros_like(time)
-    envelope, faster = np.exp(-decay * time), np.exp(-0.35 * decay * time)
-    for number, amplitude in enumerate(HARMONICS, start=1):
-        if number * frequency < sample_rate / 2:
-            tone += amplitude * envelope * np.sin(2 * np.pi * number * frequency * time)
-            envelope *= faster  # the next partial dies sooner
-    # The ear hears high tones of equal amplitude as louder.
-    loudness = 2 ** ((60 - pitch) / 36)
-    attack = np.minimum(time / ATTACK_SECONDS, 1)
-    return (tone * attack * loudness).astype(np.float32)
-
-
-def _drum(pitch: int, sample_rate: int) -> NDArray[np.float32]:
-    """A burst of noise, shape (num_samples,): low drums are dull and long, cymbals bright and short."""
-    is_bass_drum, is_metal = pitch in (35, 36), pitch in (42, 44, 46, 49, 51, 52, 53, 55, 57, 59)
-    time = np.arange(round(0.3 * sample_rate)) / sample_rate
-    noise = np.random.default_rng(pitch).uniform(-1, 1, len(time))
-    if is_bass_drum:
-        thump = np.sin(2 * np.pi * 55 * time) + 0.1 * noise
-        return (1.4 * thump * np.exp(-18 * time)).astype(np.float32)
-    brightness = np.diff(noise, prepend=0.0) if is_metal else noise
-    return (0.4 * brightness * np.exp(-(45 if is_metal else 28) * time)).astype(np.float32)
 
 
 def _picture_size(piece: Piece) -> tuple[float, float]:
@@ -342,11 +185,6 @@ def _instrument_colors(piece: Piece) -> dict[tuple[bool, int], str]:
     }
 
 
-def instrument_name(is_drum: bool, program: int) -> str:
-    """The family of a General MIDI program with its number, from 0."""
-    return "drums" if is_drum else f"{INSTRUMENT_FAMILIES[program // 8]} ({program})"
-
-
 def _draw_pitch_axis(axes: Axes, piece: Piece) -> None:
     """From a third below to a third above the notes, at least two octaves, with the Cs named."""
     low, high = (int(piece.pitch.min()), int(piece.pitch.max())) if piece.num_notes else (60, 60)
@@ -366,7 +204,7 @@ def _draw_pitch_axis(axes: Axes, piece: Piece) -> None:
 def _draw_bar_axis(axes: Axes, piece: Piece, end: int) -> None:
     """Bar lines, every one of them where there is room, with numbers below."""
     axes.set_xlim(0, end)
-    bars = bar_ticks(piece, end)
+    bars = piece.bar_ticks(end)
     step = _round_step(len(bars) / MAX_LABELS)
     numbered = [i for i in range(len(bars)) if i == 0 or (i + 1) % step == 0]
     axes.set_xticks([bars[i] for i in numbered], [str(i + 1) for i in numbered])
@@ -376,18 +214,6 @@ def _draw_bar_axis(axes: Axes, piece: Piece, end: int) -> None:
         axes.axvline(bars[i], color=GRID_COLOR, linewidth=0.9 if i in numbered else 0.5, zorder=1)
     for side in ("top", "right", "left", "bottom"):
         axes.spines[side].set_color(GRID_COLOR)
-
-
-def bar_ticks(piece: Piece, end: int) -> list[float]:
-    """The ticks at which bars begin, before `end`; 4/4 where the piece names no metre."""
-    metres = [metre for metre in piece.metres if metre[1] > 0]  # a file may say 0/4
-    if not metres or metres[0][0] > 0:
-        metres = [(0, 4, 4), *metres]
-    limits = [tick for tick, _, _ in metres[1:]] + [end]
-    bars: list[float] = []
-    for (tick, numerator, denominator), limit in zip(metres, limits, strict=True):
-        bars += np.arange(tick, min(limit, end), 4 * piece.ticks_per_beat * numerator / denominator).tolist()
-    return bars
 
 
 def _draw_seconds_axis(axes: Axes, piece: Piece, end: int) -> None:

@@ -186,10 +186,7 @@ class Piece:
 
         A pickup that has a metre of its own is bar 1. Each metre begins a bar; before the first it is 4/4.
         """
-        metres = [metre for metre in self.metres if metre[1] > 0]  # a file may say 0/4
-        if not metres or metres[0][0] > 0:
-            metres = [(0, 4, 4), *metres]
-        start, numerator, denominator = np.array(metres, dtype=np.int64).T
+        start, numerator, denominator = np.array(self._metres_from_start(), dtype=np.int64).T
         length = 4 * self.ticks_per_beat * numerator / denominator  # of a bar, in ticks
         num_bars = np.ceil(np.diff(start) / length[:-1]).astype(np.int64)
         first_bar = np.concatenate([[1], 1 + np.cumsum(num_bars)])
@@ -198,6 +195,20 @@ class Piece:
         since = times - start[metre]
         bar = np.floor(since / length[metre] + 1e-9).astype(np.int64)  # a bar may be no whole number of ticks
         return first_bar[metre] + bar, 1 + (since - bar * length[metre]) / self.ticks_per_beat
+
+    def bar_ticks(self, end: int) -> list[float]:
+        """The ticks at which bars begin, before `end`; see `bars_and_beats`."""
+        metres = self._metres_from_start()
+        limits = [tick for tick, _, _ in metres[1:]] + [end]
+        bars: list[float] = []
+        for (tick, numerator, denominator), limit in zip(metres, limits, strict=True):
+            length = 4 * self.ticks_per_beat * numerator / denominator
+            bars += np.arange(tick, min(limit, end), length).tolist()
+        return bars
+
+    def _metres_from_start(self) -> list[tuple[int, int, int]]:
+        metres = [metre for metre in self.metres if metre[1] > 0]  # a file may say 0/4
+        return metres if metres and metres[0][0] == 0 else [(0, 4, 4), *metres]
 
     def select(self, keep: NDArray[np.bool_]) -> Piece:
         """The same piece with only the notes where `keep`, shape (num_notes,), is true."""

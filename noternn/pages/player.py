@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from noternn.music.piano_roll import bar_ticks, instrument_name
+from noternn.music.instruments import instrument_name
 from noternn.music.piece import Piece
 
 STYLE = files("noternn.pages").joinpath("player.css").read_text("utf-8")
@@ -103,7 +103,7 @@ def _notes(take: Take, colors: NDArray[np.int64]) -> dict[str, Any]:
     """What the script needs: times in seconds, to a millisecond."""
     piece = take.piece
     onset, end = piece.seconds(piece.onset), piece.seconds(piece.onset + piece.duration)
-    bars = piece.seconds(np.array(bar_ticks(piece, piece.end)[:MAX_BARS]))
+    bars = piece.seconds(np.array(piece.bar_ticks(piece.end)[:MAX_BARS]))
     given = onset[take.num_given] if 0 < take.num_given < piece.num_notes else 0.0
     return {
         "seconds": round(piece.duration_seconds, 3),

@@ -15,8 +15,9 @@ from noternn.health.checkup import as_rows, check
 from noternn.health.yardstick import Yardstick
 from noternn.model.lstm import NoteLSTM
 from noternn.music.midi import write_midi
-from noternn.music.piano_roll import save_audio, save_piano_roll
+from noternn.music.piano_roll import save_piano_roll
 from noternn.music.piece import Piece
+from noternn.music.sound import save_audio
 from noternn.runs.folder import RunFolder
 from noternn.sampling.composer import Composer
 from noternn.sampling.primers import opening, primer_end

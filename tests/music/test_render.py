@@ -13,9 +13,9 @@ import pytest
 from numpy.typing import NDArray
 
 from noternn.errors import UserError
-from noternn.music import piano_roll as render
-from noternn.music.piano_roll import check_audio_path, save_audio, save_piano_roll
+from noternn.music.piano_roll import DRUM_COLOR, PROGRAM_COLORS, save_piano_roll
 from noternn.music.piece import Piece
+from noternn.music.sound import RELEASE_SECONDS, check_audio_path, save_audio
 
 SAMPLE_RATE = 22050
 
@@ -51,7 +51,7 @@ def test_audio_lasts_as_long_as_the_piece(tmp_path: Path) -> None:
 
 def test_audio_follows_the_tempo_map(tmp_path: Path) -> None:
     piece = Piece.from_notes([0, 480], 480, 69, tempos=[(0, 60), (480, 120)])
-    assert len(played(piece, tmp_path)) / SAMPLE_RATE == pytest.approx(1.5 + render.RELEASE_SECONDS, abs=0.01)
+    assert len(played(piece, tmp_path)) / SAMPLE_RATE == pytest.approx(1.5 + RELEASE_SECONDS, abs=0.01)
 
 
 def test_the_loudest_sample_is_near_full_scale_however_many_notes_sound(tmp_path: Path) -> None:
@@ -128,9 +128,9 @@ def test_instruments_have_colors_and_drums_are_gray(tmp_path: Path) -> None:
         [0, 0, 0], 1920, [60, 64, 40], velocity=127, program=[0, 40, 0], is_drum=[False, False, True]
     )
     picture = drawn(piece, tmp_path)
-    for color in (*render.PROGRAM_COLORS[:2], render.DRUM_COLOR):
+    for color in (*PROGRAM_COLORS[:2], DRUM_COLOR):
         assert has_color(picture, color)
-    assert not has_color(picture, render.PROGRAM_COLORS[2])
+    assert not has_color(picture, PROGRAM_COLORS[2])
 
 
 def test_the_primer_is_shaded(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_sound_of_another_suffix_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_metre_of_no_beats_is_passed_over() -> None:
-    assert render.bar_ticks(Piece.from_notes([0], [1], [60], metres=[(0, 0, 4)]), 3840) == [0, 1920]
+    assert Piece.from_notes([0], [1], [60], metres=[(0, 0, 4)]).bar_ticks(3840) == [0, 1920]
 
 
 def test_folders_are_made(tmp_path: Path) -> None:
