@@ -982,7 +982,7 @@ def hostile_scores() -> Iterator[LabelledFile]:
         ("MusicXML: 250,001 notes", ".xml", lambda: music_xml(many), "too many notes"),
         ("MusicXML: a note of 10^9 beats", ".xml", lambda: music_xml(held), "1,000,000,000 beats"),
         ("MusicXML: 2,001 bars", ".xml", lambda: music_xml(bars), "is too long: 2,001 bars"),
-        ("ABC: 2,001 bars", ".abc", lambda: TUNE.format(1, "C|" * 2_000).encode(), "is too long: 2,001 bars"),
+        ("ABC: 2,001 bars", ".abc", lambda: TUNE.format(1, "C|" * 2_001).encode(), "is too long: 2,001 bars"),
         ("Humdrum: 2,001 bars", ".krn", kern_of_bars.encode, "2,001 bars"),
         ("MusicXML: 20 MB", ".xml", lambda: music_xml(" " * 20_000_000), "file is too large: 20.0 MB"),
         ("MusicXML: a comment of 19 MB", ".xml", lambda: music_xml(prolog=blank), "no element begins"),

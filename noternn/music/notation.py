@@ -71,6 +71,7 @@ class Bar:
         to_coda, fine: whether the words stand at its end.
         jump: "dacapo" or "dalsegno" at its end; "" without.
         section: the name of the section that begins with it; "" where the one before goes on.
+        continues: whether a sign between two notes parts it from the bar before, and no bar line.
     """
 
     length: int = 0
@@ -87,6 +88,7 @@ class Bar:
     fine: bool = False
     jump: str = ""
     section: str = ""
+    continues: bool = False
 
 
 @dataclass(slots=True)
@@ -297,9 +299,10 @@ def _is_metre(numerator: int, denominator: int) -> bool:
 
 def _add_pickup(metres: dict[int, tuple[int, int]], bars: Sequence[_Placed]) -> None:
     """Give a first bar that is shorter than its metre a metre of its own."""
-    if 0 not in metres or len(bars) < 2:
+    second = next((placed for placed in bars[1:] if not placed.bar.continues), None)
+    if 0 not in metres or second is None:
         return
-    pickup = _ticks(bars[1].start)
+    pickup = _ticks(second.start)
     length, (numerator, denominator) = Fraction(pickup, 4 * TICKS_PER_BEAT), metres[0]
     # A bar of triplets only has no metre.
     if 0 < length < Fraction(numerator, denominator) and MAX_METRE_DENOMINATOR % length.denominator == 0:

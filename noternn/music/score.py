@@ -17,6 +17,7 @@ from music21 import converter, harmony, meter, stream, tempo
 from music21.musicxml.xmlToM21 import MusicXMLImporter
 from numpy.typing import NDArray
 
+from noternn.music.abc_reader import read_abc
 from noternn.music.limits import DEFAULT_LIMITS, Limits, read_limited
 from noternn.music.midi_parser import MICROSECONDS_PER_MINUTE
 from noternn.music.notation import Score, piece_of
@@ -30,7 +31,7 @@ SLOWEST, FASTEST = MICROSECONDS_PER_MINUTE / 0xFFFFFF, MICROSECONDS_PER_MINUTE  
 MAX_REASON_LENGTH = 80
 
 # By format, what reads the text (of XML the bytes) into a score; music21 reads the others.
-READERS: dict[str, Callable[[Any, Limits], Score]] = {}
+READERS: dict[str, Callable[[Any, Limits], Score]] = {"abc": read_abc}
 
 
 class _Note(NamedTuple):

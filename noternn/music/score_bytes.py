@@ -29,10 +29,13 @@ MAX_ARCHIVE_FILES = 1_000
 MAX_CONTAINER_BYTES = 100_000
 MAX_PROLOG_BYTES = 100_000  # of XML before the first element; old expats take a minute for a long comment
 
-TUNE_START = re.compile(rb"^[ \t]*X:[ \t]*\d", re.MULTILINE)
-SHARED_FIELD = re.compile(rb"^[LMQ]:.*$", re.MULTILINE)  # unit of length, metre, tempo
-BAR_LINES = {".abc": "|", ".krn": "\n="}
-KEY_FIELD = re.compile(r"^[ \t]*K:", re.MULTILINE)
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+TUNE_START = re.compile(rb"(?:(?<=[\r\n])|\A(?:\xef\xbb\xbf)?)[ \t]*X:[ \t]*\d")
+# What the head of an ABC file may say for all its tunes: version, instructions, unit of length, metre, tempo,
+# macros and symbols.
+SHARED_LINE = re.compile(rb"(?:%abc|%%|[ILMQUm]:)[^\r\n]*")
+TEXT_BLOCK = re.compile(rb"%%[ \t]*(begin|end)[a-z]+")
+KEY_FIELD = re.compile(r"(?:^|(?<=\r))[ \t]*K:", re.MULTILINE)
 
 
 def checked_xml(data: bytes) -> bytes:
@@ -70,7 +73,8 @@ def checked_text(data: bytes, suffix: str) -> str:
         raise PieceError("is no Humdrum score: it has no **kern spine")
     if suffix == ".abc" and not KEY_FIELD.search(text):
         raise PieceError("holds no tune in ABC: no line begins with K:, the key")
-    check_bars(text.count(BAR_LINES[suffix]))
+    if suffix == ".krn":
+        check_bars(text.count("\n="))
     return text
 
 
@@ -93,16 +97,28 @@ def tune_spans(data: bytes) -> tuple[bytes, list[tuple[int, int]]]:
     """
     starts = []
     for match in TUNE_START.finditer(data):
-        starts.append(match.start())
+        starts.append(match.start() + (len(BYTE_ORDER_MARK) if match[0].startswith(BYTE_ORDER_MARK) else 0))
         if len(starts) > MAX_TUNES:
             return b"", []
     if not starts:
         return b"", []
-    fields = SHARED_FIELD.findall(data, 0, min(starts[0], MAX_CONTAINER_BYTES))
     ends = [*starts[1:], len(data)]
-    return b"".join(field.strip() + b"\n" for field in fields), [
-        (start, end - start) for start, end in zip(starts, ends, strict=True)
-    ]
+    spans = [(start, end - start) for start, end in zip(starts, ends, strict=True)]
+    return _shared_lines(data[: min(starts[0], MAX_CONTAINER_BYTES)]), spans
+
+
+def _shared_lines(head: bytes) -> bytes:
+    """The lines before the first tune that hold for all of them."""
+    shared = []
+    in_block = False
+    for line in re.split(rb"[\r\n]+", head.removeprefix(BYTE_ORDER_MARK)):
+        line = line.strip()
+        block = TEXT_BLOCK.match(line)
+        if block:
+            in_block = block[1] == b"begin"
+        elif not in_block and SHARED_LINE.match(line):
+            shared.append(line + b"\n")
+    return b"".join(shared)
 
 
 def _unpacked(data: bytes) -> bytes:

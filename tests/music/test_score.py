@@ -218,7 +218,7 @@ def test_grace_notes_and_fingerings_in_abc_are_dropped(tmp_path: Path) -> None:
 
 def test_an_overfull_bar_in_abc_does_not_lose_the_first_metre(tmp_path: Path) -> None:
     tune = "X:1\nT:Tune\nM:2/4\nL:1/8\nK:C\nCDEF|GABcd|cBAG|\n"
-    assert read_text(tmp_path, tune, ".abc").metres == ((0, 2, 4), (1920, 1, 8), (2160, 2, 4))
+    assert read_text(tmp_path, tune, ".abc").metres == ((0, 2, 4),)
 
 
 def test_a_quartet_is_read_as_four_strings() -> None:
