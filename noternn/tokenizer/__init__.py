@@ -3,7 +3,15 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from noternn.tokenizer.base import (
+from noternn.tokenizer.base import State, Tokenizer
+from noternn.tokenizer.bpe import BpeTokenizer, Merges, learn_merges
+from noternn.tokenizer.chord import ChordTokenizer
+from noternn.tokenizer.codec import Codec
+from noternn.tokenizer.event import EventTokenizer
+from noternn.tokenizer.frames import FramesTokenizer
+from noternn.tokenizer.miditok_tokenizer import MidiTokTokenizer
+from noternn.tokenizer.round_trip import RoundTrip, round_trip
+from noternn.tokenizer.vocabulary import (
     BOS,
     BOS_ID,
     EOS,
@@ -13,18 +21,8 @@ from noternn.tokenizer.base import (
     SPECIAL_TOKENS,
     UNK,
     UNK_ID,
-    Codec,
-    RoundTrip,
-    State,
-    Tokenizer,
     Vocabulary,
-    round_trip,
 )
-from noternn.tokenizer.bpe import BpeTokenizer, Merges, learn_merges
-from noternn.tokenizer.chord import ChordTokenizer
-from noternn.tokenizer.event import EventTokenizer
-from noternn.tokenizer.frames import FramesTokenizer
-from noternn.tokenizer.miditok_tokenizer import MidiTokTokenizer
 from noternn.tokenizer.voices import VoicesTokenizer
 
 __all__ = [

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from noternn.errors import UserError, require
 from noternn.music.piece import DEFAULT_TEMPO, Piece
-from noternn.tokenizer.base import SPECIAL_TOKENS, State, Tokenizer
+from noternn.tokenizer.base import State, Tokenizer
+from noternn.tokenizer.vocabulary import SPECIAL_TOKENS
 
 JOINT = "+"  # stands in no tokenizer's tokens
 FIRST_CHARACTER = 0x10000  # of those that stand for tokens while merges are learned; above the surrogates

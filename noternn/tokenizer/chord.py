@@ -10,7 +10,7 @@ from typing import NamedTuple, final
 import numpy as np
 
 from noternn.music.piece import DEFAULT_TEMPO, Piece
-from noternn.tokenizer.base import BOS, EOS, UNK, State, Tokenizer
+from noternn.tokenizer.base import State, Tokenizer
 from noternn.tokenizer.grid import (
     FINEST_GRID,
     Symbol,
@@ -20,6 +20,7 @@ from noternn.tokenizer.grid import (
     symbols,
     ticks_per_step,
 )
+from noternn.tokenizer.vocabulary import BOS, EOS, UNK
 
 MIDDLE_C = 60
 CHORD_PATTERN = re.compile(r"(?:pc)?[0-9]{1,3}(?:\.[0-9]{1,3})*")

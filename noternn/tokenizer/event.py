@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noternn.music.piece import DEFAULT_TEMPO, Piece
-from noternn.tokenizer.base import BOS, EOS, UNK, State, Tokenizer
+from noternn.tokenizer.base import State, Tokenizer
 from noternn.tokenizer.grid import (
     FINEST_GRID,
     Symbol,
@@ -18,6 +18,7 @@ from noternn.tokenizer.grid import (
     grid_piece,
     symbols,
 )
+from noternn.tokenizer.vocabulary import BOS, EOS, UNK
 
 DRUM = 128  # stands after the programs 0 to 127: drums come last in an onset
 NO_BOUND = 128  # above every pitch: the next note of the onset may have any

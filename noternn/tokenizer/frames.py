@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from noternn.config.tokenizer import FINEST_FRAMES
 from noternn.music.piece import DEFAULT_TEMPO, Piece
-from noternn.tokenizer.base import BOS, EOS, UNK, State, Tokenizer
+from noternn.tokenizer.base import State, Tokenizer
 from noternn.tokenizer.grid import check_argument, frame_bounds, sounding_steps
+from noternn.tokenizer.vocabulary import BOS, EOS, UNK
 
 END = "End"
 # The state of the grammar is a pitch, below which the next one of the frame must lie, or one of these.

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from noternn.config.tokenizer import MIDITOK_KINDS
 from noternn.errors import require
 from noternn.music.piece import DEFAULT_TEMPO, Piece
-from noternn.tokenizer.base import BOS, EOS, UNK, State, Tokenizer
+from noternn.tokenizer.base import State, Tokenizer
 from noternn.tokenizer.grid import DRUM, FINEST_GRID, Symbol, check_argument, distinct_notes, grid_piece
+from noternn.tokenizer.vocabulary import BOS, EOS, UNK
 
 MAX_BEATS = 12  # the longest time that MidiTok writes by default
 FIRST = {"REMI": "Bar", "TSD": "", "Structured": "TimeShift"}  # before the first note

@@ -12,8 +12,9 @@ from noternn.config.tokenizer import FINEST_FRAMES
 from noternn.errors import PieceError
 from noternn.music.instruments import VOICE_PROGRAMS
 from noternn.music.piece import DEFAULT_TEMPO, Piece
-from noternn.tokenizer.base import BOS, EOS, UNK, State, Tokenizer
+from noternn.tokenizer.base import State, Tokenizer
 from noternn.tokenizer.grid import check_argument, frame_bounds, sounding_steps
+from noternn.tokenizer.vocabulary import BOS, EOS, UNK
 
 VOICES = "SATB"
 REST = 128  # stands after the pitches 0 to 127

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -532,11 +531,6 @@ def test_a_vocabulary_is_rebuilt_from_its_tokens() -> None:
 def test_a_token_outside_the_vocabulary_is_unk() -> None:
     assert Vocabulary(["a"]).id("z") == UNK_ID
     assert "z" not in Vocabulary(["a"])
-
-
-def test_min_count_keeps_what_is_seen_often_enough() -> None:
-    vocabulary = Vocabulary.from_counts(Counter({"a": 1, "b": 2, "c": 3}), min_count=2)
-    assert vocabulary.tokens == (*SPECIAL_TOKENS, "b", "c")
 
 
 def test_min_count_belongs_to_the_tokenizer() -> None:
