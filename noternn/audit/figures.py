@@ -73,7 +73,7 @@ class RealFigures:
 
     @property
     def figures(self) -> NDArray[np.float64]:
-        """Those that samples are compared with: of the held-out pieces where there are any."""
+        """The figures to compare samples with: of the held-out pieces where there are any."""
         return self.held_out if len(self.held_out) else self.others
 
     @property

@@ -1,4 +1,4 @@
-"""Which notes of a piece stand in passages that a corpus holds too, in whatever key and at whatever speed."""
+"""Which notes of a piece stand in passages that a corpus holds too, in any key and at any speed."""
 
 from __future__ import annotations
 

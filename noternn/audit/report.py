@@ -26,7 +26,7 @@ FIELDS = Figures._fields
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """A sample and what of it stands in the corpus."""
+    """A sample, and its notes that stand in the corpus too."""
 
     name: str
     piece: Piece

@@ -220,7 +220,7 @@ def _random_pieces(num_steps: int, window_length: int) -> Pieces:
 
 
 class _Logging(NoteRNN):
-    """Logs the loss of one step in `LOG_EVERY`; `log` in every step would cost more than all else of it."""
+    """Logs the loss of one step in `LOG_EVERY`; `log` in every step would cost more than the step itself."""
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """As `NoteRNN`."""
@@ -271,7 +271,7 @@ def bench_generate(
     with torch.no_grad():  # as sure of itself as a trained network
         logits = ours.eval()(torch.randint(VOCAB_SIZE, (1, 100)))[0]
         ours.get_parameter("head.3.weight").mul_(TRAINED_DEVIATION / logits.std())
-    seeds = itertools.count()  # not always those of one sample, which may be lucky or not
+    seeds = itertools.count()  # new ones each time: one sample may be lucky or not
 
     def sample(num_samples: int) -> None:
         sample_batch(ours, codec, [], SamplingOptions(num_notes, 1.0, TOP_K, next(seeds)), num_samples)

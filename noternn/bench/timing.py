@@ -1,4 +1,4 @@
-"""Time functions side by side: they take turns, so that whatever else the machine does meets all alike.
+"""Time functions side by side: they take turns, so that other work on the machine slows all of them alike.
 
 Times are of the processor, in this process: they do not count the time that other processes had it.
 """

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     length.add_argument(
         "--beats", type=positive_float, help="or quarter notes; what would ring on is cut there"
     )
-    length.add_argument("--seconds", type=positive_float, help="or seconds, likewise")
+    length.add_argument("--seconds", type=positive_float, help="or seconds; what would ring on is cut there")
     parser.add_argument(
         "--temperature", type=_temperature, default=1.0, help="above 1 is bolder, below 1 safer (1.0)"
     )
@@ -92,8 +92,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-copied",
         type=fraction,
         metavar="SHARE",
-        help="take the run's best checkpoint among those of whose samples at most this share of the notes, "
-        "0 to 1, stands in passages of 16 from training",
+        help="take the run's best checkpoint whose samples have at most this share of their notes, "
+        "0 to 1, in passages of 16 from training",
     )
 
 
@@ -142,7 +142,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _checkpoint(run: Path, max_copied: float | None) -> Path:
-    """That of the best epoch, or of the best one whose samples copy at most so much."""
+    """The checkpoint of the best epoch, or of the best one whose samples copy at most so much."""
     from noternn.model.checkpoint import checkpoint_path
 
     if max_copied is None:

@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _samples(path: Path) -> dict[str, Piece]:
-    """The pieces of a file or folder by their names; what cannot be read is told and left out."""
+    """The pieces of a file or folder by their names; a file that cannot be read is named and left out."""
     if not path.is_dir():
         return {str(path): read_file(path)}
     pieces = {}

@@ -19,7 +19,7 @@ TRACKS_ALLOWED = (
 
 @dataclass
 class Dataset(Section, group="dataset"):
-    """A corpus, what of it is taken, and how it is split: auto, content, or a CSV table.
+    """A corpus, the files and notes that are taken, and how it is split: auto, content, or a CSV table.
 
     The fractions are expected shares of the pieces; `include` and `exclude` are patterns of file names (see
     `noternn.datasets.sources.matching_sources`), and `max_files` are taken of what they leave.
@@ -83,7 +83,7 @@ class FramesDataset(Dataset):
 
 @dataclass
 class UnionDataset(Dataset):
-    """What lies below those of several folders that are there, and several installed corpora."""
+    """The files below several folders, as far as these exist, and several installed corpora."""
 
     paths: dict[str, str] = setting({}, help="folders by name; one that is not there is left out")
     corpora: list[str] = setting([], help="installed corpora")

@@ -59,7 +59,7 @@ class _MappedArrays(Mapping[str, Array]):
 
 
 class ArrayCache:
-    """A folder of entries. Each is made once, whoever asks first; deleting any of it is always safe.
+    """A folder of entries. Each is made once. Deleting any of it is always safe.
 
     Args:
         folder: where entries are kept; None keeps them in memory alone.
@@ -160,7 +160,7 @@ def clear(folder: Path) -> int:
 def _is_ours(path: Path) -> bool:
     """Whether a path in the cache folder is an entry, a part of one, or a lock.
 
-    Others name files by hashes too: those of a well-known corpus of MIDI are 32 such digits and ".mid".
+    Others name files by hashes too: a well-known corpus of MIDI has names of 32 such digits and ".mid".
     """
     digits = f"[0-9a-f]{{{NAME_LENGTH}}}"
     if not path.is_dir():

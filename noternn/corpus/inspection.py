@@ -64,8 +64,8 @@ class Inspection:
     Args:
         title: what was looked at.
         num_files: files found.
-        skipped: those left out, with the reasons.
-        remarks: by the names of pieces, what of them was not read as it stands.
+        skipped: the files left out, with the reasons.
+        remarks: by the name of a piece, what its reader left out or changed.
         columns: by name, a value for each piece, (num_pieces,): `name`, `group`, `split` ("" without one),
             the fields of `PieceFacts`, and what follows from them.
         encoded: the splits; None where there are none.

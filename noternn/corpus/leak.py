@@ -42,7 +42,7 @@ class _Block(NamedTuple):
     """Many pieces as one: a few large arrays are quicker than many small ones.
 
     Args:
-        steps: (num_steps,) those of the pieces, one after the other.
+        steps: (num_steps,) the steps of all pieces, one piece after the other.
         starts: (num_passages,) the steps at which a passage begins that lies within one piece.
         notes: (num_passages,) the notes at which it begins; each piece has one more than steps.
     """
@@ -76,7 +76,7 @@ def _block(pieces: Sequence[NDArray[np.uint32]]) -> _Block:
 
 
 def _places(known: NDArray[np.uint64], hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Where in the sorted `known` those of the hashes stand that are in it."""
+    """The places in the sorted `known` of the hashes that it holds."""
     places = np.searchsorted(known, hashes)
     found = places < len(known)
     found[found] = known[places[found]] == hashes[found]

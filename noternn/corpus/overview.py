@@ -165,7 +165,7 @@ def _in_words(shares: Sequence[tuple[str, float]]) -> str:
 
 
 def percent(share: float) -> str:
-    """A share of 0 to 1; what is not nothing is not called 0 %, nor what is not all 100 %."""
+    """A share of 0 to 1; 0 % means none and 100 % means all: other shares are never rounded to these."""
     rounded = f"{share:.1%}" if 0 < share < 0.01 or 0.99 < share < 1 else f"{share:.0%}"
     return rounded.replace("%", " %")
 

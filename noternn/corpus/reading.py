@@ -34,7 +34,7 @@ MIN_FILES_FOR_PROCESSES = 32  # below, starting processes costs more than they s
 
 @dataclass(frozen=True)
 class ReadingOptions:
-    """What of the files is read.
+    """Which notes of a file are read.
 
     Args:
         tracks: see `noternn.music.piece.select_tracks`.
@@ -116,7 +116,7 @@ class Reader(Generic[Made]):
     """Reads files in processes, with a progress bar on stderr; a context that ends the processes.
 
     Args:
-        make: what of a piece, given its name too; applied in the processes, so that it can be pickled.
+        make: a function of a piece and its name; it runs in the processes, so it must be picklable.
         options: what is read.
         num_processes: None takes one a core; 0 and 1 read in this process.
         num_files: how many will be read in all.

@@ -49,7 +49,7 @@ class EncodedCorpus:
     Args:
         fingerprint: hash of the corpus and of all that decides the split and the vocabulary.
         vocabulary: of the training split.
-        merges: what of its tokens is merged; none without `Bpe`.
+        merges: the tokens that are merged; none without `Bpe`.
         corpus: before the split.
         members: of each split, the indices of its pieces in the corpus; all, but for `unused`.
         ids: of each split its pieces, the ids of each between BOS and EOS.
@@ -57,7 +57,7 @@ class EncodedCorpus:
         tempo: median beats per minute of the training pieces.
         duplicates: the names of the pieces of each group of two or more, the groups sorted.
         num_crossing: how many of these have pieces in more than one split: none, unless it is ready-made.
-        leak: what of the validation notes stands in training.
+        leak: the share of the validation notes that training holds too.
         transpositions: (num_training_pieces, 2) by how many semitones each may be moved, least and most.
     """
 

@@ -34,7 +34,7 @@ class TokenizedCorpus:
     """All pieces of a corpus, before any split, in the order of (music_hash, name).
 
     Args:
-        fingerprint: hash of the files' contents, what of them is read and the tokenizer's configuration.
+        fingerprint: hash of the files' contents, the reading options and the tokenizer's configuration.
         cache: where its shards lie.
         shards: the entries of `_shard_entry`.
         order: (num_pieces,) the place of each piece if the shards lay one after the other.
@@ -164,7 +164,7 @@ def read_corpus(
         tokenizer: the arguments of `build_tokenizer`.
         cache_dir: where caches are kept; None keeps none. Deleting it is always safe.
         num_processes: see `Reader`.
-        options: what of the files is read; None for all.
+        options: which notes of a file are read; None for all.
     """
     cache = ArrayCache(cache_dir)
     shards = tokenize_shards(sources, tokenizer, cache, num_processes, options)
@@ -238,8 +238,8 @@ def _hash(key: object) -> str:
 def _shard_entry(results: Sequence[TokenizedPiece | Skipped]) -> Entry:
     """The tables of a shard: columns of a value a piece, and stretches with offsets.
 
-    Indices are those of the shard's own tokens, of which the first two are BOS and EOS: every piece
-    stands between these.
+    Indices count the shard's own tokens. The first two tokens are BOS and EOS, and every piece stands
+    between them.
     """
     pieces = [result for result in results if isinstance(result, TokenizedPiece)]
     pieces.sort(key=lambda piece: (piece.music_hash, piece.name))

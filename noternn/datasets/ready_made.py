@@ -49,7 +49,7 @@ def table_splits(path: Path, names: Sequence[str]) -> dict[str, str]:
 
     The table has a column `split` (train, validation or test, or the names that `folder_splits` takes) and
     one of files: file, filename, midi_filename, path or name. A file is found by its path in the corpus
-    or, where that is no other's, by the end of it. What only one of the two has is counted in a warning.
+    or by the end of its path, if no other file ends so. A warning counts what only one of the two has.
 
     Raises:
         UserError: if the table cannot be read, names an unknown split, or leaves a split empty.

@@ -51,7 +51,7 @@ def load_runs(paths: Sequence[Path]) -> list[TrainedRun]:
 def held_out_openings(run: TrainedRun, seeds: Sequence[int]) -> tuple[list[list[int]], list[str]]:
     """For each seed the opening of a validation piece that it chooses, as a primer, and the piece's name.
 
-    Openings have as many notes as those of the run's own samples, `sampling.primer_notes`.
+    An opening has `sampling.primer_notes` notes, as in the run's own samples.
     """
     corpus, num_notes = run.corpus.encoded, run.config["sampling"]["primer_notes"]
     pieces = corpus.ids["validation"]

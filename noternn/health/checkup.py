@@ -131,7 +131,7 @@ def _where(piece: Piece, parts: Sequence[Piece], is_out: NDArray[np.bool_]) -> s
 
 
 def describe(checkups: Sequence[Checkup], yardstick: Yardstick) -> str:
-    """A table of the quantities beside those of held-out music, then a line for each sample."""
+    """A table of the quantities beside held-out music, then a line for each sample."""
     told = [checkup for checkup in checkups if checkup.values]
     lines = [_table(told, yardstick)] if told else []
     lines += [f"{checkup.name}: {checkup.sentence}" for checkup in checkups]

@@ -58,7 +58,7 @@ def watch_jobs(sweep_dir: Path, note_failure: Callable[[Path, str], None]) -> No
     submit = submitit.AutoExecutor.map_array
 
     def submit_and_watch(executor: Any, *arguments: Any) -> list[_Watched]:
-        # A Ctrl-C reaches all processes of a terminal; those of submitit would kill their jobs at once.
+        # A Ctrl-C reaches all processes of a terminal; submitit's own handlers would kill their jobs at once.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             jobs = submit(executor, *arguments)

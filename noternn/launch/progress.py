@@ -187,11 +187,11 @@ class SweepProgress:
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def start(self) -> None:
-        """From now on look at the folder and tell."""
+        """Begin to watch the folder and to print."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Tell the last, and leave the terminal to others."""
+        """Print the last state, and leave the terminal to others."""
         self._is_over.set()
         self._thread.join()
         for job in self._look():

@@ -85,7 +85,7 @@ def _interval(value: IntervalSweep) -> BaseDistribution:
 
 
 def _range(value: RangeSweep) -> BaseDistribution:
-    """The numbers that Hydra's range holds: its end is none of them."""
+    """The numbers in Hydra's range, without its end."""
     from optuna.distributions import FloatDistribution, IntDistribution
 
     numbers = sorted(value.range())
@@ -149,7 +149,7 @@ class OptunaSweeper(Sweeper):
     trial is hopeless when its lowest val/nll is above the median of those that finished, at the same epoch.
 
     Args:
-        settings: those of `noternn.config.sweeper.Search`.
+        settings: the fields of `noternn.config.sweeper.Search`.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -227,7 +227,7 @@ class OptunaSweeper(Sweeper):
         return trial.number, settings(trial.params, space)
 
     def _try(self, study: optuna.Study, fixed: Sequence[str], batch: Mapping[int, Settings]) -> bool:
-        """Run a batch; whether none of it was stopped. What was tried before is not run again."""
+        """Run a batch; True if no job of it was stopped. Trials that were tried before are not run again."""
         new: dict[Settings, int] = {}
         for number, drawn in batch.items():
             if drawn not in self._outcomes:

@@ -1,4 +1,4 @@
-"""Jobs side by side (`hydra/launcher=joblib`): each has a process of its own, and dies alone."""
+"""Jobs side by side (`hydra/launcher=joblib`), each in its own process: if one dies, the others go on."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class FileConfigSource(file_config_source.FileConfigSource):
     """
 
     def load_config(self, config_path: str) -> ConfigResult:
-        """Read a file; one in dataset/ that names no defaults gets those of its kind.
+        """Read a file; one in dataset/ that names no defaults gets the defaults of its kind.
 
         Raises:
             UserError: if a dataset's file holds no settings.

@@ -105,7 +105,7 @@ def _trained(checkpoint: dict[str, Any]) -> Trained:
     num_layers = sum(name.startswith("layers.") and "weight_hh" in name for name in weights)
     if config["model"]["num_layers"] != num_layers:
         raise ValueError("the weights are of another network")
-    with torch.device("meta"):  # so that sizes which are not those of the weights cost no memory
+    with torch.device("meta"):  # wrong sizes in the settings cost no memory here
         network = network_for(codec, config["model"])
     network.load_state_dict(weights, assign=True)
     tempo = float(content["tempo"])

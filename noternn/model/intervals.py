@@ -24,7 +24,7 @@ MAX_INTERVAL = 24  # semitones; further apart is as far in what is read, and not
 NUM_PLACES = 128 + 1 + 2 * MAX_INTERVAL + 1  # of pitches, of none, of some too low or high; the last stays 0
 REACH = 12  # semitones up and down that a convolution sees
 LAGS = (1, 1, 1, 1, 2, 2, 4, 4, 16, 32)  # of the last pitches, the latest first: what it tells apart
-AGES = (*range(1, 18), 25, 33, 65)  # grid steps since an onset, likewise: each up to 16, 17 to 24, ...
+AGES = (*range(1, 18), 25, 33, 65)  # grid steps since an onset, in classes: each up to 16, 17 to 24, ...
 LEAST_ROWS = 64  # of a batch that are worth a thread
 
 T = TypeVar("T")
@@ -85,8 +85,8 @@ class Intervals(nn.Module):
                 their onsets.
 
         Returns:
-            The last pitches plus 1 after each id, (batch, time, MEMORY), the grid steps since their onsets,
-            likewise, and `recent` after all.
+            The last pitches plus 1 after each id and the grid steps since their onsets, both
+            (batch, time, MEMORY), and `recent` after all ids.
         """
         heard = self.pitches[ids]
         count = (heard > 0).cumsum(1)
@@ -193,7 +193,7 @@ class PitchConvolution(nn.Module):
 
         Args:
             pitches: (n, MEMORY) as `Intervals.recall` gives them.
-            ages: (n, MEMORY) likewise.
+            ages: (n, MEMORY) as `Intervals.recall` gives them.
 
         Returns:
             (n, num_rolls, num_pitches + 2 * REACH), with `REACH` columns of zeros on both sides.
@@ -212,7 +212,7 @@ class PitchConvolution(nn.Module):
         Args:
             values: (..., hidden_size).
             pitches: (..., MEMORY) as `Intervals.recall` gives them.
-            ages: (..., MEMORY) likewise.
+            ages: (..., MEMORY) as `Intervals.recall` gives them.
 
         Returns:
             (..., vocab_size).
@@ -227,7 +227,7 @@ class PitchConvolution(nn.Module):
 
         Args:
             pitches: (n, MEMORY) as `Intervals.recall` gives them.
-            ages: (n, MEMORY) likewise.
+            ages: (n, MEMORY) as `Intervals.recall` gives them.
         """
         is_compiled = pitch_sums is not None and self.weight.device.type == "cpu"
         if is_compiled and self.weight.dtype == torch.float32:

@@ -87,7 +87,7 @@ WIDE static void add_gradient(const Sums *s)
     }
 }
 
-/* The sizes that follow from those of the buffers; 0 with an exception where they do not agree. */
+/* Reads all sizes off the buffers; 0 with an exception where the buffers do not agree. */
 static int measure(Sums *s, Py_buffer *buffers)
 {
     const Py_ssize_t number = sizeof(int64_t), real = sizeof(float);

@@ -192,7 +192,7 @@ class DraftStepper:
     """One stream, in half the time that products which are the same for any number of streams take.
 
     Its log-probabilities are off by rounding, far less than `TOLERANCE`. Where that might change what is
-    drawn, `settle` gives those of `PreparedStepper`: by stepping through what was not yet.
+    drawn, `settle` gives the exact ones: it steps a `PreparedStepper` through the ids since its last step.
     """
 
     TOLERANCE = 1e-5  # nats; the largest difference seen was 3e-6, with weights four times as large as usual

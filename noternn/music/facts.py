@@ -23,7 +23,7 @@ class PieceFacts:
 
     Args:
         num_notes: notes, drums included.
-        num_drum_notes: those of them on a percussion channel.
+        num_drum_notes: notes on a percussion channel.
         beats: length in quarter notes.
         seconds: length in seconds, following every tempo change.
         tempo: quarter notes a minute over the whole piece.

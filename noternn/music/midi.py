@@ -23,8 +23,8 @@ def read_midi(
 ) -> Piece:
     """Read all tracks of a MIDI file of format 0 or 1, pitched and drums.
 
-    The rules are those of `noternn.music.midi_parser`. Pitch bends and whatever else is neither note nor
-    program nor tempo nor metre are passed over.
+    `noternn.music.midi_parser` states the rules. Notes, programs, tempos and metres are read; pitch bends
+    and all other events are passed over.
 
     Args:
         path: the file.

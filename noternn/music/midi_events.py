@@ -34,7 +34,7 @@ Change = TypeVar("Change")
 
 @dataclass
 class TrackEvents:
-    """What of all tracks is kept, in the order of the file.
+    """The events of all tracks that are kept, in the order of the file.
 
     Args:
         limits: of what is kept.

@@ -169,7 +169,7 @@ def _outermost_element(data: bytes) -> str:
     parser.EntityDeclHandler = _refuse_entities
     try:
         parser.Parse(data[:MAX_PROLOG_BYTES], len(data) <= MAX_PROLOG_BYTES)
-    except expat.ExpatError as error:  # what is wrong after the first element is told by whoever reads on
+    except expat.ExpatError as error:  # the reader names what is wrong after the first element
         if not found:
             raise PieceError(f"is no XML ({error})") from error
     if not found:

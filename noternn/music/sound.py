@@ -100,7 +100,7 @@ def _mix(piece: Piece, sample_rate: int) -> NDArray[np.float32]:
                 _drum(pitch, sample_rate) if is_drum else _tone(pitch, ring_seconds, sample_rate)
             )
         sound = sounds[is_drum, pitch]
-        # A drum rings out whatever its length. What dies away by itself is faded too, so as not to click.
+        # A drum rings out, however short its note. Even a sound that dies away is faded, to avoid a click.
         longest = len(sound) - len(release)
         held = longest if is_drum else min(end - start, longest)
         note = sound[: min(held + len(release), len(samples) - start)] * np.float32((velocity / 127) ** 1.5)

@@ -60,7 +60,7 @@ class Size(NamedTuple):
 
 
 class Colors(NamedTuple):
-    """Of the picture of the curves; those of noternn/pages/player.css."""
+    """The colors of the curves, as in noternn/pages/player.css."""
 
     ink: str
     soft: str
@@ -136,7 +136,7 @@ def _audited(take: Take, against: Against) -> Take:
 
 
 def with_health(run: HeardRun, yardstick: Yardstick) -> HeardRun:
-    """The same with the figures of each sample beside those of held-out pieces."""
+    """Add to each sample its figures beside held-out pieces."""
     return replace(run, takes=[_checked(take, yardstick) for take in run.takes])
 
 

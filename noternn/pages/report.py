@@ -352,7 +352,7 @@ def _samples(runs: Sequence[ComparedRun]) -> str:
         elif found.takes:
             takes.append(replace(found.takes[0], title=run.name, is_best=False))
     sections = [take_section(take, f"take-{number}") for number, take in enumerate(takes, start=1)]
-    hint = '<p class="note">Those of all checkpoints of a run: <code>python -m noternn listen RUN</code></p>'
+    hint = '<p class="note">All checkpoints of a run: <code>python -m noternn listen RUN</code></p>'
     return "\n".join(
         [
             "<h2>Samples</h2>",

@@ -28,7 +28,7 @@ class ComparedRun:
     """A run, finished or not.
 
     Args:
-        name: its folder, as far as it differs from those of the others.
+        name: the part of its path that differs from the other runs' paths.
         folder: where its files lie.
         status: finished, pruned, failed, or running or stopped.
         error: why it failed; "" if it did not.
@@ -70,7 +70,7 @@ def read_runs(folders: Sequence[Path]) -> list[ComparedRun]:
     rows: dict[Path, dict[str, Any]] = {}
     for folder in folders:
         if not folder.is_dir():
-            raise UserError(f"{folder}: there is no such folder; give those of runs or sweeps")
+            raise UserError(f"{folder}: there is no such folder; give folders of runs or sweeps")
         found = {(folder / row["job"]).resolve(): row for row in sweep_rows(folder)}
         if not found:
             raise UserError(f"{folder}: no run: give folders that train.py has written, such as runs/NAME")
@@ -153,7 +153,7 @@ def differing(runs: Sequence[ComparedRun]) -> list[str]:
     names = [name for name in _names_of_settings(runs) if _differs(name, runs)]
     groups = {group for run in runs for group in run.groups}.intersection(names)
     sections = {name.partition(".")[0] for name in _names_of_settings(runs) if "." in name}
-    recipes = groups - sections  # such as `experiment`: all else may follow from it
+    recipes = groups - sections  # such as `experiment`: every other setting may follow from it
     chosen = recipes.union(*(run.given for run in runs))
 
     def follows(name: str) -> bool:

@@ -62,7 +62,7 @@ class RunFolder:
 
     @property
     def health(self) -> Path:
-        """The figures of held-out pieces, beside which those of a sample stand."""
+        """The figures of held-out pieces, to compare a sample with."""
         return self.path / "health.json"
 
     @property

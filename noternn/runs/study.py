@@ -173,7 +173,7 @@ def read_study(folders: Sequence[Path], baseline: str | None = None) -> Study:
     jobs = []
     for folder in folders:
         if not folder.is_dir():
-            raise UserError(f"{folder}: there is no such folder; give those of sweeps or runs")
+            raise UserError(f"{folder}: there is no such folder; give folders of sweeps or runs")
         jobs += [(folder / row["job"], row) for row in sweep_rows(folder)]
     for path, row in jobs:
         if row["status"] != "finished":

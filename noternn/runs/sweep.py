@@ -25,9 +25,9 @@ CSV_COLUMNS = (*SWEEP_COLUMNS, "cpu_seconds", "num_train_notes", "error")
 
 
 def sweep_rows(sweep_dir: Path) -> list[dict[str, Any]]:
-    """What the jobs below a folder came to: those that finished by val/nll, then pruned, stopped and failed.
+    """What the jobs below a folder came to: finished jobs by val/nll, then pruned, stopped and failed ones.
 
-    A job without a summary was stopped: its figures are those of the epochs that it saved.
+    A job without a summary was stopped: its figures come from the epochs that it saved.
     """
     jobs = RunFolder(sweep_dir).jobs
     rows = [{"job": str(job.relative_to(sweep_dir)), **_job_row(job)} for job in jobs]

@@ -17,7 +17,7 @@ MAX_UNKNOWN_NAMED = 5  # tokens of a primer
 
 
 def encode_primer(path: Path, codec: Codec) -> tuple[list[int], str]:
-    """The ids of a MIDI file or score to continue, and a line on what of it the vocabulary lacks.
+    """The ids of a MIDI file or score to continue, and a line that names its tokens outside the vocabulary.
 
     Raises:
         UserError: if the file cannot be read or holds nothing that the tokenizer can write.

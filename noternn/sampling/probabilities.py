@@ -36,7 +36,7 @@ class SamplingOptions:
             So what is certain stays, and nothing gets more likely by being repeated. It acts on tokens of
             pitches and chords alone: a rhythm is made of few durations and shifts that return, and so is
             what drums play.
-        repetition_window: how many of the last such tokens, those of the primer included, are penalized.
+        repetition_window: how many of the last such tokens, the primer's included, are penalized.
         beats: add so many quarter notes to the primer, from its last end on, instead of notes. Samples
             then go a little further, see `noternn.sampling.composer.Composer`.
     """

@@ -150,7 +150,7 @@ class _Stream:
     grammar: _Grammar
     primer: Sequence[int]
     rng: np.random.Generator
-    ids: list[int] = field(default_factory=list)  # so far, those of the primer included
+    ids: list[int] = field(default_factory=list)  # so far, the primer included
     num_notes: int = 0  # added to the primer
     has_come: bool = False  # to the last onset before its end, if that is told in beats
 

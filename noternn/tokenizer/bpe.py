@@ -78,7 +78,7 @@ def learn_merges(words: Iterable[Sequence[str]], vocab_size: int, alphabet: Sequ
 
     Args:
         words: sequences of tokens across whose bounds nothing is merged.
-        vocab_size: tokens in all: the special ones, those of `alphabet` and the merged.
+        vocab_size: tokens in all: the special ones, the `alphabet` and the merged ones.
         alphabet: the tokens to begin with, without the special ones; a word is cut at any other.
 
     Raises:
@@ -123,9 +123,9 @@ def _parts(token: str) -> tuple[str, ...]:
 
 @final
 class BpeTokenizer(Tokenizer):
-    """The tokens of another tokenizer with those of an onset merged: `Shift_6+Pitch_67+Duration_6`.
+    """Another tokenizer, with tokens of one onset merged: `Shift_6+Pitch_67+Duration_6`.
 
-    Nothing is merged across onsets, so that a token never tells of two. It loses what the other
+    Nothing is merged across onsets, so that no token holds two. It loses what the other
     loses, and its grammar is the other's: a token may follow if its parts may, one after the other.
     So a sample may write in single tokens what `tokenize` would merge: the probability of a piece is
     at least that of its one segmentation by the merges, and the loss an upper bound.
@@ -153,7 +153,7 @@ class BpeTokenizer(Tokenizer):
         return self.base.detokenize([part for token in tokens for part in _parts(token)], tempo)
 
     def onsets(self, piece: Piece) -> NDArray[np.int64]:
-        """Those of the other tokenizer."""
+        """As the other tokenizer gives them."""
         return self.base.onsets(piece)
 
     def begins_onset(self, state: State, token: str) -> bool:

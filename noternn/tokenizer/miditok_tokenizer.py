@@ -47,8 +47,8 @@ class MidiTokTokenizer(Tokenizer):
     MIDILike a note may be ended any number of tokens after it began, and the rest have several tokens
     to a step or a sequence to an instrument.
 
-    Lost: timing finer than the grid, silence before the first note, tempo, metre and pedals; what of a
-    note is longer than 12 beats (in Structured also what of a gap between onsets is: the rest comes
+    Lost: timing finer than the grid, silence before the first note, tempo, metre and pedals; the
+    part of a note beyond 12 beats (in Structured also of a gap between onsets, so that the rest comes
     early); without `program` the instruments (notes in unison coincide) and all drums; without
     `velocity` the velocities, with it their distance (up to 2) to the nearest of 32.
 

@@ -138,7 +138,7 @@ class NoteRNN(pl.LightningModule):
         checkpoint["schedule"] = self.schedule.state
 
     def _content(self) -> dict[str, Any]:
-        """The corpus and settings as a checkpoint tells them; without a corpus, those of the one loaded."""
+        """The corpus and settings for a checkpoint; without a corpus, what the loaded checkpoint said."""
         data = getattr(self.trainer, "datamodule", None)
         if isinstance(data, MidiDataModule):
             corpus = data.corpus
@@ -185,7 +185,7 @@ class NoteRNN(pl.LightningModule):
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
-        if self.averaged:  # here, for the hooks after a step come after those of callbacks that save it
+        if self.averaged:  # here: the module's hook after a step runs after the callbacks' hooks, which save
             self.averaged.update_parameters(self.network)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:

@@ -93,7 +93,7 @@ class Schedule:
         self.final_fraction = final_fraction
         self.factor = factor
         self.patience = patience
-        #: what of it depends on the losses so far
+        #: the part that depends on the losses so far
         self.state = {"scale": 1.0, "best": math.inf, "num_bad_epochs": 0}
 
     def at(self, epochs: float, max_epochs: int) -> float:

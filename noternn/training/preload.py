@@ -1,4 +1,4 @@
-"""All that a run imports, taken in before it begins."""
+"""Import all that a run needs before it begins."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class StopRequest:
         return self._signum
 
     def install(self) -> None:
-        """Answer the signals from now on, whoever did before."""
+        """Answer the signals from now on, in place of earlier handlers."""
         if threading.current_thread() is threading.main_thread():
             for signum in SIGNALS:
                 signal.signal(signum, self._answer)

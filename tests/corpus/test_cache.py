@@ -1,4 +1,4 @@
-"""The cache of arrays: made once, whoever asks; whole or made again; never another one's."""
+"""The cache of arrays: an entry is made once, is whole or made again, and is never mistaken for another."""
 
 from __future__ import annotations
 

@@ -714,7 +714,7 @@ def test_split_without_pieces_is_empty_and_has_no_unknown_tokens(midi_folder: Mi
     assert split.sizes["test"].num_notes == 0
 
 
-# What of the files is read
+# Which notes of a file are read
 
 
 def test_limit_of_the_settings_is_that_of_the_reader_and_is_named(midi_folder: MidiFolder) -> None:

@@ -136,7 +136,7 @@ def train_epoch(model: SigmoidLSTM, rolls: list[Tensor], optimizer: torch.optim.
 
 
 def trained_averages(rolls: dict[str, list[Tensor]], num_epochs: int) -> dict[str, float]:
-    """Those of the test split, at the epoch that is best on validation."""
+    """The averages of the test split, at the epoch that is best on validation."""
     torch.manual_seed(0)
     model = SigmoidLSTM(200)
     optimizer = torch.optim.Adam(model.parameters(), lr=4e-3)

@@ -148,7 +148,7 @@ def slow_logits(network: NoteLSTM, ids: list[int]) -> Tensor:
 
 
 def slow_convolution(convolution: PitchConvolution, values: Tensor, began: list[tuple[int, int]]) -> Tensor:
-    """A pitch after the other: what of the last ones, and how long ago, lies within an octave."""
+    """Pitch by pitch: which of the last ones, and how long ago, lie within an octave."""
     lags = [roll for roll, length in enumerate(LAGS) for _ in range(length)]
     scores = []
     for pitch in PITCHES:

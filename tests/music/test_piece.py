@@ -258,7 +258,7 @@ def test_hash_of_a_piece_without_notes_exists() -> None:
 
 
 def test_hash_does_not_change_between_versions() -> None:
-    # It decides every split: whoever changes it moves all pieces, and raises CACHE_VERSION.
+    # It decides every split: a change of it moves all pieces, and must raise CACHE_VERSION.
     piece = Piece.from_notes([0, 480, 960], [480, 240, 480], [60, 64, 67])
     assert piece.music_hash().startswith("cc273e17e69bd231")
 
