@@ -885,7 +885,8 @@ def unreadable_xml() -> Iterator[LabelledFile]:
         ("a web page", page, "its outermost element is <html>"),
         ("a picture in SVG", pixels, "its outermost element is <svg>"),
         ("only a comment", b"<!-- nothing -->", "is no XML"),
-        ("ordered by measures", music_xml(root="score-timewise"), "ordered by measures"),
+        ("of an unknown encoding", b'<?xml version="1.0" encoding="UTF-x"?><score-partwise/>', "is no XML"),
+        ("said to be ordered by measures", music_xml(root="score-timewise"), "holds no notes"),
         *((f"cut at byte {size}", whole[:size], "is no XML") for size in (1, 20, 50)),
         *((f"cut at byte {size}", whole[:size], "is damaged") for size in (70, 150, 250, len(whole) - 1)),
         ("without parts", b"<score-partwise/>", "holds no notes"),
@@ -971,7 +972,7 @@ def hostile_scores() -> Iterator[LabelledFile]:
     long_tune = TUNE.format(1, "C" * 3_000_000)
     long_kern = KERN.replace("4c\n", "4c\n" * 10**6)
     blank = f"<!--{' ' * 19_000_000}-->"
-    bars = "</measure><measure>".join([XML_NOTE.format("C", 1)] * 2_001)
+    bars = "</measure><measure>".join([XML_NOTE.format("C", 1)] * 20_001)
     kern_of_bars = KERN.replace("4c", "4c\n=\n" * 2_001 + "4c")
     held = XML_NOTE.format("C", 10**9)
     for label, suffix, make, reason in (
@@ -981,7 +982,7 @@ def hostile_scores() -> Iterator[LabelledFile]:
         ("MusicXML: an address as an entity", ".xml", lambda: music_xml("", parameter), "XML entities"),
         ("MusicXML: 250,001 notes", ".xml", lambda: music_xml(many), "too many notes"),
         ("MusicXML: a note of 10^9 beats", ".xml", lambda: music_xml(held), "1,000,000,000 beats"),
-        ("MusicXML: 2,001 bars", ".xml", lambda: music_xml(bars), "is too long: 2,001 bars"),
+        ("MusicXML: 20,001 bars", ".xml", lambda: music_xml(bars), "is too long: 20,001 bars"),
         ("ABC: 2,001 bars", ".abc", lambda: TUNE.format(1, "C|" * 2_001).encode(), "is too long: 2,001 bars"),
         ("Humdrum: 2,001 bars", ".krn", kern_of_bars.encode, "2,001 bars"),
         ("MusicXML: 20 MB", ".xml", lambda: music_xml(" " * 20_000_000), "file is too large: 20.0 MB"),

@@ -127,6 +127,7 @@ def piece_of(score: Score, repeats: Repeats, name: str, limits: Limits = DEFAULT
     _align(score.parts)
     order = (score.played_sections, score.once_sections)
     played = [_placed(part, playing_order(part, repeats, *order)) for part in score.parts]
+    check_number_of_notes(sum(len(placed.bar.notes) for bars in played for placed in bars), limits)
     notes: dict[_Key, int] = {}
     for bars in played:
         for key, velocity in _joined(bars):
@@ -168,8 +169,9 @@ def _align(parts: Sequence[list[Bar]]) -> None:
         length = max(bar.length for bar in bars)
         for bar in bars:
             bar.length = length
-            for other in bars:
-                _share_signs(bar, other)
+            _share_signs(bars[0], bar)
+        for bar in bars[1:]:
+            _share_signs(bar, bars[0])
 
 
 def _share_signs(bar: Bar, other: Bar) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import pairwise
@@ -14,16 +13,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from music21 import converter, harmony, meter, stream, tempo
-from music21.musicxml.xmlToM21 import MusicXMLImporter
 from numpy.typing import NDArray
 
 from noternn.music.abc_reader import read_abc
 from noternn.music.limits import DEFAULT_LIMITS, Limits, read_limited
 from noternn.music.midi_parser import MICROSECONDS_PER_MINUTE
+from noternn.music.musicxml import read_musicxml
 from noternn.music.notation import Score, piece_of
 from noternn.music.piece import DEFAULT_TEMPO, Piece, PieceError
 from noternn.music.repeats import Repeats
-from noternn.music.score_bytes import MAX_SCORE_BYTES, SCORE_FORMATS, check_bars, checked_text, checked_xml
+from noternn.music.score_bytes import MAX_SCORE_BYTES, SCORE_FORMATS, checked_text, checked_xml
 
 TICKS_PER_BEAT = 480  # whole for triplets, quintuplets and sixty-fourths
 MAX_METRE_NUMERATOR, MAX_METRE_DENOMINATOR = 255, 64
@@ -31,7 +30,7 @@ SLOWEST, FASTEST = MICROSECONDS_PER_MINUTE / 0xFFFFFF, MICROSECONDS_PER_MINUTE  
 MAX_REASON_LENGTH = 80
 
 # By format, what reads the text (of XML the bytes) into a score; music21 reads the others.
-READERS: dict[str, Callable[[Any, Limits], Score]] = {"abc": read_abc}
+READERS: dict[str, Callable[[Any, Limits], Score]] = {"abc": read_abc, "musicxml": read_musicxml}
 
 
 class _Note(NamedTuple):
@@ -85,7 +84,7 @@ def read_score_bytes(
         raise PieceError("file is empty")
     if SCORE_FORMATS[suffix] in READERS:
         return piece_of(_read(data, suffix, limits), repeats, name, limits)
-    parsed = _parse(data, suffix, limits)
+    parsed = _parse(data, suffix)
     if isinstance(parsed, stream.Opus):
         raise PieceError(f"holds {len(parsed.scores)} pieces; give them a file each")
     try:
@@ -114,14 +113,12 @@ def _read(data: bytes, suffix: str, limits: Limits) -> Score:
         raise PieceError(f"is damaged: {_reason(error)}") from error
 
 
-def _parse(data: bytes, suffix: str, limits: Limits) -> Any:
+def _parse(data: bytes, suffix: str) -> Any:
     """What music21 makes of the data; it is given no path, so it has no file and no cache to open."""
     # music21 prints a line for each thing it doubts, with the file's own characters, whatever they are.
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore", UserWarning)  # about notation: overfull bars, missing clefs
         try:
-            if SCORE_FORMATS[suffix] == "musicxml":
-                return _parse_xml(checked_xml(data), limits)
             parser = converter.Converter()
             parser.parseData(checked_text(data, suffix), format=SCORE_FORMATS[suffix])
             return parser.stream
@@ -129,16 +126,6 @@ def _parse(data: bytes, suffix: str, limits: Limits) -> Any:
             raise
         except Exception as error:  # damaged scores raise nearly anything
             raise PieceError(f"is damaged: {_reason(error)}") from error
-
-
-def _parse_xml(data: bytes, limits: Limits) -> Any:
-    root = ElementTree.fromstring(data)
-    num_notes = sum(1 for _ in root.iter("note"))
-    _check_number_of_notes(num_notes, limits)  # music21 would take minutes
-    check_bars(max((len(part.findall("measure")) for part in root.findall("part")), default=0))
-    importer = MusicXMLImporter()  # type: ignore[no-untyped-call]
-    importer.xmlRootToScore(root, importer.stream)  # type: ignore[no-untyped-call]
-    return importer.stream
 
 
 def _check_number_of_notes(num_notes: int, limits: Limits) -> None:

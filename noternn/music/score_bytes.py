@@ -1,4 +1,4 @@
-"""The bytes of a score file -> what music21 may be given of them, at a bounded cost; without music21.
+"""The bytes of a score file -> what a reader may be given of them, at a bounded cost.
 
 Nothing in a file runs code, opens another file or reaches the network: XML that declares entities is refused,
 document types are not fetched, and of an archive one member is read, in memory, up to a limit.
@@ -28,7 +28,10 @@ MAX_TUNES = 10_000  # in one ABC file
 MAX_ARCHIVE_FILES = 1_000
 MAX_CONTAINER_BYTES = 100_000
 MAX_PROLOG_BYTES = 100_000  # of XML before the first element; old expats take a minute for a long comment
+PROLOG_STEP = 4_000
 
+ROOT_FILE = re.compile(rb"<rootfile\s([^<>]*)")  # an attribute may hold neither, so none is looked at twice
+FULL_PATH = re.compile(rb"(?<!\S)full-path\s*=\s*[\"']([^\"']*)")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 TUNE_START = re.compile(rb"(?:(?<=[\r\n])|\A(?:\xef\xbb\xbf)?)[ \t]*X:[ \t]*\d")
 # What the head of an ABC file may say for all its tunes: version, instructions, unit of length, metre, tempo,
@@ -47,9 +50,7 @@ def checked_xml(data: bytes) -> bytes:
     if data.startswith(b"PK\x03\x04"):
         data = _unpacked(data)
     root = _outermost_element(data)
-    if root == "score-timewise":
-        raise PieceError("is MusicXML ordered by measures (score-timewise); only score-partwise is read")
-    if root != "score-partwise":
+    if root.rpartition(":")[2] not in ("score-partwise", "score-timewise"):
         raise PieceError(f"is no MusicXML: its outermost element is <{root[:40]}>, not <score-partwise>")
     return data
 
@@ -78,14 +79,14 @@ def checked_text(data: bytes, suffix: str) -> str:
     return text
 
 
-def check_bars(count: int) -> None:
+def check_bars(count: int, limit: int = MAX_BARS) -> None:
     """Refuse what has too many bars.
 
     Raises:
-        PieceError: if there are more than `MAX_BARS`.
+        PieceError: if there are more than the limit.
     """
-    if count > MAX_BARS:
-        raise PieceError(f"is too long: {count:,} bars; at most {MAX_BARS:,} are read")
+    if count > limit:
+        raise PieceError(f"is too long: {count:,} bars; at most {limit:,} are read")
 
 
 def tune_spans(data: bytes) -> tuple[bytes, list[tuple[int, int]]]:
@@ -143,9 +144,10 @@ def _score_name(archive: zipfile.ZipFile) -> str:
     names = archive.namelist()
     if "META-INF/container.xml" in names:
         container = _read_member(archive, "META-INF/container.xml", MAX_CONTAINER_BYTES)
-        named = re.search(rb"<rootfile\s[^>]*?full-path\s*=\s*[\"']([^\"']*)", container)
-        if named and named.group(1).decode("utf-8", "replace") in names:
-            return named.group(1).decode()
+        for rootfile in ROOT_FILE.findall(container):
+            named = FULL_PATH.search(rootfile)
+            if named and named[1].decode("utf-8", "replace") in names:
+                return named[1].decode()
     for name in names:
         suffix = PurePosixPath(name).suffix.lower()
         if not name.startswith("META-INF") and (suffix in (".xml", ".musicxml") or name == ".xml"):
@@ -168,9 +170,12 @@ def _outermost_element(data: bytes) -> str:
     parser.StartElementHandler = lambda name, _: found.append(name)
     parser.EntityDeclHandler = _refuse_entities
     try:
-        parser.Parse(data[:MAX_PROLOG_BYTES], len(data) <= MAX_PROLOG_BYTES)
-    except expat.ExpatError as error:  # the reader names what is wrong after the first element
-        if not found:
+        for start in range(0, MAX_PROLOG_BYTES, PROLOG_STEP):
+            if not found:
+                end = start + PROLOG_STEP
+                parser.Parse(data[start:end], end >= len(data))
+    except (expat.ExpatError, LookupError, ValueError) as error:  # as of an unknown encoding
+        if not found:  # the reader names what is wrong after the first element
             raise PieceError(f"is no XML ({error})") from error
     if not found:
         raise PieceError(f"is no MusicXML: no element begins in its first {MAX_PROLOG_BYTES:,} bytes")
