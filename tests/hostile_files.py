@@ -56,8 +56,18 @@ def all_files() -> list[LabelledFile]:
     """Every file, in a fixed order."""
     makers = (
         *(cut_files, other_formats, wrong_lengths, impossible_events, impossible_headers, without_notes),
-        *(running_status, wrappers, film_time, resolutions, tempos, metres, pairing, unknown_events, sysex),
-        *(track_ends, instruments, ignored_messages, texts, broken_details, headers, hostile),
+        *(running_status, wrappers, film_time, resolutions, tempos, metres, pairing, endings, kits, ports),
+        *(
+            unknown_events,
+            sysex,
+            track_ends,
+            instruments,
+            ignored_messages,
+            texts,
+            broken_details,
+            headers,
+            hostile,
+        ),
     )
     return [file for maker in makers for file in maker()]
 
@@ -281,9 +291,7 @@ def without_notes() -> Iterator[LabelledFile]:
         "a track of 0 bytes": header() + chunk(b"MTrk", b""),
         "ten empty tracks": tracks(*[b""] * 10),
         "a note without end": one_track(on(60)),
-        "a note ended in another track": tracks(on(60), off(60)),
-        "a note ended on another channel": one_track(on(60) + off(60, channel=1)),
-        "a note ended at another pitch": one_track(on(60) + off(61)),
+        "strikes at the end of the track": one_track(on(60) + on(60) + on(60)),
         "a note of length 0": one_track(note(duration=0)),
         "ends only": one_track(off(60) + off(60)),
         "texts only": one_track(meta(1, b"hello") + meta(5, b"la")),
@@ -441,7 +449,6 @@ def pairing() -> Iterator[LabelledFile]:
     )
     three = nested + on(60, 24, velocity=60) + off(60, 24) + off(60, 24) + off(60, 24)
     yield odd("overlap of three", one_track(three), at(0, 72), at(24, 72, 70), at(48, 72, 60))
-    yield odd("overlap, one of two ended", one_track(nested + off(60, 24)), at(0, 48))
     apart = on(60) + on(60, 24, channel=1) + off(60, 24) + off(60, 24, channel=1)
     yield odd("overlap on two channels", one_track(apart), at(0, 48), at(24, 48))
     yield odd("overlap in two tracks", tracks(note(), b"\x30" + note()[1:]), at(0, 96), at(48, 96))
@@ -450,8 +457,6 @@ def pairing() -> Iterator[LabelledFile]:
     yield odd("a note repeated at once", one_track(note() + note()), at(0, 96), at(96, 96))
     yield odd("a second end", one_track(note() + off(60) + note(64)), at(0, 96), at(192, 96, pitch=64))
     yield odd("an end before the beginning", one_track(off(60, 0) + note()), C4)
-    yield odd("a note never ended beside others", one_track(on(50) + note() + note(64)), C4, E4)
-    yield odd("a note never ended, then its like", one_track(on(60) + b"\x60" + note()[1:]), at(0, 192))
     yield odd("a note of length 0 beside others", one_track(note(70, duration=0) + note()), C4)
     yield odd("a note of length 0 of the same pitch", one_track(note(duration=0) + note()), C4)
     yield odd("a note of one tick", one_track(note(duration=1)), at(0, 1))
@@ -470,6 +475,201 @@ def pairing() -> Iterator[LabelledFile]:
     )
     yield odd("velocity 1", one_track(note(velocity=1)), at(0, 96, 1))
     yield odd("velocity 127", one_track(note(velocity=127)), at(0, 96, 127))
+
+
+def endings() -> Iterator[LabelledFile]:
+    """Notes that no note-off of their own track ends, and hits of no length."""
+
+    def at(onset: int, duration: int, pitch: int = 60, velocity: int = 80) -> Note:
+        return (onset, duration, pitch, velocity, 0, False)
+
+    def hit(onset: int, duration: int = 1) -> Note:
+        return (onset, duration, 36, 80, 0, True)
+
+    why = "miditoolkit drops notes without a note-off, and takes that of the next"
+    hung = on(60) + b"\x60" + note()[1:]
+    yield odd("strike ends a note never ended", one_track(hung), at(0, 96), at(96, 96), differs=why)
+    four = b"".join(on(60, 96 if i else 0) for i in range(4)) + off(60)
+    yield odd("four strikes, one end", one_track(four), *(at(96 * i, 96) for i in range(4)), differs=why)
+    nested = on(60) + on(60, 24, velocity=70) + off(60, 24)
+    yield odd("overlap, one of two ended", one_track(nested), at(0, 24), at(24, 24, 60, 70), differs=why)
+    several = on(60) + 3 * (on(60, 48) + off(60, 48))
+    rest = [at(48 + 96 * i, 48) for i in range(3)]
+    yield odd("a note never ended, then three", one_track(several), at(0, 48), *rest, differs=why)
+    touching = on(60) + on(60, 48) + off(60, 0) + on(60, 48) + off(60, 0) + b"\x30\xff\x01\x00"
+    thirds = [at(48 * i, 48) for i in range(3)]
+    yield odd("the last of touching notes never ended", one_track(touching), *thirds, differs=why)
+    twice = on(60, velocity=70) + on(60) + off(60) + note(64)
+    yield odd(
+        "struck twice at once, ended once", one_track(twice), at(0, 96), E4, differs="it keeps the first"
+    )
+    first = off(64, 48) + on(64, 0) + note(64)
+    yield odd("end before a note of its tick", one_track(first), (48, 96, 64, 80, 0, False))
+    ended = on(50) + note() + note(64)
+    yield odd("end of the track ends a note", one_track(ended), C4, E4, at(0, 192, 50), differs=why)
+    yield odd("ended on another channel", one_track(on(60) + off(60, channel=1)), C4, differs=why)
+    yield odd("ended at another pitch", one_track(on(60) + off(61)), C4, differs=why)
+    early = tracks(on(50) + note(), note(64) + note(64) + note(64))
+    three = [(96 * i, 96, 64, 80, 0, False) for i in range(3)]
+    yield odd("end of its own track ends a note", early, C4, at(0, 96, 50), *three, differs=why)
+    late = tracks(on(50), note(64) + note(64))
+    yield odd("end of the file ends a note", late, at(0, 192, 50), *three[:2], differs=why)
+    why = "miditoolkit pairs by track"
+    yield odd("ended in another track", tracks(on(60), off(60)), C4, differs=why)
+    yield odd("ended in an earlier track", tracks(off(60) + note(64), on(60)), C4, E4, differs=why)
+    legato = tracks(on(60) + on(60, 48) + note(50), off(60, 60) + off(60, 36))
+    notes = at(0, 60), at(48, 48), at(48, 96, 50)
+    yield odd("two ended in another track", legato, *notes, differs=why)
+    other = tracks(on(60), b"\x30" + on(60)[1:] + off(60, 96))
+    yield odd("struck in another track", other, at(0, 48), at(48, 96), differs=why)
+    strays = tracks(note(), b"\x30\x80\x3c\x00" + note(64)[:-4] + off(64))
+    yield odd("an end too many in another track", strays, C4, (48, 96, 64, 80, 0, False))
+    for number in (120, 123, 124, 125, 126, 127):
+        silence = bytes([0xB0, number, 0])
+        why = "miditoolkit passes over controllers"
+        two = on(60) + on(62) + b"\x30" + silence + off(60, 48) + note(64)
+        notes = at(0, 48), at(0, 48, 62), E4
+        yield odd(f"controller {number} ends notes", one_track(two), *notes, differs=why)
+    silence = b"\xb0\x7b\x00"
+    again = on(60) + b"\x30" + silence + on(60, 0) + off(60, 48)
+    yield odd("All Notes Off between strikes", one_track(again), at(0, 48), at(48, 48), differs=why)
+    struck = on(60) + b"\x00" + silence + off(60)
+    yield odd("All Notes Off after a strike of its tick", one_track(struck), C4)
+    other = on(60) + b"\x30\xb1\x7b\x00" + off(60, 48)
+    yield odd("All Notes Off on another channel", one_track(other), C4)
+    apart = tracks(on(60), b"\x30" + silence + note(64))
+    notes = at(0, 48), (48, 96, 64, 80, 0, False)
+    yield odd("All Notes Off in another track", apart, *notes, differs=why)
+    kept = tracks(note(), b"\x30" + silence)
+    yield odd("All Notes Off in another track, a note ended in its own", kept, C4)
+    why = "miditoolkit drops notes of no length"
+    brief = note(36, 9, duration=0)
+    yield odd("hits of no length", one_track(brief + b"\x60" + brief[1:]), hit(0), hit(96), differs=why)
+    silent = on(36, 0, 9) + on(36, 0, 9, velocity=0) + note(64)
+    yield odd("a hit of no length, velocity 0", one_track(silent), hit(0), (0, *E4[1:]), differs=why)
+    long = one_track(brief + note(36, 9) + brief)
+    yield odd("hits of a tick and of a beat", long, hit(0), hit(0, 96), hit(96), differs=why)
+    before = 3 * (off(36, 48, 9) + on(36, 0, 9)) + off(36, 48, 9) + note(64)
+    hits = [hit(48 * i, 48) for i in (1, 2, 3)]
+    yield odd("ends before hits of their ticks", one_track(before), *hits, (192, 96, 64, 80, 0, False))
+    last = one_track(note(64) + on(36, 0, 9))
+    yield odd("a hit at the end of the track", last, (0, *E4[1:]), hit(96), differs=why)
+
+
+GM_ON, GM2_ON = b"\x7e\x7f\x09\x01\xf7", b"\x7e\x7f\x09\x03\xf7"
+GS_RESET = b"\x41\x10\x42\x12\x40\x00\x7f\x00\x41\xf7"
+XG_ON = b"\x43\x10\x4c\x00\x00\x7e\x00\xf7"
+
+
+def sysex_event(data: bytes, delta: int = 0, status: int = 0xF0) -> bytes:
+    return quantity(delta) + bytes([status]) + quantity(len(data)) + data
+
+
+def gs_part(part: int, rhythm: int) -> bytes:
+    return bytes([0x41, 0x10, 0x42, 0x12, 0x40, 0x10 | part, 0x15, rhythm, 0x00, 0xF7])
+
+
+def xg_part(part: int, mode: int) -> bytes:
+    return bytes([0x43, 0x10, 0x4C, 0x08, part, 0x07, mode, 0xF7])
+
+
+def bank(number: int, channel: int) -> bytes:
+    return bytes([0, 0xB0 + channel, 0, number])
+
+
+def kits() -> Iterator[LabelledFile]:
+    """Drums on other channels than 10, and channel 10 that is melodic."""
+    why = "miditoolkit knows no drums but channel 10"
+
+    def kit(label: str, before: bytes, *, channel: int, is_drum: bool, number: int = 16) -> LabelledFile:
+        data = before + program(number, channel) + note(40, channel)
+        played = (0, 96, 40, 80, 0 if is_drum else number, is_drum)
+        usual = is_drum == (channel == 9)
+        return odd(f"kit: {label}", one_track(data), played, differs="" if usual else why)
+
+    on_channel_11 = {
+        "GS part 11": sysex_event(GS_RESET) + sysex_event(gs_part(0xA, 1)),
+        "GS part 11, no reset": sysex_event(gs_part(0xA, 2)),
+        "GS part 11, in an escape": sysex_event(b"\xf0" + gs_part(0xA, 1), status=0xF7),
+        "XG part 11": sysex_event(XG_ON) + sysex_event(xg_part(10, 2)),
+        "XG bank 127": sysex_event(XG_ON) + bank(127, 10),
+        "XG bank 126": sysex_event(XG_ON) + bank(126, 10),
+        "bank 127, no reset": bank(127, 10),
+        "bank 120, no reset": bank(120, 10),
+        "GM2 bank 120": sysex_event(GM2_ON) + bank(120, 10),
+        "GM, then XG": sysex_event(GM_ON) + sysex_event(XG_ON) + bank(127, 10),
+    }
+    for label, before in on_channel_11.items():
+        yield kit(label, before, channel=10, is_drum=True)
+    melodic = {
+        "GS bank 127, of the MT-32": sysex_event(GS_RESET) + bank(127, 10),
+        "GM bank 127": sysex_event(GM_ON) + bank(127, 10),
+        "GM2 bank 121": sysex_event(GM2_ON) + bank(121, 10),
+        "bank 1": bank(1, 10),
+        "XG bank 64": sysex_event(XG_ON) + bank(64, 10),
+        "GS part 11, reset again": sysex_event(gs_part(0xA, 1)) + sysex_event(GM_ON, 1),
+        "XG bank 127, then 0": sysex_event(XG_ON) + bank(127, 10) + program(1, 10) + bank(0, 10),
+        "bank 127, no program yet": sysex_event(XG_ON) + program(16, 10) + bank(127, 10)[:-1] + b"\x00",
+        "GS part 12": sysex_event(gs_part(0xB, 1)),
+        "GS of another model": sysex_event(gs_part(0xA, 1).replace(b"\x42", b"\x45")),
+        "GS, cut off": sysex_event(gs_part(0xA, 1)[:7]),
+    }
+    for label, before in melodic.items():
+        if label.endswith("reset again"):
+            shifted = before + program(16, 10) + note(40, 10)
+            yield odd(f"kit: {label}", one_track(shifted), (1, 96, 40, 80, 16, False))
+        else:
+            yield kit(label, before, channel=10, is_drum=False)
+    channel_10 = {
+        "GS part 10 melodic": sysex_event(gs_part(0, 0)),
+        "XG part 10 melodic": sysex_event(XG_ON) + sysex_event(xg_part(9, 0)),
+        "XG bank 0 on channel 10": sysex_event(XG_ON) + bank(0, 9),
+        "GM2 bank 121 on channel 10": sysex_event(GM2_ON) + bank(121, 9),
+    }
+    for label, before in channel_10.items():
+        yield kit(label, before, channel=9, is_drum=False)
+    for label, before in {
+        "bank 0 on channel 10": bank(0, 9),
+        "bank 121 on channel 10, no reset": bank(121, 9),
+        "GM bank 0 on channel 10": sysex_event(GM_ON) + bank(0, 9),
+        "GS bank 0 on channel 10": sysex_event(GS_RESET) + bank(0, 9),
+        "XG, no bank": sysex_event(XG_ON),
+        "XG bank 127 on channel 10": sysex_event(XG_ON) + bank(127, 9),
+    }.items():
+        yield kit(label, before, channel=9, is_drum=True)
+    switch = program(16, 10) + note(40, 10) + sysex_event(gs_part(0xA, 1)) + note(40, 10)
+    switch += sysex_event(gs_part(0xA, 0)) + note(40, 10)
+    three = [(96 * i, 96, 40, 80, 0 if i == 1 else 16, i == 1) for i in range(3)]
+    yield odd("kit: for a while", one_track(switch), *three, differs=why)
+    apart = tracks(sysex_event(GS_RESET) + sysex_event(gs_part(0xA, 1)), program(16, 10) + note(40, 10))
+    yield odd("kit: in another track", apart, (0, 96, 40, 80, 0, True), differs=why)
+    brief = sysex_event(gs_part(0xA, 1)) + note(40, 10, duration=0)
+    yield odd("kit: a hit of no length", one_track(brief), (0, 1, 40, 80, 0, True), differs=why)
+
+
+def ports() -> Iterator[LabelledFile]:
+    def port(number: int) -> bytes:
+        return meta(0x21, bytes([number]))
+
+    piano, violin = (0, 96, 60, 80, 0, False), (0, 96, 60, 80, 40, False)
+    why = "miditoolkit knows no ports"
+    both = tracks(port(0) + program(40), port(1) + note(), port(0) + note())
+    yield odd("ports: programs of their own", both, piano, violin, differs="it reads programs by track")
+    drums = tracks(port(0) + note(36, 9), port(1) + note(38, 9))
+    hits = [(0, 96, pitch, 80, 0, True) for pitch in (36, 38)]
+    yield odd("ports: channel 10 of each is drums", drums, *hits)
+    part = tracks(port(0) + sysex_event(gs_part(0xA, 1)) + note(40, 10), port(1) + note(60, 10))
+    why_kit = "miditoolkit knows no drums but channel 10"
+    yield odd("ports: kits of their own", part, (0, 96, 40, 80, 0, True), piano, differs=why_kit)
+    held = tracks(port(0) + on(60), port(1) + off(60), port(0) + off(60, 48))
+    yield odd("ports: ends of their own", held, (0, 48, 60, 80, 0, False), differs=why)
+    silence = tracks(port(0) + on(60), port(1) + b"\x30\xb0\x7b\x00", port(0) + off(60))
+    yield odd("ports: silences of their own", silence, C4, differs=why)
+    change = port(0) + on(60) + port(1) + on(60, 48) + off(60, 48) + port(0) + off(60, 48)
+    notes = (0, 144, 60, 80, 0, False), (48, 48, 60, 80, 0, False)
+    yield odd("ports: one track changes", one_track(change), *notes, differs=why)
+    single = tracks(program(40), port(1) + note())
+    yield odd("ports: all notes on one", single, violin, differs="it reads programs by track")
 
 
 def unknown_events() -> Iterator[LabelledFile]:
@@ -810,6 +1010,23 @@ def _hostile_but_read() -> Iterator[LabelledFile]:
     )
     yield read(
         "hostile: 19 MB after the last track", make=lambda: one_track(note()) + bytes(19_000_000), notes=(C4,)
+    )
+    yield read(
+        "hostile: 100,000 strikes, one end",
+        make=lambda: one_track(b"\x00\x90\x3c\x50" + 99_999 * b"\x01\x3c\x50" + b"\x01\x3c\x00"),
+        notes=repeated,
+    )
+    silences = b"\x00\xb0\x7b\x00" + 800_000 * b"\x01\x7b\x00"
+    yield read(
+        "hostile: 100,000 strikes, 800,000 silences in another track",
+        make=lambda: tracks(b"\x00\x90\x3c\x50" + 99_999 * b"\x01\x3c\x50", silences),
+        notes=repeated,
+    )
+    yield read("hostile: 800,000 silences", make=lambda: one_track(note() + silences), notes=(C4,))
+    yield read(
+        "hostile: 100,000 changes of port",
+        make=lambda: one_track(50_000 * (meta(0x21, b"\x00", 1) + on(60) + meta(0x21, b"\x01", 1) + on(60))),
+        notes=(*((1 + tick, 2, 60, 80, 0, False) for tick in range(99_998)), (99_999, 1, 60, 80, 0, False)),
     )
     yield read("hostile: 900 tracks", make=lambda: tracks(*[note()] * 900), notes=(C4,))
     yield read(

@@ -80,6 +80,7 @@ def read_midi_bytes(data: bytes, name: str, *, limits: Limits = DEFAULT_LIMITS, 
         tempos=tuple(midi.tempos),
         metres=tuple(midi.metres),
         name=name,
+        remarks=midi.remarks,
     )
 
 

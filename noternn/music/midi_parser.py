@@ -4,27 +4,49 @@ Written for files from anywhere: what is odd but means something is read, what i
 reason, and no file costs more than its size and the limits (`noternn.music.limits`) allow.
 
 Rules
-- Notes: a note-on of velocity above 0 begins a note; the first note-off, or note-on of velocity 0, of its
-  track, channel and pitch ends it. Where notes of one pitch overlap, the one that began first ends first.
-  An end without a note is passed over; a note that never ends, or ends where it begins, is dropped. Of notes
-  equal in onset, duration, pitch and instrument the loudest is kept.
+- Notes: a note-on of velocity above 0 begins a note; a note-off, or note-on of velocity 0, of its track,
+  channel and pitch ends it. Where notes of one pitch overlap, the one that began first ends first. All Sound
+  Off and All Notes Off (controllers 120 and 123, and the modes 124 to 127, which imply it) end what began on
+  their channel before their tick.
+- Notes that no note-off of their track ends: where a key gets fewer note-offs than strikes until it is
+  silent, the strikes without one are those that leave each of the others the nearest. Such a strike is
+  ended by a note-off of its channel and pitch in another track that ends nothing there; else by the next
+  strike of its key or All Notes Off on its channel, whichever comes first, in any track; else by the end of
+  its track, or if it began there by the end of the last track. A note-off that ends nothing is passed over.
+- Notes of no length: a drum hit that ends where it begins lasts a tick; other notes are dropped, and so is a
+  strike left over that is followed by another at its tick.
+- One pitch struck twice at one tick is two notes, in one track or in two, but of notes equal in onset,
+  duration, pitch and instrument the loudest is kept.
+- What is dropped for its length, and what is ended by something else than a note-off, is counted in remarks.
+- Ports: channels are those of the port that the track named last (meta event 0x21), of port 0 before; each
+  port has programs, drums, pedals and notes of its own. Where all notes are on one port that is not 0, ports
+  are passed over.
 - Instruments: a note has the program that its channel had when it began. A track's own changes count;
-  before the first of them the last in any track, at or before the note's tick. Channel 10 is drums, of
-  program 0.
+  before the first of them the last in any track, at or before the note's tick. Drums have program 0.
+- Drums are channel 10 of each port, and what messages make a drum kit of any channel, from their tick on; the
+  same messages make channel 10 melodic. Roland GS: "use for rhythm part" (sysex 41 xx 42 12 40 1p 15). Yamaha
+  XG: part mode (43 1x 4C 08 pp 07). By bank (controller 0), from the next change of program: 126, 127 and
+  120 are drums and the others melodic after an XG reset; after a GM2 reset 120 is drums, 121 melodic; after a
+  GS or GM reset banks do not say, for GS has the MT-32's instruments in 127. Before any reset 120, 126 and
+  127 are drums, and other banks do not make channel 10 melodic, since many programs write bank 0 everywhere.
+  A reset of any of them (GM, GM2, GS, XG) leaves channel 10 as the drums of its port. At one tick resets come
+  first, then the other messages, then programs. FluidSynth and TiMidity++ read them so, each some of them.
 - Time: SMPTE files, which count film frames, are read in beats of half a second (their ticks doubled where
   that is no whole number of them); their tempos and metres, which do not time them, are left out.
 - Tempos: of several at one tick the last counts; one equal to that before it is left out.
 - Running status goes on over meta events and sysex. A track ends with its end-of-track event or its chunk;
   what follows is passed over, as are chunks of other types, tracks beyond the announced number, and every
-  event that is neither note nor program nor tempo nor metre: pitch bends, pressure, names, sysex.
+  other event: pitch bends, pressure, names.
 - The sustain pedal (controller 64: 64 and above is down, below is up) is passed over too, unless it is asked
   for. Then a note that ends while its channel's pedal is down, whichever track moved it, sounds on until the
   pedal goes up or a note of the same channel, program and pitch begins; without either, until the piece ends,
   which is when the last of the other notes does. At one tick the pedal moves before notes end. These are
   the rules of Magenta's note-seq.
 
-Where miditoolkit, the reference reader of the tests, differs (not in the 1,034 Nottingham tunes; in 1 of 24
-other files at hand, by the first)
+Where miditoolkit, the reference reader of the tests, differs (not in the 1,034 Nottingham tunes)
+- It drops drum hits of no length and notes that no note-off of their track ends, and where one is missing it
+  gives every later note of the key the end of the next.
+- It knows no drums but channel 10, no ports, and reads on over All Notes Off.
 - It gives a note the program of its end, and reads program changes by track only.
 - It refuses RMID wrappers, chunks of other types, tracks of 0 bytes, texts above 1 MB, and broken events that
   hold no music, such as key signatures that do not exist; it reads SMPTE files with a negative resolution.
@@ -45,13 +67,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from noternn.music.limits import DEFAULT_LIMITS, Limits
+from noternn.music.midi_endings import BY_STRIKE, remarks, settle
 from noternn.music.midi_events import NO_PROGRAM, PEDAL_DOWN, Columns, TrackEvents, read_tracks
+from noternn.music.midi_kits import drum_notes
 from noternn.music.piece import DEFAULT_TEMPO, PieceError
+from noternn.music.remarks import Remark
+
+SCAN_VERSION = 2  # of what midi_scan.c returns
 
 try:
     from noternn.music import midi_scan as midi_scan
+
+    if getattr(midi_scan, "VERSION", 0) != SCAN_VERSION:  # compiled from another state of the clone
+        midi_scan = None  # type: ignore[assignment]
 except ImportError:  # there was no compiler
     midi_scan = None  # type: ignore[assignment]
 
@@ -69,7 +100,6 @@ OTHER_FORMATS = {
     rb"\s*<\?xml": "an XML document",
 }
 
-DRUM_CHANNEL = 9
 # What the rows of `ParsedMidi.notes` weigh in the order of `Piece`.
 PLACE = np.array([1 << 15, 0, -1, 1 << 14, 1 << 7, 0], dtype=np.int64)
 NEVER = np.iinfo(np.int64).max
@@ -87,12 +117,14 @@ class ParsedMidi:
             (6, num_notes >= 1).
         tempos: (tick, beats per minute) in time order from tick 0.
         metres: (tick, numerator, denominator) in time order.
+        remarks: what was dropped, and what was ended without a note-off.
     """
 
     ticks_per_beat: int
     notes: Columns
     tempos: list[tuple[int, float]]
     metres: list[tuple[int, int, int]]
+    remarks: tuple[Remark, ...] = ()
 
 
 def parse_midi(data: bytes, limits: Limits = DEFAULT_LIMITS, pedal: bool = False) -> ParsedMidi:
@@ -111,7 +143,7 @@ def parse_midi(data: bytes, limits: Limits = DEFAULT_LIMITS, pedal: bool = False
     is_film = division > 0x7FFF
     scale, ticks_per_beat, tempo = _film_time(division) if is_film else (1, division, DEFAULT_TEMPO)
     events = _read_events(data, num_tracks, limits)
-    notes = _notes_with_programs(events)
+    notes, is_drum, said = _notes(events, ticks_per_beat // scale)
     notes[:2] *= scale
     _check_length(notes, ticks_per_beat, limits)
     if pedal and events.pedals:
@@ -120,9 +152,10 @@ def parse_midi(data: bytes, limits: Limits = DEFAULT_LIMITS, pedal: bool = False
     last_tick = limits.max_beats * ticks_per_beat
     return ParsedMidi(
         ticks_per_beat=ticks_per_beat,
-        notes=_in_order(notes),
+        notes=_in_order(notes, is_drum),
         tempos=[(0, tempo)] if is_film else _tempo_map(events.tempos, last_tick),
         metres=[] if is_film else _metre_map(events.metres, last_tick),
+        remarks=said,
     )
 
 
@@ -144,9 +177,14 @@ def scan(data: bytes, spans: list[tuple[int, int]], limits: Limits) -> TrackEven
     found = midi_scan.scan_events(data, spans, limits.max_events, limits.max_notes, limits.max_changes)
     if found is None:
         return None
-    rows, programs, pedals, tempos, metres = found
-    notes = np.frombuffer(rows, dtype=np.int64).reshape(6, -1)
-    return TrackEvents(limits, notes, programs, pedals, tempos, metres)
+    rows, causes, strays = found[:3]
+    return TrackEvents(
+        limits,
+        np.frombuffer(rows, dtype=np.int64).reshape(6, -1),
+        np.frombuffer(causes, dtype=np.uint8),
+        np.frombuffer(strays, dtype=np.int64).reshape(-1, 3),
+        *found[3:],
+    )
 
 
 def _unwrap(data: bytes, limits: Limits) -> bytes:
@@ -241,17 +279,48 @@ def _cut_reason(name: bytes, size: int, there: int, found: int, num_tracks: int,
     return f"ends in the middle of a track or before it ({place} is missing)"
 
 
-def _notes_with_programs(events: TrackEvents) -> Columns:
-    """Onset, duration, pitch, channel, program, velocity of each note, shape (6, num_notes)."""
+def _notes(events: TrackEvents, ticks_per_beat: int) -> tuple[Columns, NDArray[np.bool_], tuple[Remark, ...]]:
+    """Onset, duration, pitch, channel, program, velocity of each note; which are drums; what to say of them.
+
+    Raises:
+        PieceError: if there are none.
+    """
     notes = events.notes
     if not notes.size:
         raise PieceError("holds no notes")
+    if events.max_port:
+        _forget_single_port(events)
+    if events.num_unusual:
+        settle(events)
+    is_drum = drum_notes(events)
+    said: tuple[Remark, ...] = ()
+    if events.num_unusual:
+        is_hit = is_drum & (events.causes != BY_STRIKE)
+        notes[1, is_hit & (notes[1] == 0)] = 1
+        is_dropped = notes[1] == 0
+        said = remarks(events, is_dropped, ticks_per_beat)
+        notes, is_drum = notes[:, ~is_dropped], is_drum[~is_dropped]
+        if not notes.size:
+            raise PieceError("holds no notes")
     _inherit_programs(notes, events.programs)
-    notes[4, notes[3] == DRUM_CHANNEL] = 0
-    return notes
+    notes[4, is_drum] = 0
+    return notes, is_drum, said
 
 
-def _inherit_programs(notes: Columns, programs: list[tuple[int, int, int]]) -> None:
+def _forget_single_port(events: TrackEvents) -> None:
+    """Put everything on port 0 where all notes are on one other port."""
+    ports = events.notes[3] >> 4
+    if ports.min() == 0 or ports.min() < ports.max():
+        return
+    events.notes[3] &= 15
+    events.strays[:, 1] &= 15
+    events.programs = [(place & 15, tick, program, bank) for place, tick, program, bank in events.programs]
+    events.kits = [(0, tick, message) for _, tick, message in events.kits]
+    events.silences = [(channel & 15, tick) for channel, tick in events.silences]
+    events.pedals = [(channel & 15, tick, value) for channel, tick, value in events.pedals]
+
+
+def _inherit_programs(notes: Columns, programs: list[tuple[int, int, int, int]]) -> None:
     """Give each note before the first change of its track the program that any track gave the channel."""
     onset, channels, own = notes[0], notes[3], notes[4]
     if not programs:
@@ -260,7 +329,7 @@ def _inherit_programs(notes: Columns, programs: list[tuple[int, int, int]]) -> N
     heirs = np.flatnonzero(own == NO_PROGRAM)
     if not len(heirs):
         return
-    changes = np.array(programs, dtype=np.int64).reshape(-1, 3)
+    changes = np.array(programs, dtype=np.int64).reshape(-1, 4)[:, :3]
     changes = changes[np.argsort(changes[:, 1], kind="stable")]
     for channel in np.flatnonzero(np.bincount(channels[heirs])).tolist():
         rows = heirs[channels[heirs] == channel]
@@ -318,13 +387,14 @@ def _pedal_release(ends: Columns, moves: Columns) -> Columns:
     return np.where(is_down, ups[np.searchsorted(ups, ends, side="right")], ends)
 
 
-def _in_order(notes: Columns) -> Columns:
+def _in_order(notes: Columns, is_drum: NDArray[np.bool_]) -> Columns:
     """The columns of `ParsedMidi`; of notes that are equal but for their velocity, the loudest.
 
     Args:
         notes: onset, duration, pitch, channel, program, velocity of each; the channel is overwritten.
+        is_drum: whether each is a drum.
     """
-    notes[3] = notes[3] == DRUM_CHANNEL
+    notes[3] = is_drum
     place = PLACE @ notes
     order = place.argsort()
     in_order = place.take(order)

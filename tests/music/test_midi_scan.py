@@ -23,8 +23,9 @@ NOTE = b"\x00\x90\x3c\x50" + b"\x60\x80\x3c\x00"
 
 
 def content(events: TrackEvents) -> tuple[object, ...]:
-    notes = sorted(map(tuple, events.notes.T.tolist()))
-    return notes, events.programs, events.pedals, events.tempos, events.metres
+    arrays = events.notes.tolist(), events.causes.tolist(), events.strays.tolist()
+    lists = events.tracks, events.programs, events.kits, events.silences, events.pedals
+    return *arrays, *lists, events.tempos, events.metres, events.num_unusual, events.max_port
 
 
 def is_scanned(data: bytes, spans: list[tuple[int, int]], limits: Limits = DEFAULT_LIMITS) -> bool:
@@ -83,6 +84,19 @@ def test_every_status_and_data_byte_is_read_alike_or_left_to_the_loop(byte: int)
         is_scanned_alone(NOTE[:place] + bytes([byte]) + NOTE[place + 1 :] + NOTE)
     is_scanned_alone(NOTE + bytes([0, byte, 1, 1]) + NOTE)
     is_scanned_alone(NOTE + bytes([0, 0xFF, byte, 4, 1, byte, 1, 1]) + NOTE)
+    is_scanned_alone(b"\x00\x90\x3c\x50" + bytes([1, 0xB0, byte, 1]) + NOTE)
+
+
+@needs_compiled
+@pytest.mark.parametrize("byte", [*range(0, 256, 16), *range(1, 16), 0x41, 0x42, 0x43, 0x4C, 0x7E, 0x7F])
+def test_messages_on_drum_kits_are_kept_alike_whatever_byte_is_changed(byte: int) -> None:
+    for message in KIT_MESSAGES:
+        for place in range(len(message)):
+            changed = message[:place] + bytes([byte]) + message[place + 1 :]
+            for status, prefix in ((0xF0, b""), (0xF7, b"\xf0"), (0xF7, b"")):
+                data = prefix + changed
+                assert is_scanned_alone(NOTE + bytes([0, status, len(data)]) + data + NOTE)
+            assert is_scanned_alone(NOTE + bytes([0, 0xF0, place]) + message[:place] + NOTE)
 
 
 @needs_compiled
@@ -100,11 +114,17 @@ def quantity(value: int) -> bytes:
     return bytes(reversed(found))
 
 
+KIT_MESSAGES = [
+    *(hostile_files.GM_ON, hostile_files.GM2_ON, hostile_files.GS_RESET, hostile_files.XG_ON),
+    *(hostile_files.gs_part(1, 1), hostile_files.xg_part(1, 2)),
+]
 data_byte = st.integers(0, 127)
 notes = st.tuples(st.sampled_from([0x80, 0x90, 0x91]), st.integers(60, 62), st.sampled_from([0, 1, 90]))
 others = st.one_of(
-    st.tuples(st.sampled_from([0xB0, 0xE1]), st.sampled_from([1, 64]), data_byte),
+    st.tuples(st.sampled_from([0xB0, 0xE1]), st.sampled_from([0, 1, 64, 120, 121, 123, 127]), data_byte),
     st.tuples(st.sampled_from([0xC0, 0xC1, 0xD0]), data_byte),
+    st.tuples(st.just(0xFF), st.just(0x21), st.just(1), st.sampled_from([0, 1, 200])),
+    st.sampled_from([(0xF0, len(message), *message) for message in KIT_MESSAGES]),
     st.sampled_from([(0xF0, 2, 0x90, 0xF7), (0xFF, 0x51, 3, 7, 0, 0), (0xFF, 0x58, 4, 3, 2, 24, 8)]),
     st.just((0xFF, 0x01, 0x81, 0x00, *[0x90] * 128)),  # a text whose length takes two bytes
 )
