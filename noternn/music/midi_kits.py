@@ -79,7 +79,7 @@ def _part_mode(message: bytes) -> tuple[int, bool]:
 
 def _kit_of_bank(bank: int, channel: int, system: System) -> bool | None:
     """Whether a program of a bank is a drum kit; None if the bank does not say."""
-    if system in ("GM", "GS"):  # which ignore it, or have other instruments there: those of the MT-32 in 127
+    if system in ("GM", "GS"):  # which ignore it, or have the instruments of the MT-32 in 127
         return None
     if system == "GM2":
         return {GM2_KIT: True, GM2_MELODIC: False}.get(bank)

@@ -18,7 +18,7 @@ Rules
 - One pitch struck twice at one tick is two notes, in one track or in two, but of notes equal in onset,
   duration, pitch and instrument the loudest is kept.
 - What is dropped for its length, and what is ended by something else than a note-off, is counted in remarks.
-- Ports: channels are those of the port that the track named last (meta event 0x21), of port 0 before; each
+- Ports: a channel belongs to the port that the track named last (meta event 0x21), to port 0 before; each
   port has programs, drums, pedals and notes of its own. Where all notes are on one port that is not 0, ports
   are passed over.
 - Instruments: a note has the program that its channel had when it began. A track's own changes count;
