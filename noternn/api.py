@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from noternn.config.sampling import Sampling
 from noternn.config.schema import Config
 from noternn.corpus.inspection import sources_at
 from noternn.corpus.loading import load_corpus
@@ -70,14 +71,14 @@ class Network:
 
     def compose(
         self,
-        num_notes: int = 200,
+        num_notes: int = Sampling.num_notes,
         *,
-        seed: int = 0,
+        seed: int = Sampling.seed,
         primer: Piece | str | Path | None = None,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 0.9,
-        min_p: float = 0.0,
+        temperature: float = Sampling.temperature,
+        top_k: int = Sampling.top_k,
+        top_p: float = Sampling.top_p,
+        min_p: float = Sampling.min_p,
     ) -> Piece:
         """Compose a piece; the same seed gives the same piece.
 
@@ -85,25 +86,14 @@ class Network:
             num_notes: notes to add to the primer, at least 1.
             seed: of the random choices, at least 0.
             primer: a piece, MIDI file or score to continue; None starts from nothing.
-            temperature, top_k, top_p, min_p: see `noternn.sampling.probabilities.SamplingOptions`.
+            temperature, top_k, top_p, min_p: see `noternn.config.sampling.Sampling`.
 
         Raises:
             UserError: if the primer cannot be read or written by the tokenizer, or a number is out of range.
         """
-        from noternn.sampling.probabilities import SamplingOptions
-
-        ranges = {
-            "num_notes": (num_notes >= 1, "at least 1"),
-            "seed": (seed >= 0, "at least 0"),
-            "temperature": (0 < temperature < float("inf"), "above 0 and finite"),
-            "top_k": (top_k >= 0, "at least 0, which is all"),
-            "top_p": (0 < top_p <= 1, "above 0 and at most 1, which is all"),
-            "min_p": (0 <= min_p <= 1, "0, which is all, to 1"),
-        }
-        for name, (is_allowed, allowed) in ranges.items():
-            if not is_allowed:
-                raise UserError(f"{name}: it must be {allowed}")
-        options = SamplingOptions(num_notes, temperature, top_k, seed, top_p=top_p, min_p=min_p)
+        options = Sampling(
+            num_notes=num_notes, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed
+        )
         ids = [] if primer is None else self._ids(primer)[1:-1].tolist()
         return self.composer.compose(ids, options)
 

@@ -25,10 +25,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
 from noternn.bench.timing import Timing, interleaved
+from noternn.config.sampling import Sampling
 from noternn.corpus.pieces import Pieces
 from noternn.model.build import num_parameters
 from noternn.model.lstm import NoteLSTM
-from noternn.sampling.probabilities import SamplingOptions
 from noternn.sampling.sampler import sample_batch
 from noternn.tokenizer import ChordTokenizer, Codec, Vocabulary
 from noternn.training.datamodule import Batch, LaneLoader
@@ -274,7 +274,8 @@ def bench_generate(
     seeds = itertools.count()  # new ones each time: one sample may be lucky or not
 
     def sample(num_samples: int) -> None:
-        sample_batch(ours, codec, [], SamplingOptions(num_notes, 1.0, TOP_K, next(seeds)), num_samples)
+        options = Sampling(num_notes=num_notes, top_k=TOP_K, top_p=1.0, seed=next(seeds))
+        sample_batch(ours, codec, [], options, num_samples)
 
     # the embedding and the first layer's input weights are looked up, not multiplied
     looked_up = ours.embedding.weight.numel() + ours.get_parameter("layers.0.weight_ih_l0").numel()

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from noternn.commands.options import fraction, natural, positive_float, positive_int, within
+from noternn.commands.options import add_setting, fraction, positive_float, positive_int
+from noternn.config.sampling import Sampling
 from noternn.errors import UserError
 
 if TYPE_CHECKING:
     from noternn.tokenizer import Codec
 
-SAMPLING = ("num_notes", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "repetition_window",
-            "seed")  # fmt: skip
+NUM_NOTES = 500  # without --num-notes; the samples of a run are shorter
+SETTINGS = [field.name for field in fields(Sampling) if field.name != "primer_notes"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,46 +28,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", type=Path, required=True, metavar="OUT.mid", help="the file to write"
     )
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--num-notes", type=positive_int, default=500, help="notes to compose (500)")
+    add_setting(length.add_argument, Sampling, "num_notes", NUM_NOTES)
     length.add_argument(
-        "--beats", type=positive_float, help="or quarter notes; what would ring on is cut there"
+        "--beats", type=positive_float, metavar="X", help="or quarter notes; what would ring on is cut there"
     )
-    length.add_argument("--seconds", type=positive_float, help="or seconds; what would ring on is cut there")
-    parser.add_argument(
-        "--temperature", type=_temperature, default=1.0, help="above 1 is bolder, below 1 safer (1.0)"
+    length.add_argument(
+        "--seconds", type=positive_float, metavar="X", help="or seconds; what would ring on is cut there"
     )
-    parser.add_argument(
-        "--top-k",
-        type=natural,
-        default=0,
-        metavar="K",
-        help="choose among the K most probable tokens, 0 for all, 1 is greedy (0)",
-    )
-    parser.add_argument(
-        "--top-p",
-        type=_top_p,
-        default=0.9,
-        metavar="P",
-        help="and the fewest that together have probability P, 1 for all (0.9)",
-    )
-    parser.add_argument(
-        "--min-p",
-        type=fraction,
-        default=0.0,
-        metavar="P",
-        help="and those at least P times as probable as the first, 0 for all (0.0)",
-    )
-    parser.add_argument(
-        "--repetition-penalty",
-        type=_penalty,
-        default=1.0,
-        metavar="R",
-        help="pitches of the last notes get less probable, p ** R, 1 for none (1.0)",
-    )
-    parser.add_argument(
-        "--repetition-window", type=positive_int, default=16, metavar="N", help="of the last N notes (16)"
-    )
-    parser.add_argument("--seed", type=natural, default=0, help="the same seed gives the same file (0)")
+    for name in SETTINGS:
+        if name != "num_notes":
+            add_setting(parser.add_argument, Sampling, name)
     parser.add_argument(
         "--num-samples",
         type=positive_int,
@@ -107,7 +78,6 @@ def run(options: argparse.Namespace) -> None:
     from noternn.runs.folder import RunFolder
     from noternn.sampling.composer import load_composer
     from noternn.sampling.copy_model import load_weights
-    from noternn.sampling.probabilities import SamplingOptions
 
     if options.output.suffix.lower() not in (".mid", ".midi"):
         raise UserError(f"-o {options.output}: it must end in .mid or .midi")
@@ -121,8 +91,8 @@ def run(options: argparse.Namespace) -> None:
         composer = replace(composer, copy_weights=load_weights(folder.copy_weights))
     primers, origins = _primers(options, composer.codec)
     beats = options.beats if options.seconds is None else options.seconds * composer.tempo / 60
-    sampling = SamplingOptions(beats=beats, **{name: getattr(options, name) for name in SAMPLING})
-    pieces = composer.compose_each(primers, sampling)
+    sampling = Sampling(**{name: getattr(options, name) for name in SETTINGS})
+    pieces = composer.compose_each(primers, sampling, beats)
     paths = _output_paths(options.output, len(pieces))
     held_out = folder.health  # of a run's folder; a checkpoint alone has none
     yardstick = Yardstick.load(held_out) if held_out.is_file() else None
@@ -176,16 +146,3 @@ def _output_paths(path: Path, num_samples: int) -> list[Path]:
     if num_samples == 1:
         return [path]
     return [path.with_stem(f"{path.stem}_{number:03d}") for number in range(1, num_samples + 1)]
-
-
-def _temperature(text: str) -> float:
-    allowed = "above 0; for the most probable token every time give --top-k 1"
-    return within(text, lambda value: 0 < value < float("inf"), allowed)
-
-
-def _top_p(text: str) -> float:
-    return within(text, lambda value: 0 < value <= 1, "above 0 and at most 1")
-
-
-def _penalty(text: str) -> float:
-    return within(text, lambda value: 1 <= value < float("inf"), "at least 1")

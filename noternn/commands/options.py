@@ -3,45 +3,65 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
+from noternn.config.checks import Section
 from noternn.errors import UserError
+
+Number = TypeVar("Number", int, float)
 
 
 def positive_int(text: str) -> int:
     """Read a whole number from 1 on."""
-    return _number(int(text), minimum=1)
+    return within(text, lambda value: value >= 1, "at least 1", int)
 
 
-def natural(text: str) -> int:
-    """Read a whole number from 0 on."""
-    return _number(int(text), minimum=0)
+def add_setting(
+    add_argument: Callable[..., object], section: type[Section], name: str, default: float | None = None
+) -> None:
+    """Declare the option of a setting that is a number, with its range, what it does and its default.
 
-
-def _number(value: int, minimum: int) -> int:
-    if value < minimum:
-        raise argparse.ArgumentTypeError(f"{value}: it must be at least {minimum}")
-    return value
+    Args:
+        add_argument: of the parser, or of a group of its options.
+        section: has the setting.
+        name: of the setting.
+        default: another one than the section's.
+    """
+    (field,) = (field for field in dataclasses.fields(section) if field.name == name)
+    initial: Any = field.default if default is None else default
+    number = type(initial)
+    add_argument(
+        f"--{name.replace('_', '-')}",
+        type=lambda text: within(text, field.metadata["is_allowed"], field.metadata["allowed"], number),
+        default=initial,
+        metavar="N" if number is int else "X",
+        help=f"{field.metadata['help']} ({initial})",
+    )
 
 
 def positive_float(text: str) -> float:
     """Read a finite number above 0."""
-    return within(text, lambda value: 0 < value < float("inf"), "above 0")
+    return within(text, lambda value: 0 < value < float("inf"), "above 0", float)
 
 
 def fraction(text: str) -> float:
     """Read a number from 0 to 1."""
-    return within(text, lambda value: 0 <= value <= 1, "0 to 1")
+    return within(text, lambda value: 0 <= value <= 1, "0 to 1", float)
 
 
-def within(text: str, is_allowed: Callable[[float], bool], allowed: str) -> float:
+def within(
+    text: str, is_allowed: Callable[[Number], bool], allowed: str, number: Callable[[str], Number]
+) -> Number:
     """Read a number for which `is_allowed` holds; `allowed` says in words what that is."""
     try:
-        value = float(text)
+        value = number(text)
     except ValueError:
-        value = float("nan")
+        kind = "a whole number, " if number is int else ""
+        raise argparse.ArgumentTypeError(f"{text}: it must be {kind}{allowed}") from None
     if not is_allowed(value):
         raise argparse.ArgumentTypeError(f"{text}: it must be {allowed}")
     return value

@@ -1,4 +1,4 @@
-"""How music is composed: the type of the section sampling of conf/config.yaml."""
+"""How music is composed: the section sampling of the settings, and the options of `noternn generate`."""
 
 from __future__ import annotations
 
@@ -7,36 +7,52 @@ from dataclasses import dataclass
 from noternn.config.checks import Section, setting
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Sampling(Section, group="sampling"):
-    """How the samples of a run are composed: they continue the opening of a validation piece.
+    """How to compose; see `noternn.sampling.probabilities` for the order of the steps.
 
-    But for `primer_notes`, see `noternn.sampling.probabilities.SamplingOptions`.
+    The samples of a run continue the openings of validation pieces, of `primer_notes` notes each. Greedy, the
+    most probable token every time, is `top_k=1`. experiments/samplers compares the ways.
+
+    `top_p` is the nucleus of Holtzman et al. (The Curious Case of Neural Text Degeneration, ICLR 2020),
+    `min_p` is from Nguyen et al. (Turning Up the Heat: Min-p Sampling, arXiv 2407.01082). The temperature
+    raises probabilities to the power 1 / temperature.
+
+    The repetition penalty is after Keskar et al. (CTRL, arXiv 1909.05858), who divide logits by it; the zero
+    of logits being arbitrary, log-probabilities are multiplied here. So what is certain stays, and nothing
+    gets more likely by being repeated. It acts on tokens of pitches and chords alone, the primer's
+    included: a rhythm is made of few durations and shifts that return, and so is what drums play.
     """
 
-    primer_notes: int = setting(at_least=0, help="notes of a validation piece that samples continue")
-    num_notes: int = setting(at_least=1, help="notes to compose")
+    primer_notes: int = setting(16, at_least=0, help="notes of a validation piece that samples continue")
+    num_notes: int = setting(200, at_least=1, help="notes to compose")
     temperature: float = setting(
+        1.0,
         above=0,
-        note=" and finite; the most probable token every time is sampling.top_k=1",
+        note=" and finite; top_k=1 takes the most probable token every time",
         help="above 1 bolder, below 1 safer",
     )
-    top_k: int = setting(at_least=0, help="choose among so many most probable tokens; 0 for all")
+    top_k: int = setting(
+        0, at_least=0, help="choose among so many most probable tokens; 0 for all, 1 is greedy"
+    )
     top_p: float = setting(
+        0.9,
         above=0,
         at_most=1,
         note=", which is all",
         help="choose among the fewest tokens of this probability together; 1 for all",
     )
     min_p: float = setting(
+        0.0,
         at_least=0,
         at_most=1,
         help="choose among tokens of at least this part of the highest probability; 0 for all",
     )
     repetition_penalty: float = setting(
+        1.0,
         at_least=1,
         note=", which is none, and finite",
-        help="makes the last pitches less probable; 1 for none",
+        help="makes the last pitches less probable, p ** penalty; 1 for none",
     )
-    repetition_window: int = setting(at_least=1, help="how many of the last pitches are penalized")
-    seed: int = setting(at_least=0, help="of the random choices")
+    repetition_window: int = setting(16, at_least=1, help="how many of the last pitches are penalized")
+    seed: int = setting(0, at_least=0, help="of the random choices; the same gives the same music")

@@ -63,7 +63,7 @@ class Config:
     trainer: Trainer = MISSING
     early_stopping: EarlyStopping = MISSING
     checkpoint: Checkpoint = MISSING
-    sampling: Sampling = MISSING
+    sampling: Sampling = field(default_factory=Sampling)
     logger: Logger = field(default_factory=Logger)
     callbacks: dict[str, Any] = setting({}, help="Lightning's callbacks and their arguments")
     seed: int = setting(help="of the split, the weights and the training")

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from noternn.audit.curve import copied_after
 from noternn.audit.figures import Figures, pooled
 from noternn.audit.index import Index, index_of
+from noternn.config.sampling import Sampling
 from noternn.evaluation.loading import TrainedRun
 from noternn.health.checkup import check
 from noternn.health.yardstick import Yardstick
@@ -23,7 +24,6 @@ from noternn.model.lstm import NoteLSTM
 from noternn.model.stepper import Stepper, build_stepper
 from noternn.sampling.composer import Composer
 from noternn.sampling.primers import opening, primer_end
-from noternn.sampling.probabilities import SamplingOptions
 from noternn.sampling.sampler import BuildStepper, sample_each
 from noternn.tokenizer import BOS_ID
 
@@ -101,9 +101,7 @@ def compare(run: TrainedRun, yardstick: Yardstick, num_samples: int, num_notes: 
     real = [opening(piece, composer.codec, num_given + num_notes) for piece in chosen]
     samples = {REAL: real}
     for name, options in tqdm(WAYS.items(), "sampling", leave=False, disable=None):
-        settings = SamplingOptions(
-            **({"num_notes": num_notes, "temperature": 1.0, "top_k": 0, "seed": 0} | options)
-        )
+        settings = Sampling(**({"num_notes": num_notes, "top_p": 1.0} | options))
         build: BuildStepper = build_inverted if name == INVERTED else build_stepper
         samples[name] = sample_each(composer.network, composer.codec, primers, settings, build)
     return [_row(name, ids, primers, composer, yardstick, index) for name, ids in samples.items()]

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from noternn.config.sampling import Sampling
 from noternn.model.checkpoint import load_checkpoint, trained_of
 from noternn.model.lstm import NoteLSTM
 from noternn.model.stepper import Stepper, build_stepper
 from noternn.music.piece import Piece
 from noternn.sampling.copy_model import PitchKinds
 from noternn.sampling.copy_stepper import CopyStepper
-from noternn.sampling.probabilities import SamplingOptions
 from noternn.sampling.sampler import end_in_beats, sample_each
 from noternn.tokenizer import Codec
 
@@ -37,22 +37,24 @@ class Composer:
     tempo: float
     copy_weights: NDArray[np.float64] | None = None
 
-    def compose(self, primer: list[int], options: SamplingOptions) -> Piece:
+    def compose(self, primer: list[int], options: Sampling) -> Piece:
         """The primer, given as ids without BOS and EOS, and its continuation."""
         return self.compose_each([primer], options)[0]
 
-    def compose_each(self, primers: Sequence[list[int]], options: SamplingOptions) -> list[Piece]:
+    def compose_each(
+        self, primers: Sequence[list[int]], options: Sampling, beats: float | None = None
+    ) -> list[Piece]:
         """What `compose` gives for each primer, with the seeds from that of `options` on, made together.
 
-        If a length in beats is asked for, no note begins at that time or later, and notes that would ring
-        over it are cut there.
+        If a length in `beats` is asked for, see `sample_each`, no note begins at that time or later, and
+        notes that would ring over it are cut there.
         """
         build = build_stepper if self.copy_weights is None else self._copy_stepper
-        samples = sample_each(self.network, self.codec, primers, options, build)
+        samples = sample_each(self.network, self.codec, primers, options, build, beats)
         pieces = [self.codec.decode(ids, self.tempo) for ids in samples]
-        if options.beats is None:
+        if beats is None:
             return pieces
-        ends = [end_in_beats(self.codec, primer, options.beats) for primer in primers]
+        ends = [end_in_beats(self.codec, primer, beats) for primer in primers]
         return [p.until(int(end * p.ticks_per_beat)) for p, end in zip(pieces, ends, strict=True)]
 
     def _copy_stepper(self, network: NoteLSTM, num_streams: int) -> Stepper:

@@ -12,50 +12,16 @@ Each id is drawn in these steps:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
-
-@dataclass(frozen=True)
-class SamplingOptions:
-    """How to compose. Greedy, the most probable id every time, is `top_k=1`.
-
-    Args:
-        num_notes: notes to add to the primer; with `beats` it is not looked at.
-        temperature: above 0; probabilities are raised to the power 1 / temperature.
-        top_k: choose among the most probable tokens only; 0 for all.
-        seed: of the random choices.
-        top_p: choose among the fewest most probable tokens that together have this probability, above 0; 1
-            for all. The nucleus of Holtzman et al. (The Curious Case of Neural Text Degeneration, ICLR 2020).
-        min_p: choose among tokens that are at least this part of the most probable one's probability, 0 to
-            1; 0 for all (Nguyen et al., Turning Up the Heat: Min-p Sampling, arXiv 2407.01082).
-        repetition_penalty: at least 1, which is none. After Keskar et al. (CTRL, arXiv 1909.05858), who
-            divide logits by it; the zero of logits being arbitrary, log-probabilities are multiplied here.
-            So what is certain stays, and nothing gets more likely by being repeated. It acts on tokens of
-            pitches and chords alone: a rhythm is made of few durations and shifts that return, and so is
-            what drums play.
-        repetition_window: how many of the last such tokens, the primer's included, are penalized.
-        beats: add so many quarter notes to the primer, from its last end on, instead of notes. Samples
-            then go a little further, see `noternn.sampling.composer.Composer`.
-    """
-
-    num_notes: int
-    temperature: float
-    top_k: int
-    seed: int
-    top_p: float = 1.0
-    min_p: float = 0.0
-    repetition_penalty: float = 1.0
-    repetition_window: int = 16
-    beats: float | None = None
+from noternn.config.sampling import Sampling
 
 
 def probabilities(
     log_probs: NDArray[np.float64],
     mask: NDArray[np.bool_],
-    options: SamplingOptions,
+    options: Sampling,
     repeated: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float64]:
     """The distribution that is sampled from, shape (..., vocab_size).
@@ -93,7 +59,7 @@ def _penalized(
     return np.where(repeated, penalty * kept, kept)
 
 
-def _num_kept(descending: NDArray[np.float64], options: SamplingOptions) -> NDArray[np.int64]:
+def _num_kept(descending: NDArray[np.float64], options: Sampling) -> NDArray[np.int64]:
     """How many of the most probable ids top-k, top-p and min-p leave: (...) from (..., vocab_size)."""
     vocab_size = descending.shape[-1]
     num_kept = np.full(descending.shape[:-1], min(options.top_k or vocab_size, vocab_size))
@@ -132,7 +98,7 @@ def is_close(
     log_probs: NDArray[np.float64],
     mask: NDArray[np.bool_],
     point: NDArray[np.float64],
-    options: SamplingOptions,
+    options: Sampling,
     tolerance: float,
     repeated: NDArray[np.bool_] | None = None,
 ) -> bool:
@@ -152,7 +118,7 @@ def is_close(
     return bool(np.abs(edges - point[..., None]).min() < tolerance / options.temperature)
 
 
-def _cut_is_close(descending: NDArray[np.float64], options: SamplingOptions, tolerance: float) -> bool:
+def _cut_is_close(descending: NDArray[np.float64], options: Sampling, tolerance: float) -> bool:
     """Whether other ids might be left if each of these log-probabilities were off by `tolerance`."""
     num_kept = int(_num_kept(descending, options))
     if num_kept < len(descending) and descending[num_kept - 1] - descending[num_kept] < 2 * tolerance:

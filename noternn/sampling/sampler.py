@@ -10,10 +10,11 @@ from itertools import takewhile
 import numpy as np
 from numpy.typing import NDArray
 
+from noternn.config.sampling import Sampling
 from noternn.errors import UserError
 from noternn.model.lstm import NoteLSTM
 from noternn.model.stepper import MAX_STREAMS, DraftStepper, Stepper, build_stepper
-from noternn.sampling.probabilities import SamplingOptions, choose, is_close, probabilities
+from noternn.sampling.probabilities import choose, is_close, probabilities
 from noternn.tokenizer import BOS_ID, EOS_ID, Codec, State
 
 BuildStepper = Callable[[NoteLSTM, int], Stepper]  # for so many streams
@@ -27,20 +28,22 @@ def sample_batch(
     network: NoteLSTM,
     codec: Codec,
     primer: Sequence[int],
-    options: SamplingOptions,
+    options: Sampling,
     num_samples: int,
     build: BuildStepper = build_stepper,
+    beats: float | None = None,
 ) -> list[list[int]]:
     """Several continuations of one primer, see `sample_each`."""
-    return sample_each(network, codec, [primer] * num_samples, options, build)
+    return sample_each(network, codec, [primer] * num_samples, options, build, beats)
 
 
 def sample_each(
     network: NoteLSTM,
     codec: Codec,
     primers: Sequence[Sequence[int]],
-    options: SamplingOptions,
+    options: Sampling,
     build: BuildStepper = build_stepper,
+    beats: float | None = None,
 ) -> list[list[int]]:
     """A continuation of each primer, which advance together: much faster than one after the other.
 
@@ -51,6 +54,8 @@ def sample_each(
             they agree.
         options: how to choose.
         build: makes what gives the log-probabilities.
+        beats: add so many quarter notes to the primer, from its last end on, instead of `options.num_notes`
+            notes. Samples then go a little further, see `noternn.sampling.composer.Composer`.
 
     Returns:
         For each k `primers[k]` and what follows it, drawn with the seed `options.seed + k`: `num_notes` notes
@@ -65,7 +70,7 @@ def sample_each(
             f"repetition penalty {options.repetition_penalty:g}: this tokenizer writes a held note anew in "
             "every step, so that a penalty would cut notes short; leave it at 1"
         )
-    grammar = _Grammar(codec, options)
+    grammar = _Grammar(codec, options, beats)
     streams = [
         _Stream(grammar, primer, np.random.default_rng(options.seed + k)) for k, primer in enumerate(primers)
     ]
@@ -89,9 +94,10 @@ def end_in_beats(codec: Codec, primer: Sequence[int], beats: float) -> float:
 class _Grammar:
     """A codec's grammar over ids, and when a sample is long enough; what was asked once is kept."""
 
-    def __init__(self, codec: Codec, options: SamplingOptions) -> None:
+    def __init__(self, codec: Codec, options: Sampling, beats: float | None) -> None:
         self.codec = codec
         self.options = options
+        self.beats = beats
         self.start = codec.tokenizer.start
         tokens, tokenizer = codec.vocabulary.tokens, codec.tokenizer
         self.note_counts = [tokenizer.note_count(token) for token in tokens]
@@ -125,7 +131,7 @@ class _Grammar:
 
     def is_over(self, stream: _Stream) -> bool:
         """Whether a stream has its notes or beats and may end, or must."""
-        beats, num_notes = self.options.beats, self.options.num_notes
+        beats, num_notes = self.beats, self.options.num_notes
         has_all = stream.num_notes >= num_notes if beats is None else self._has_come(stream)
         most = MAX_TOKENS_PER_NOTE * num_notes if beats is None else MAX_TOKENS_PER_BEAT * (1 + beats)
         return (
@@ -155,12 +161,11 @@ class _Stream:
     has_come: bool = False  # to the last onset before its end, if that is told in beats
 
     def __post_init__(self) -> None:
-        options = self.grammar.options
-        self.state = self.grammar.start
-        self.recent: deque[int] = deque(maxlen=options.repetition_window)
+        self.state, beats = self.grammar.start, self.grammar.beats
+        self.recent: deque[int] = deque(maxlen=self.grammar.options.repetition_window)
         self.end = 0.0  # in beats, if they are asked for
-        if options.beats is not None:
-            self.end = end_in_beats(self.grammar.codec, self.primer, options.beats)
+        if beats is not None:
+            self.end = end_in_beats(self.grammar.codec, self.primer, beats)
 
     @property
     def num_added(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from noternn.music.sound import save_audio
 from noternn.runs.folder import RunFolder
 from noternn.sampling.composer import Composer
 from noternn.sampling.primers import opening, primer_end
-from noternn.sampling.probabilities import SamplingOptions
 from noternn.tables import read_csv
 from noternn.training.messages import say_not_audited
 from noternn.training.tracking import Tracker
@@ -44,12 +42,10 @@ class Samples:
         self.folder = RunFolder(run_dir)
         self.corpus = corpus
         self.tracker = tracker
-        settings = asdict(sampling)
-        num_notes = settings.pop("primer_notes")
-        self.options = SamplingOptions(**settings)
+        self.options = sampling
         pieces = corpus.encoded.ids["validation"]
         numbers = range(min(NUM_AUDITED, len(pieces)))
-        self.primers = [opening(pieces[number], corpus.codec, num_notes) for number in numbers]
+        self.primers = [opening(pieces[number], corpus.codec, sampling.primer_notes) for number in numbers]
 
     def make(self, network: NoteLSTM, epoch: int) -> None:
         """Compose with the weights of an epoch, always from the same primers and seed; keep the first."""

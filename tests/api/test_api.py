@@ -65,7 +65,7 @@ def test_a_piece_is_continued(network: noternn.Network) -> None:
     ("name", "value"), [("temperature", 0), ("top_p", 0), ("num_notes", 0), ("seed", -1)]
 )
 def test_a_number_out_of_range_is_named(network: noternn.Network, name: str, value: int) -> None:
-    with pytest.raises(UserError, match=f"^{name}: it must be"):
+    with pytest.raises(UserError, match=rf"^sampling\.{name}={value}: it must be"):
         network.compose(**{name: value})
 
 

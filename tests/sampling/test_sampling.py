@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from noternn.config.sampling import Sampling
 from noternn.errors import UserError
 from noternn.model.lstm import NoteLSTM
-from noternn.sampling.probabilities import SamplingOptions, choose, is_close, probabilities
+from noternn.sampling.probabilities import choose, is_close, probabilities
 from noternn.sampling.sampler import end_in_beats, sample_batch, sample_each
 from noternn.tokenizer import (
     BOS_ID,
@@ -61,6 +62,11 @@ def network_with(probs: list[float]) -> NoteLSTM:
     return network
 
 
+def sampling(**given: Any) -> Sampling:
+    """Of one note among all tokens, but for what is given."""
+    return Sampling(**({"num_notes": 1, "top_p": 1.0} | given))
+
+
 def sample(
     codec: Codec,
     network: NoteLSTM | None = None,
@@ -70,16 +76,18 @@ def sample(
     temperature: float = 1.0,
     top_k: int = 0,
     seed: int = 0,
+    beats: float | None = None,
     **others: Any,
 ) -> list[int]:
-    options = SamplingOptions(num_notes, temperature, top_k, seed, **others)
-    return sample_each(network or network_of(codec), codec, [primer or []], options)[0]
+    options = sampling(num_notes=num_notes, temperature=temperature, top_k=top_k, seed=seed, **others)
+    network = network or network_of(codec)
+    return sample_each(network, codec, [primer or []], options, beats=beats)[0]
 
 
 def distribution(
     log_probs: NDArray[np.float64], mask: NDArray[np.bool_], temperature: float, top_k: int, **others: Any
 ) -> NDArray[np.float64]:
-    return probabilities(log_probs, mask, SamplingOptions(1, temperature, top_k, 0, **others))
+    return probabilities(log_probs, mask, sampling(temperature=temperature, top_k=top_k, **others))
 
 
 def frequencies(ids: list[int], num_tokens: int) -> NDArray[np.float64]:
@@ -246,7 +254,7 @@ def test_what_all_filters_keep_is_left_and_each_is_judged_alone(
 def test_a_penalty_raises_probabilities_of_what_was_played_to_its_power(
     log_probs: NDArray[np.float64], mask: NDArray[np.bool_], repeated: NDArray[np.bool_], penalty: float
 ) -> None:
-    options = SamplingOptions(1, 1.0, 0, 0, repetition_penalty=penalty)
+    options = sampling(repetition_penalty=penalty)
     before = distribution(log_probs, mask, 1.0, 0)
     powers = np.where(repeated, before**penalty, before)
     assert probabilities(log_probs, mask, options, repeated) == pytest.approx(powers / powers.sum())
@@ -450,7 +458,9 @@ def test_every_allowed_token_turns_up_with_an_even_network() -> None:
 @each_codec
 def test_samples_made_together_are_those_made_alone_with_the_seeds_that_follow(codec: Codec) -> None:
     network, primer = network_of(codec), sample(codec, num_notes=3, seed=9)
-    together = sample_batch(network, codec, primer, SamplingOptions(20, 1.0, 5, seed=3), 70)  # in two groups
+    together = sample_batch(
+        network, codec, primer, sampling(num_notes=20, top_k=5, seed=3), 70
+    )  # in two groups
     alone = [
         sample(codec, network, primer, num_notes=20, top_k=5, seed=3 + k) for k in (0, 1, 42, 63, 64, 69)
     ]
@@ -473,7 +483,9 @@ def test_samples_with_any_options_are_the_same_alone_and_together(
     codec: Codec, others: dict[str, Any]
 ) -> None:
     network, primer = network_of(codec), sample(codec, num_notes=3, seed=9)
-    together = sample_batch(network, codec, primer, SamplingOptions(20, 1.1, 8, seed=3, **others), 12)
+    given = {name: value for name, value in others.items() if name != "beats"}
+    options = sampling(num_notes=20, temperature=1.1, top_k=8, seed=3, **given)
+    together = sample_batch(network, codec, primer, options, 12, beats=others.get("beats"))
     alone = [
         sample(codec, network, primer, num_notes=20, temperature=1.1, top_k=8, seed=3 + k, **others)
         for k in range(12)
@@ -486,7 +498,7 @@ def test_each_sample_may_have_a_primer_of_its_own(codec: Codec) -> None:
     network = network_of(codec)
     primers = [sample(codec, num_notes=n, seed=n)[: 3 * n] for n in (1, 9, 4)] + [[]]
     primers.append(primers[1] + sample(codec, num_notes=2, seed=7))  # begins as another does
-    together = sample_each(network, codec, primers, SamplingOptions(15, 1.0, 5, seed=2))
+    together = sample_each(network, codec, primers, sampling(num_notes=15, top_k=5, seed=2))
     alone = [
         sample(codec, network, primer, num_notes=15, top_k=5, seed=2 + k) for k, primer in enumerate(primers)
     ]
@@ -498,7 +510,7 @@ def test_each_sample_may_have_a_primer_of_its_own(codec: Codec) -> None:
 def test_samples_of_so_many_beats_go_on_until_then(codec: Codec, beats: float) -> None:
     primer = sample(codec, num_notes=4, seed=1)
     end = end_in_beats(codec, primer, beats)
-    samples = sample_batch(network_of(codec), codec, primer, SamplingOptions(1, 1.0, 0, 0, beats=beats), 5)
+    samples = sample_batch(network_of(codec), codec, primer, sampling(), 5, beats=beats)
     pieces = [codec.decode(ids) for ids in samples]
     assert all(piece.onset.max() / piece.ticks_per_beat >= end for piece in pieces)
     assert codec.decode(primer).beats + beats == end
@@ -523,7 +535,7 @@ def test_a_sample_that_never_moves_on_ends() -> None:
 
 
 def test_samples_made_together_end_each_at_its_own_length() -> None:
-    samples = sample_batch(network_of(CHORDS), CHORDS, [], SamplingOptions(30, 1.0, 0, seed=0), 8)
+    samples = sample_batch(network_of(CHORDS), CHORDS, [], sampling(num_notes=30), 8)
     assert len({len(ids) for ids in samples}) > 1
     assert all(30 <= num_notes_of(CHORDS, ids) < 33 for ids in samples)
 
@@ -540,7 +552,10 @@ def test_what_is_not_close_is_drawn_alike_from_log_probabilities_that_differ_by_
     log_probs: NDArray[np.float64], mask: NDArray[np.bool_], point: float, top_k: int, temperature: float,
     top_p: float, min_p: float, penalty: float, repeated: NDArray[np.bool_], error: NDArray[np.float64],
 ) -> None:  # fmt: skip
-    options, tolerance = SamplingOptions(1, temperature, top_k, 0, top_p, min_p, penalty), 0.02
+    options, tolerance = (
+        sampling(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition_penalty=penalty),
+        0.02,
+    )
     points, which = np.array(point), repeated if penalty > 1 else None
     if not is_close(log_probs, mask, points, options, tolerance, which):
         drawn = [
@@ -561,17 +576,17 @@ def test_what_is_not_close_is_drawn_alike_from_log_probabilities_that_differ_by_
 )
 def test_a_draw_at_the_edge_of_what_is_left_is_close(options: dict[str, Any], probs: list[float]) -> None:
     log_probs, mask, point = np.log(probs), np.ones(len(probs), dtype=bool), np.array(0.05)
-    everything = SamplingOptions(1, 1.0, 0, 0)
+    everything = sampling()
     assert is_close(log_probs, mask, point, replace(everything, **options), 1e-5)
     assert not is_close(log_probs, mask, point, everything, 1e-5)
 
 
 def test_most_draws_are_not_close() -> None:
     rng, everything = np.random.default_rng(0), np.ones(50, dtype=bool)
-    options = SamplingOptions(1, 1.0, 10, 0)
+    options = sampling(top_k=10)
     log_probs = np.log(rng.dirichlet(np.ones(50), 2000))
     close = [is_close(p, everything, np.array(rng.random()), options, 2e-5) for p in log_probs]
     assert sum(close) < 20
-    options = SamplingOptions(1, 1.0, 0, 0, top_p=0.9, min_p=0.02)
+    options = sampling(top_p=0.9, min_p=0.02)
     close = [is_close(p, everything, np.array(rng.random()), options, 2e-5) for p in log_probs]
     assert sum(close) < 40

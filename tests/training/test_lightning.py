@@ -12,12 +12,12 @@ import torch
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 
+from noternn.config.sampling import Sampling
 from noternn.errors import UserError
 from noternn.launch.command_line import settings
 from noternn.model.build import network_for
 from noternn.model.lstm import NoteLSTM
 from noternn.sampling.composer import load_composer
-from noternn.sampling.probabilities import SamplingOptions
 from noternn.training.datamodule import MidiDataModule
 from noternn.training.module import NoteRNN
 from noternn.training.run import corpus_of, data_module
@@ -199,7 +199,7 @@ def test_a_checkpoint_of_train_is_loaded_too(train_tiny: Any, tmp_path: Path) ->
 def test_a_checkpoint_of_a_users_own_trainer_composes(data: MidiDataModule, trained: Trained) -> None:
     composer = load_composer(trained.best)
     assert composer.codec.vocabulary.tokens == data.corpus.codec.vocabulary.tokens
-    assert composer.compose([], SamplingOptions(num_notes=5, temperature=1.0, top_k=0, seed=0)).num_notes
+    assert composer.compose([], Sampling(num_notes=5)).num_notes
 
 
 def test_a_users_own_trainer_goes_on_from_its_checkpoint(
