@@ -39,7 +39,7 @@ Space = dict[str, "BaseDistribution"]
 Settings = tuple[str, ...]  # drawn for a trial, as overrides
 
 
-class Outcome(NamedTuple):
+class TrialResult(NamedTuple):
     """What a job came to: finished, pruned or failed, with its lowest val/nll."""
 
     status: str
@@ -154,7 +154,7 @@ class OptunaSweeper(Sweeper):
 
     def __init__(self, **settings: Any) -> None:
         self.search = Search(**settings)
-        self._outcomes: dict[Settings, Outcome] = {}
+        self._results: dict[Settings, TrialResult] = {}
         self._num_launched = 0
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -205,12 +205,12 @@ class OptunaSweeper(Sweeper):
             drawn = settings(trial.params, space)
             if trial.state in _settled():
                 is_pruned = trial.state == TrialState.PRUNED
-                self._outcomes[drawn] = Outcome("pruned" if is_pruned else "finished", trial.value)
+                self._results[drawn] = TrialResult("pruned" if is_pruned else "finished", trial.value)
             elif trial.state == TrialState.RUNNING:
                 begun.append((trial.number, drawn))
             else:
                 failed[drawn] = trial.params
-        taken_up = {*self._outcomes, *(drawn for _, drawn in begun)}
+        taken_up = {*self._results, *(drawn for _, drawn in begun)}
         for drawn, params in failed.items():
             if drawn not in taken_up:
                 study.enqueue_trial(params)
@@ -230,33 +230,31 @@ class OptunaSweeper(Sweeper):
         """Run a batch; True if no job of it was stopped. Trials that were tried before are not run again."""
         new: dict[Settings, int] = {}
         for number, drawn in batch.items():
-            if drawn not in self._outcomes:
+            if drawn not in self._results:
                 new.setdefault(drawn, number)
         jobs = [[*fixed, *drawn, f"hydra.sweeper.trial={number}"] for drawn, number in new.items()]
         returned = self.launcher.launch(jobs, initial_job_idx=self._num_launched) if jobs else []
         self._num_launched += len(jobs)
         for drawn, job in zip(new, returned, strict=True):
-            outcome = _outcome(job)
-            if outcome:
-                self._outcomes[drawn] = outcome
+            result = _result_of(job)
+            if result:
+                self._results[drawn] = result
         for number, drawn in batch.items():
-            if drawn in self._outcomes:
-                self._tell(study, number, self._outcomes[drawn])
-        return all(drawn in self._outcomes for drawn in batch.values())
+            if drawn in self._results:
+                self._tell(study, number, self._results[drawn])
+        return all(drawn in self._results for drawn in batch.values())
 
-    def _tell(self, study: optuna.Study, number: int, outcome: Outcome) -> None:
+    def _tell(self, study: optuna.Study, number: int, result: TrialResult) -> None:
         from optuna.trial import TrialState
 
-        if outcome.status == "finished":
-            study.tell(number, outcome.value)
+        if result.status == "finished":
+            study.tell(number, result.value)
         else:
-            study.tell(number, state=TrialState.PRUNED if outcome.status == "pruned" else TrialState.FAIL)
-        value = "" if outcome.value is None else f", val/nll {outcome.value:.4f}"
-        finished = [
-            o.value for o in self._outcomes.values() if o.status == "finished" and o.value is not None
-        ]
+            study.tell(number, state=TrialState.PRUNED if result.status == "pruned" else TrialState.FAIL)
+        value = "" if result.value is None else f", val/nll {result.value:.4f}"
+        finished = [o.value for o in self._results.values() if o.status == "finished" and o.value is not None]
         best = f" (lowest: {min(finished):.4f})" if finished else ""
-        log.info("trial %d %s%s%s", number, outcome.status, value, best)
+        log.info("trial %d %s%s%s", number, result.status, value, best)
 
 
 def _settled() -> tuple[optuna.trial.TrialState, ...]:
@@ -276,9 +274,9 @@ def _num_side_by_side(config: DictConfig) -> int:
     return int(joblib.effective_n_jobs(n_jobs))
 
 
-def _outcome(job: JobReturn) -> Outcome | None:
+def _result_of(job: JobReturn) -> TrialResult | None:
     """What a job left in its folder; None if it was stopped."""
     if job.status != JobStatus.COMPLETED or job.hydra_cfg is None:
-        return Outcome("failed")
+        return TrialResult("failed")
     summary = read_summary(Path(job.hydra_cfg.hydra.runtime.output_dir))
-    return Outcome(summary["status"], summary.get("val/nll")) if summary else None
+    return TrialResult(summary["status"], summary.get("val/nll")) if summary else None
