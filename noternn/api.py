@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from noternn.config.sampling import Sampling
 from noternn.config.schema import Config
 from noternn.corpus.inspection import sources_at
-from noternn.corpus.loading import load_corpus
+from noternn.corpus.loading import corpus_of
 from noternn.corpus.reading import ReadingOptions
 from noternn.datasets.sources import read_file
 from noternn.errors import PieceError, UserError
@@ -185,13 +184,4 @@ class Corpus:
     @cached_property
     def splits(self) -> dict[str, list[str]]:
         """The names of the pieces in each split that a training would make."""
-        config = self.config
-        corpus = load_corpus(
-            self.sources,
-            config.dataset,
-            asdict(config.tokenizer),
-            seed=config.seed,
-            cache_dir=config.datamodule.cache_dir,
-            num_processes=config.datamodule.num_processes,
-        )
-        return corpus.encoded.names
+        return corpus_of(self.config, self.sources).encoded.names

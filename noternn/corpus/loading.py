@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from noternn.config.dataset import Dataset
+from noternn.config.schema import Config, dataset_of, to_plain
 from noternn.corpus.merging import Bpe
 from noternn.corpus.messages import describe_corpus
 from noternn.corpus.reading import ReadingOptions
 from noternn.corpus.splits import EncodedCorpus, encode_corpus, pieces_of
 from noternn.corpus.tokenized import TokenizedCorpus, tokenize_corpus
-from noternn.datasets.configured import ready_made_split
+from noternn.datasets.configured import ready_made_split, sources_of
 from noternn.datasets.sources import Source
 from noternn.music.piece import Piece
 from noternn.tokenizer import Codec, build_tokenizer
@@ -45,30 +46,35 @@ class Corpus:
         return pieces_of(self.encoded, build_tokenizer(**self.tokenizer), split)
 
 
-def load_corpus(
-    sources: Sequence[Source],
-    dataset: Dataset,
-    tokenizer: Mapping[str, Any],
-    *,
-    seed: int,
-    cache_dir: str | None,
-    num_processes: int | None = None,
-    transpose: int = 0,
-) -> Corpus:
-    """Load a corpus, from the cache if it was read before; messages say what is in it.
+def corpus_of(config: Config, sources: Sequence[Source] | None = None) -> Corpus:
+    """The corpus of some settings, from the cache if it was read before; messages say what is in it.
 
     Args:
-        sources: the files of the dataset.
-        dataset: what is read of them, and how they are split.
-        tokenizer: the arguments of `build_tokenizer`; with `bpe_vocab_size` tokens are merged, see `Bpe`.
-        seed: decides the split.
-        cache_dir: where token caches are kept; None keeps none.
-        num_processes: processes that read files; None takes one a core.
-        transpose: by how many semitones up or down, at most, training pieces will be moved.
+        config: says what is read, how it is split, which tokens are merged (see `Bpe`), and by how many
+            semitones training pieces will be moved.
+        sources: the files of its dataset; None finds them.
 
     Raises:
         UserError: if no file can be read, a table of splits cannot be used, or a split has no piece.
     """
+    return _load(config.dataset, to_plain(config), sources)
+
+
+def corpus_of_plain(config: Mapping[str, Any]) -> Corpus:
+    """What `corpus_of` gives for settings as a checkpoint holds them, see `to_plain`.
+
+    Raises:
+        UserError: as `corpus_of` does.
+        KeyError, TypeError, AttributeError: if they are no such settings.
+    """
+    return _load(dataset_of(config["dataset"]), config)
+
+
+def _load(dataset: Dataset, plain: Mapping[str, Any], sources: Sequence[Source] | None = None) -> Corpus:
+    sources = sources_of(dataset) if sources is None else sources
+    tokenizer, data = plain["tokenizer"], plain["datamodule"]
+    cache_dir, num_processes = data["cache_dir"], data["num_processes"]
+    seed, transpose = plain["seed"], plain["augmentation"]["transpose"]
     ready_made = ready_made_split(dataset, sources)
     tokenized = tokenize_corpus(
         with_split(sources, ready_made),

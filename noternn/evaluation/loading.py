@@ -9,9 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from noternn.config import schema as configuration
-from noternn.corpus.loading import Corpus, load_corpus
-from noternn.datasets.configured import sources_of
+from noternn.corpus.loading import Corpus, corpus_of_plain
 from noternn.errors import UserError
 from noternn.model.checkpoint import CHECKPOINT_KEY, checkpoint_path, load_checkpoint
 from noternn.runs.folder import RunFolder
@@ -74,16 +72,7 @@ def _load_run(path: Path, others: Sequence[TrainedRun]) -> TrainedRun:
     corpus = next((r.corpus for r in others if r.corpus.encoded.fingerprint == fingerprint), None)
     if corpus is None:
         try:
-            dataset = configuration.dataset_of(config["dataset"])
-            corpus = load_corpus(
-                sources_of(dataset),
-                dataset,
-                config["tokenizer"],
-                seed=config["seed"],
-                cache_dir=config["datamodule"]["cache_dir"],
-                num_processes=config["datamodule"]["num_processes"],
-                transpose=config["augmentation"]["transpose"],
-            )
+            corpus = corpus_of_plain(config)
         except (KeyError, TypeError, AttributeError) as error:
             raise UserError(
                 f"{path}: the settings in its checkpoint name no corpus that can be read"

@@ -141,7 +141,7 @@ class LaneLoader:
 class MidiDataModule(pl.LightningDataModule):
     """Serves a corpus: training pieces in windows that vary, validation and test as they are.
 
-    From settings, for any Trainer (see `noternn.launch.command_line`, `noternn.training.run`):
+    From settings, for any Trainer (see `noternn.launch.command_line`, `noternn.corpus.loading`):
 
         config = settings(["dataset=fiddle", "datamodule.batch_size=32"])
         data = data_module(config, corpus_of(config))

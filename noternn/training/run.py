@@ -14,8 +14,7 @@ from pytorch_lightning.loggers import Logger
 
 from noternn.config import schema as configuration
 from noternn.config.schema import Config
-from noternn.corpus.loading import Corpus, load_corpus
-from noternn.datasets.configured import sources_of
+from noternn.corpus.loading import Corpus, corpus_of
 from noternn.datasets.sources import Source
 from noternn.errors import UserError
 from noternn.files import shortest, write_text
@@ -135,19 +134,6 @@ def _resumed(config: Config, plain: dict[str, Any], run_dir: Path) -> dict[str, 
     for half_written in run_dir.rglob(".*.tmp"):  # by a process that was killed
         half_written.unlink()
     return checkpoint
-
-
-def corpus_of(config: Config, sources: Sequence[Source] | None = None) -> Corpus:
-    """The corpus that a run of these settings trains on; `sources` are the files of its dataset."""
-    return load_corpus(
-        sources_of(config.dataset) if sources is None else sources,
-        config.dataset,
-        asdict(config.tokenizer),
-        seed=config.seed,
-        cache_dir=config.datamodule.cache_dir,
-        num_processes=config.datamodule.num_processes,
-        transpose=config.augmentation.transpose,
-    )
 
 
 def data_module(config: Config, corpus: Corpus) -> MidiDataModule:

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from noternn.corpus.loading import corpus_of
 from noternn.corpus.pieces import Pieces
 from noternn.corpus.splits import SPLITS
 from noternn.launch.command_line import settings as settings_of
@@ -21,7 +22,7 @@ from noternn.music.midi import write_midi
 from noternn.music.piece import Piece
 from noternn.tokenizer import BOS_ID, EOS_ID, PAD_ID, Codec
 from noternn.training.datamodule import LaneLoader, MidiDataModule
-from noternn.training.run import corpus_of, data_module
+from noternn.training.run import data_module
 
 FAST = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 Arrays = list[NDArray[np.int64]]

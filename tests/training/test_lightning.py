@@ -13,6 +13,7 @@ from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from noternn.config.sampling import Sampling
+from noternn.corpus.loading import corpus_of
 from noternn.errors import UserError
 from noternn.launch.command_line import settings
 from noternn.model.build import network_for
@@ -20,7 +21,7 @@ from noternn.model.lstm import NoteLSTM
 from noternn.sampling.composer import load_composer
 from noternn.training.datamodule import MidiDataModule
 from noternn.training.module import NoteRNN
-from noternn.training.run import corpus_of, data_module
+from noternn.training.run import data_module
 
 LOGGED = ("train/nll", "train_eval/nll", "val/nll", "gap/nll", "lr")
 QUIET: dict[str, Any] = {

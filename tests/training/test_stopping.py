@@ -17,9 +17,9 @@ from hydra import compose, initialize_config_dir
 
 from noternn.config import schema as configuration
 from noternn.config.schema import CONF_DIR, Config
-from noternn.corpus.loading import Corpus
+from noternn.corpus.loading import Corpus, corpus_of
 from noternn.training.module import NoteRNN
-from noternn.training.run import TrainingRun, corpus_of
+from noternn.training.run import TrainingRun
 from noternn.training.stopping import Stopped, StopRequest, answering_signals
 from noternn.training.tracking import Tracker
 
