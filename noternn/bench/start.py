@@ -19,18 +19,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Never
 
+import noternn
 from noternn.bench.ingest import write_pieces
-from noternn.config.schema import CONF_DIR
 from noternn.errors import UserError
 from noternn.training.preload import preload
 
 Row = dict[str, Any]
-TRAIN = CONF_DIR.parent / "train.py"
+TRAIN = (sys.executable, "-m", "noternn", "train")
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def bench_start(overrides: Sequence[str] = (), repeats: int = 5) -> tuple[str, list[Row]]:
-    """Compare answers of `train.py` with `import torch`, and time a second start until the first step.
+    """Compare answers of `noternn train` with `import torch`, and time a second start until the first step.
 
     Args:
         overrides: settings of the run that is started, beside a folder for it.
@@ -43,8 +43,8 @@ def bench_start(overrides: Sequence[str] = (), repeats: int = 5) -> tuple[str, l
         start = [sys.executable, "-m", "noternn.bench.start", f"hydra.run.dir={folder}/${{now:%f}}"]
         commands = {
             "import torch": [sys.executable, "-c", "import torch"],
-            "a wrong setting": [sys.executable, str(TRAIN), "optimizer=adamm"],
-            "--help": [sys.executable, str(TRAIN), "--help"],
+            "a wrong setting": [*TRAIN, "optimizer=adamm"],
+            "--help": [*TRAIN, "--help"],
             "first step, beyond imports": [*start, *overrides],
         }
         rows = _in_turns(commands, Path.cwd(), repeats)
@@ -66,7 +66,7 @@ def bench_sweep(num_runs: int = 6, repeats: int = 1, overrides: Sequence[str] = 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_pieces(folder / "midi")
-        sweep = [sys.executable, str(TRAIN), "-m", f"seed=range({num_runs})", "dataset=folder"]
+        sweep = [*TRAIN, "-m", f"seed=range({num_runs})", "dataset=folder"]
         sweep += ["dataset.path=midi", "logger=csv", "trainer.max_epochs=5", "early_stopping=none"]
         sweep += ["trainer.accelerator=cpu", "hydra.sweep.dir=runs/${now:%H-%M-%S-%f}", *overrides]
         commands = {
@@ -97,7 +97,7 @@ def _in_turns(commands: Mapping[str, Sequence[str]], folder: Path, repeats: int)
 def _time(command: Sequence[str], folder: Path) -> tuple[float, float]:
     """Seconds by the clock and of the processor; those that the command prints, if it does, as JSON."""
     environment = {name: value for name, value in os.environ.items() if name not in THREAD_SETTINGS}
-    environment |= {"WANDB_MODE": "offline", "PYTHONPATH": str(CONF_DIR.parent)}
+    environment |= {"WANDB_MODE": "offline", "PYTHONPATH": str(Path(noternn.__file__).parents[1])}
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
@@ -112,7 +112,7 @@ def _time(command: Sequence[str], folder: Path) -> tuple[float, float]:
 
 
 def _print_time_to_first_step(arguments: list[str]) -> None:
-    """Start `train.py` in this process, with all imported that it needs, and end it at the first step."""
+    """Start a training in this process, with all imported that it needs, and end it at the first step."""
     preload()
     from noternn.training.module import NoteRNN
 
@@ -123,8 +123,8 @@ def _print_time_to_first_step(arguments: list[str]) -> None:
         sys.exit()
 
     NoteRNN.training_step = end  # type: ignore[assignment, method-assign]
-    sys.argv[1:] = arguments
-    runpy.run_path(str(TRAIN), run_name="__main__")
+    sys.argv[1:] = ["train", *arguments]
+    runpy.run_module("noternn", run_name="__main__")
 
 
 if __name__ == "__main__":

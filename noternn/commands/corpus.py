@@ -30,13 +30,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print what a corpus holds, and write it as a table and as a page; or remove the token caches."""
+    from noternn.config.programs import program_command
     from noternn.launch.command_line import corpus_settings, other_tokenizers, settings
 
     if options.clear_cache:
         _clear_cache(settings(options.corpus).datamodule.cache_dir)
         return
     if not options.corpus:
-        raise UserError("which corpus? give a dataset, a folder or a file: python -m noternn corpus bach")
+        given = "give a dataset, a folder or a file"
+        raise UserError(f"which corpus? {given}: {program_command()} corpus bach")
     check_output("--csv", options.csv, ".csv")
     check_output("--html", options.html, ".html")
     target, *overrides = options.corpus

@@ -45,7 +45,6 @@ from noternn.music.limits import Limits
 _CLONE = Path(__file__).resolve().parents[2]
 IS_CLONE = (_CLONE / "train.py").is_file() and (_CLONE / "conf").is_dir()
 CONF_DIR = _CLONE / "conf" if IS_CLONE else _CLONE / "noternn" / "conf"
-TRAIN_COMMAND = "python train.py" if IS_CLONE else "noternn train"  # in advice
 
 
 @dataclass

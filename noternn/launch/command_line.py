@@ -17,7 +17,8 @@ from omegaconf import OmegaConf, open_dict
 from noternn import __version__
 from noternn.config.checks import choices
 from noternn.config.dataset import FolderDataset
-from noternn.config.schema import CONF_DIR, TRAIN_COMMAND, Config, parse, register
+from noternn.config.programs import train_command
+from noternn.config.schema import CONF_DIR, Config, parse, register
 from noternn.config.tokenizer import Tokenizer
 from noternn.errors import UserError, require
 from noternn.launch import options, users_datasets
@@ -198,7 +199,7 @@ def _jobs(overrides: Sequence[Override], multirun: bool) -> Iterator[list[str]]:
     swept = [_values(o) for o in overrides if o.is_sweep_override()]
     if swept and not multirun:
         name = next(o for o in overrides if o.is_sweep_override()).input_line
-        raise UserError(f"{name}: several values are a sweep; add -m ({TRAIN_COMMAND} -m {name})")
+        raise UserError(f"{name}: several values are a sweep; add -m ({train_command()} -m {name})")
     yield fixed + [values[0] for values in swept]
     for i, values in enumerate(swept):
         others = [v[0] for j, v in enumerate(swept) if j != i]

@@ -12,7 +12,7 @@ import yaml  # type: ignore[import-untyped]
 from omegaconf import DictConfig, OmegaConf
 
 from noternn.config.checks import helps
-from noternn.config.schema import TRAIN_COMMAND
+from noternn.config.programs import TRAIN
 from noternn.launch.options import COLUMNS, groups
 
 HELP = """\
@@ -42,7 +42,7 @@ def help_text(config: DictConfig, users: Sequence[Path]) -> str:
         config: composed; its values are told.
         users: the folders with options of the user's own.
     """
-    return HELP.format(train=TRAIN_COMMAND, groups=groups(users), values="\n".join(_settings(config)))
+    return HELP.format(train=TRAIN, groups=groups(users), values="\n".join(_settings(config)))
 
 
 def _settings(section: DictConfig, indent: str = "") -> list[str]:

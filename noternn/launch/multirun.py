@@ -16,7 +16,7 @@ from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from noternn.config.schema import TRAIN_COMMAND
+from noternn.config.programs import train_command
 from noternn.files import shortest
 from noternn.launch import launchers, notes, search
 from noternn.launch.one_run import note_failure
@@ -99,7 +99,7 @@ def _show_best(sweep_dir: Path, row: dict[str, Any]) -> None:
     """How to train the best job of a search again."""
     if row["status"] != "finished":
         return
-    print(f"best: {shlex.join([*TRAIN_COMMAND.split(), *given_settings(sweep_dir / row['job'])])}")
+    print(f"best: {train_command()} {shlex.join(given_settings(sweep_dir / row['job']))}")
 
 
 def _leave(sweep_dir: Path) -> None:
@@ -118,16 +118,17 @@ def _end_progress(sweep_dir: Path) -> None:
 
 def _say_how_to_go_on(why: str, sweep_dir: Path) -> None:
     place = shlex.quote(f"resume={shortest(sweep_dir)}")
-    print(f"{why}; go on with the whole sweep: {TRAIN_COMMAND} {place}", file=sys.stderr)
+    print(f"{why}; go on with the whole sweep: {train_command()} {place}", file=sys.stderr)
 
 
 def _command_of(run_dir: Path) -> str:
     """The command that runs a job of a sweep again, by itself and in its folder."""
     folder = shortest(run_dir)
     if RunFolder(run_dir).last_checkpoint.exists():
-        return shlex.join([*TRAIN_COMMAND.split(), f"resume={folder}"])
+        return f"{train_command()} {shlex.join([f'resume={folder}'])}"
     quoted = folder.replace('"', '\\"')  # of a folder's name Hydra would read the commas
-    return shlex.join([*TRAIN_COMMAND.split(), *given_settings(run_dir), f'hydra.run.dir="{quoted}"'])
+    given = [*given_settings(run_dir), f'hydra.run.dir="{quoted}"']
+    return f"{train_command()} {shlex.join(given)}"
 
 
 def _parsed(overrides: list[str]) -> list[Override]:

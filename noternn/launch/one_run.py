@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from noternn.config import schema as configuration
-from noternn.config.schema import TRAIN_COMMAND
+from noternn.config.programs import train_command
 from noternn.errors import UserError
 from noternn.files import shortest, write_text
 from noternn.launch import search
@@ -76,7 +76,7 @@ def users_reason(error: Exception, run_dir: Path) -> str | None:
     advice = "make room, or choose another place with hydra.run.dir=FOLDER"
     if RunFolder(run_dir).last_checkpoint.exists():
         place = shlex.quote(f"resume={shortest(run_dir)}")
-        advice = f"what was written before is intact; make room, then go on with: {TRAIN_COMMAND} {place}"
+        advice = f"what was written before is intact; make room, then go on with: {train_command()} {place}"
     return f"{error.filename or run_dir}: cannot be written ({error.strerror}); {advice}"
 
 

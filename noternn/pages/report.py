@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import noternn
+from noternn.config.programs import PROGRAM, TRAIN
 from noternn.errors import UserError, require
 from noternn.files import write_text
 from noternn.health.yardstick import Yardstick
@@ -352,7 +353,7 @@ def _samples(runs: Sequence[ComparedRun]) -> str:
         elif found.takes:
             takes.append(replace(found.takes[0], title=run.name, is_best=False))
     sections = [take_section(take, f"take-{number}") for number, take in enumerate(takes, start=1)]
-    hint = '<p class="note">All checkpoints of a run: <code>python -m noternn listen RUN</code></p>'
+    hint = f'<p class="note">All checkpoints of a run: <code>{PROGRAM} listen RUN</code></p>'
     return "\n".join(
         [
             "<h2>Samples</h2>",
@@ -406,7 +407,7 @@ def _command(run: ComparedRun) -> str:
         given = given_settings(run.folder)
     except UserError:
         return ""
-    return f"<pre>{escape(shlex.join(['python', 'train.py', *given]))}</pre>"
+    return f"<pre>{escape(shlex.join([*TRAIN.split(), *given]))}</pre>"
 
 
 def _counted(heading: str, lines: Sequence[str]) -> str:

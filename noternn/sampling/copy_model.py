@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from noternn.config.programs import program_command, quoted
 from noternn.errors import UserError
 from noternn.files import write_text
 from noternn.tokenizer import SPECIAL_TOKENS, Codec
@@ -314,13 +315,15 @@ def load_weights(path: Path) -> Floats:
         if weights.shape != shape or not (np.abs(weights) <= MAX_WEIGHT).all():
             raise ValueError("other weights")
     except FileNotFoundError:
-        run = path.parent
-        raise UserError(
-            f"{path}: not there; fit it to the run first: python -m noternn evaluate {run} --copy"
-        ) from None
+        raise UserError(f"{path}: not there; fit it to the run first: {_fitting(path)}") from None
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise UserError(
             f"{path}: not the weights of a copy model, {shape[0]} rows of {shape[1]} numbers of at most "
-            f"{MAX_WEIGHT:g}; fit them anew: python -m noternn evaluate {path.parent} --copy"
+            f"{MAX_WEIGHT:g}; fit them anew: {_fitting(path)}"
         ) from error
     return weights
+
+
+def _fitting(path: Path) -> str:
+    """The command that writes the weights of a run's copy model."""
+    return f"{program_command()} evaluate {quoted(path.parent)} --copy"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import shlex
-import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
+from noternn.config.programs import program_command, python_command, quoted, train_command
 from noternn.config.training import Logger
 from noternn.files import shortest
 from noternn.training.tracking import Tracker
@@ -39,15 +38,17 @@ def describe_network(num_parameters: int, num_train_notes: int) -> None:
 def say_not_audited(num_train_notes: int) -> None:
     """Say that the training pieces are too many for an audit beside the training."""
     log.info(
-        "samples are not audited: %s training notes are too many for it; see python -m noternn audit",
+        "samples are not audited: %s training notes are too many for it; see %s audit",
         f"{num_train_notes:,}",
+        program_command(),
     )
 
 
 def say_how_to_resume(run_dir: Path, is_resumable: bool) -> None:
     """Say how a run that was stopped goes on."""
     if is_resumable:
-        log.info("stopped; go on with: python train.py %s", shlex.quote(f"resume={shortest(run_dir)}"))
+        place = shlex.quote(f"resume={shortest(run_dir)}")
+        log.info("stopped; go on with: %s %s", train_command(), place)
     else:
         log.info("stopped before the first step: there is nothing to resume")
 
@@ -103,50 +104,27 @@ def _tracker_lines(tracker: Tracker) -> list[str]:
         return []
     lines = [f"  wandb                {'offline' if tracker.offline else tracker.url}"]
     if tracker.offline:
-        lines.append(f"    look at it         {_python()} -m wandb leet {_quoted(tracker.directory.parent)}")
-        lines.append(f"    upload it          {_python()} -m wandb sync {_quoted(tracker.directory)}")
+        lines.append(
+            f"    look at it         {python_command()} -m wandb leet {quoted(tracker.directory.parent)}"
+        )
+        lines.append(f"    upload it          {python_command()} -m wandb sync {quoted(tracker.directory)}")
     return lines
 
 
 def _logger_lines(run_dir: Path, logger: Logger) -> list[str]:
     lines = []
     if logger.tensorboard:
-        folder = _quoted(run_dir.parent)
-        lines.append(f"  tensorboard          {_python()} -m tensorboard.main --logdir {folder}")
+        folder = quoted(run_dir.parent)
+        lines.append(f"  tensorboard          {python_command()} -m tensorboard.main --logdir {folder}")
     if logger.trackio:
         project = shlex.quote(logger.project)
-        lines.append(f"  trackio              {_python()} -m trackio.cli show --project {project}")
+        lines.append(f"  trackio              {python_command()} -m trackio.cli show --project {project}")
     return lines
 
 
 def _next_lines(run_dir: Path) -> list[str]:
-    program = _program()
+    program = program_command()
     return [
-        f"  listen               {program} listen {_quoted(run_dir)}",
-        f"  compose more         {program} generate {_quoted(run_dir)} -o more.mid",
+        f"  listen               {program} listen {quoted(run_dir)}",
+        f"  compose more         {program} generate {quoted(run_dir)} -o more.mid",
     ]
-
-
-def _program() -> str:
-    """How the commands are called from here: as a module in a clone, else by their own name."""
-    is_clone, is_installed = Path("train.py").is_file(), (_python_folder() / "noternn").is_file()
-    return _found("noternn", _python_folder()) if is_installed and not is_clone else f"{_python()} -m noternn"
-
-
-def _python() -> str:
-    """The Python that runs this, as short as it can be typed here, whatever environment is activated."""
-    return _found("python", _python_folder())
-
-
-def _python_folder() -> Path:
-    return Path(sys.executable).parent
-
-
-def _found(name: str, folder: Path) -> str:
-    """A program of this environment: its name alone if the PATH leads to it."""
-    place, found = folder / name, shutil.which(name)
-    return name if found and Path(found) == place else _quoted(place)
-
-
-def _quoted(path: Path) -> str:
-    return shlex.quote(shortest(path))

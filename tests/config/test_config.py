@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from noternn.config import model, optimizer, tokenizer, training
 from noternn.config import schema as config
 from noternn.config.checks import Section, helps
+from noternn.config.programs import train_command
 from noternn.config.schema import CONF_DIR, Config, dataset_of, parse, to_plain
 from noternn.errors import UserError
 from noternn.launch.command_line import check
@@ -304,7 +305,7 @@ def test_without_miditok_one_line_says_how_to_install_it(monkeypatch: pytest.Mon
 
 def test_sweep_without_m_is_told_to_add_it() -> None:
     message = error_of("optimizer=sgd,adam")
-    assert "add -m (python train.py -m optimizer=sgd,adam)" in message
+    assert f"add -m ({train_command()} -m optimizer=sgd,adam)" in message
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_a_stopped_run_says_how_to_go_on_and_then_is_the_run_that_never_stopped(
     os.killpg(process.pid, getattr(signal, name))
     _, err = process.communicate(timeout=60)
     assert process.returncode == status, err
-    assert err.splitlines()[-1] == "stopped; go on with: python train.py resume=runs/stopped"
+    assert err.splitlines()[-1].endswith(f" {TRAIN} resume=runs/stopped")
     assert "Traceback" not in err
     assert (run / "curves.png").exists()
     (log,) = (run / "wandb").glob("*.wandb")
@@ -137,7 +137,7 @@ def test_a_signal_ends_a_sweep_after_saving_the_job_in_flight(
     os.killpg(process.pid, signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 143, err
-    assert err.splitlines()[-1] == "stopped; go on with: python train.py resume=sweep/seed=1"
+    assert err.splitlines()[-1].endswith(f" {TRAIN} resume=sweep/seed=1")
     assert {path.name for path in (tmp_path / "sweep").glob("seed*")} == {"seed=0", "seed=1"}
     assert (tmp_path / "sweep" / "seed=0" / "summary.json").exists()
     with (tmp_path / "sweep" / "sweep.csv").open(newline="") as file:
@@ -240,7 +240,7 @@ def test_a_full_disk_is_told_in_one_line_and_leaves_the_last_checkpoint(start: S
         "run/best.ckpt: cannot be written (File too large); what was written before is intact; make room, "
         in line
     )
-    assert line.endswith("then go on with: python train.py resume=run")
+    assert line.endswith(f" {TRAIN} resume=run")
     assert {path.name: path.read_bytes() for path in run.glob("*.ckpt")} == before
     assert not list(run.glob(".*.tmp"))
 

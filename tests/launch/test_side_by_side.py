@@ -189,5 +189,5 @@ def test_a_signal_ends_the_sweep_once_its_jobs_are_saved(
     assert sweep.returncode == status, stderr
     assert stderr.count(": stopped after epoch ") == 2
     logs = "".join(path.read_text() for path in tmp_path.glob("runs/*/*/train.log"))
-    assert logs.count("stopped; go on with: python train.py") == 2
+    assert logs.count(f"{TRAIN} resume=") == 2
     assert not list(tmp_path.glob("runs/*/.stop"))
