@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from noternn.audit.against import Reference, reference_of_run
-from noternn.config.schema import Config
-from noternn.corpus.inspection import sources_at, validation_pieces
+from noternn.commands.options import corpus_at
+from noternn.corpus.inspection import validation_pieces
 from noternn.corpus.reading import ReadingOptions
-from noternn.datasets.sources import Source, printable
+from noternn.datasets.sources import printable
 from noternn.health.yardstick import Yardstick
-from noternn.launch.command_line import corpus_settings
 from noternn.runs.folder import RunFolder
 
 
@@ -28,7 +27,7 @@ def yardstick_at(target: str) -> Yardstick:
         from noternn.evaluation.loading import load_runs  # with torch, which the others need not
 
         return Yardstick.of(load_runs([path])[0].corpus.pieces("validation"))
-    sources, config = _corpus(target)
+    sources, config = corpus_at(target)
     return Yardstick.of(validation_pieces(sources, config))
 
 
@@ -40,7 +39,7 @@ def reference_at(target: str) -> Reference:
     """
     if RunFolder(Path(target)).is_run:
         return reference_of_run(Path(target))
-    sources, config = _corpus(target)
+    sources, config = corpus_at(target)
     data = config.datamodule
     return Reference(
         title=printable(target),
@@ -50,9 +49,3 @@ def reference_at(target: str) -> Reference:
         cache_dir=Path(data.cache_dir) if data.cache_dir else None,
         num_processes=data.num_processes,
     )
-
-
-def _corpus(target: str) -> tuple[list[Source], Config]:
-    """The files of a dataset or at a path, and the settings that read them."""
-    config = corpus_settings(target, [])
-    return sources_at(target, config.dataset), config

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from noternn.commands.options import check_output, write
+from noternn.commands.options import check_outputs, write
 from noternn.datasets.sources import file_sources, folder_sources, printable
 from noternn.errors import UserError
 from noternn.files import write_text
@@ -42,8 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print what samples copy from the music that a network was trained on, beside what real pieces copy."""
-    check_output("--json", options.json, ".json")
-    check_output("--csv", options.csv, ".csv")
+    check_outputs(options, "json", "csv")
     from noternn.audit import report
     from noternn.audit.against import load
     from noternn.commands.against import reference_at

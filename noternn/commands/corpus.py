@@ -6,7 +6,7 @@ import argparse
 import re
 from pathlib import Path
 
-from noternn.commands.options import check_output, write
+from noternn.commands.options import check_outputs, corpus_at, write
 from noternn.errors import UserError
 
 
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print what a corpus holds, and write it as a table and as a page; or remove the token caches."""
     from noternn.config.programs import program_command
-    from noternn.launch.command_line import corpus_settings, other_tokenizers, settings
+    from noternn.launch.command_line import other_tokenizers, settings
 
     if options.clear_cache:
         _clear_cache(settings(options.corpus).datamodule.cache_dir)
@@ -39,14 +39,12 @@ def run(options: argparse.Namespace) -> None:
     if not options.corpus:
         given = "give a dataset, a folder or a file"
         raise UserError(f"which corpus? {given}: {program_command()} corpus bach")
-    check_output("--csv", options.csv, ".csv")
-    check_output("--html", options.html, ".html")
+    check_outputs(options, "csv", "html")
     target, *overrides = options.corpus
-    config = corpus_settings(target, overrides)
-    from noternn.corpus.inspection import inspect, save_table, sources_at, tokenize_part
+    sources, config = corpus_at(target, overrides)
+    from noternn.corpus.inspection import inspect, save_table, tokenize_part
     from noternn.corpus.overview import describe
 
-    sources = sources_at(target, config.dataset)
     if options.shard:
         print(tokenize_part(sources, config, options.shard))
         return

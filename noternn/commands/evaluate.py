@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from noternn.commands.options import check_output, positive_int, write
+from noternn.commands.options import check_outputs, positive_int, write
 from noternn.files import write_text
 
 
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print what the best weights of some runs come to on held-out pieces, one way and another."""
-    check_output("--json", options.json, ".json")
+    check_outputs(options, "json")
     from noternn.evaluation import likelihood
     from noternn.evaluation.loading import load_runs
 

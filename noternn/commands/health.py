@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from noternn.commands.options import check_output, write
+from noternn.commands.options import check_outputs, write
 from noternn.datasets.sources import folder_sources, read_file
 from noternn.errors import PieceError, UserError
 from noternn.files import write_text
@@ -33,8 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print what some samples are like beside held-out music, and what is wrong with them in words."""
-    check_output("--json", options.json, ".json")
-    check_output("--csv", options.csv, ".csv")
+    check_outputs(options, "json", "csv")
     from noternn.commands.against import yardstick_at
 
     pieces = _samples(options.samples)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from noternn.config.checks import Section
 from noternn.errors import UserError
+
+if TYPE_CHECKING:
+    from noternn.config.schema import Config
+    from noternn.datasets.sources import Source
 
 Number = TypeVar("Number", int, float)
 
@@ -65,6 +69,26 @@ def within(
     if not is_allowed(value):
         raise argparse.ArgumentTypeError(f"{text}: it must be {allowed}")
     return value
+
+
+def corpus_at(target: str, overrides: Sequence[str] = ()) -> tuple[list[Source], Config]:
+    """The files of a dataset, named by its option, or at a path, and the settings that read them.
+
+    Raises:
+        UserError: if there is neither, or on a wrong setting.
+    """
+    from noternn.launch.command_line import corpus_settings
+
+    config = corpus_settings(target, overrides)  # first: a mistake is answered before the slow imports
+    from noternn.corpus.inspection import sources_at
+
+    return sources_at(target, config.dataset), config
+
+
+def check_outputs(options: argparse.Namespace, *names: str) -> None:
+    """Refuse files of `--json`, `--csv` or `--html`, as named, that could not be written."""
+    for name in names:
+        check_output(f"--{name}", getattr(options, name), f".{name}")
 
 
 def check_output(option: str, path: Path | None, suffix: str) -> None:

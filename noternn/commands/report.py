@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from noternn.commands.options import check_output, write
-from noternn.errors import UserError
+from noternn.errors import UserError, require
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +35,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print what the runs of some sweeps came to, with spreads over seeds; record them, or draw a page."""
     if options.html:
-        _save_report_page(options)
+        output = options.html if options.html.name else options.folders[0] / "report.html"
+        check_output("--html", output, ".html")
+        require("report", "--html")
+        from noternn.pages.report import save_page
+        from noternn.runs.comparison import read_runs
+
+        runs = read_runs(options.folders)
+        title = ", ".join(folder.resolve().name for folder in options.folders)
+        write("--html", output, lambda path: save_page(runs, title, path))
         if not (options.study or options.baseline):
             return
     from noternn.runs.study import read_study
@@ -51,17 +59,3 @@ def run(options: argparse.Namespace) -> None:
                 f"--study {options.study}: cannot be written: {error.strerror or error}"
             ) from error
         print(f"written: {', '.join(map(str, written))}", file=sys.stderr)
-
-
-def _save_report_page(options: argparse.Namespace) -> None:
-    """Write the page of some runs, finished or not: where `--html` says, or into the first folder."""
-    first = options.folders[0]
-    output = options.html if options.html.name else first / "report.html"
-    check_output("--html", output, ".html")
-    from noternn.pages.report import check_charts, save_page
-    from noternn.runs.comparison import read_runs
-
-    check_charts()
-    runs = read_runs(options.folders)
-    title = ", ".join(folder.resolve().name for folder in options.folders)
-    write("--html", output, lambda path: save_page(runs, title, path))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from noternn.commands.options import check_output, positive_int, write
+from noternn.commands.options import check_outputs, positive_int, write
 from noternn.tables import format_table, write_csv
 
 
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print what a network composes with one way of sampling and another."""
-    check_output("--csv", options.csv, ".csv")
+    check_outputs(options, "csv")
     from noternn.commands.against import yardstick_at
     from noternn.evaluation.loading import load_runs
     from noternn.evaluation.samplers import compare

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import noternn
 from noternn.config.programs import PROGRAM, TRAIN
-from noternn.errors import UserError, require
+from noternn.errors import UserError
 from noternn.files import write_text
 from noternn.health.yardstick import Yardstick
 from noternn.pages import listen, player
@@ -51,15 +51,6 @@ MAX_TICKS, MAX_LETTERS = 10, 18
 LOG_RATIO = 10  # of the largest value to the least, from which on an axis is logarithmic
 STYLE = listen.STYLE + files("noternn.pages").joinpath("report.css").read_text("utf-8")
 SCRIPT = files("noternn.pages").joinpath("report.js").read_text("utf-8")
-
-
-def check_charts() -> None:
-    """Refuse what cannot be drawn, before anything slow begins.
-
-    Raises:
-        UserError: if Plotly is not installed.
-    """
-    require("report", "--html")
 
 
 def save_page(runs: Sequence[ComparedRun], title: str, path: Path) -> None:

@@ -294,9 +294,7 @@ def test_a_sweep_goes_on_with_what_is_not_finished(
     (stopped / "summary.json").unlink()  # as if it were killed
     (tmp_path / "empty").rmdir()
     (tmp_path / "empty").symlink_to(corpus_dir)
-    (again,) = re.findall(
-        r"failed: dataset\.path=empty,seed=1: .*\n  again, alone: \S+ (.*)", first.stderr
-    )
+    (again,) = re.findall(r"failed: dataset\.path=empty,seed=1: .*\n  again, alone: \S+ (.*)", first.stderr)
     subprocess.run(
         [sys.executable, str(TRAIN), *shlex.split(again)[1:]], cwd=tmp_path, env=offline, check=True
     )
