@@ -10,6 +10,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from noternn.config.dataset import Dataset
+from noternn.corpus.loading import encode, with_split
+from noternn.corpus.splits import EncodedCorpus
+from noternn.corpus.tokenized import tokenize_corpus
+from noternn.datasets.configured import ready_made_split, sources_of
 from noternn.music.piece import Piece
 
 if TYPE_CHECKING:
@@ -93,3 +98,11 @@ def records(path: Path) -> Iterator[Record]:
         if kind in (1, 4):  # a whole record, or the last part of one
             yield Record.FromString(parts)
             parts = b""
+
+
+def encoded_corpus(dataset: Dataset, tokenizer: dict[str, Any]) -> EncodedCorpus:
+    """A dataset as ids, split as it says with seed 0; `tokenizer` as `build_tokenizer` takes it."""
+    sources = sources_of(dataset)
+    ready_made = ready_made_split(dataset, sources)
+    corpus = tokenize_corpus(with_split(sources, ready_made), tokenizer, None, num_processes=0)
+    return encode(corpus, dataset, tokenizer, seed=0, transpose=0, ready_made=ready_made)

@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import encoded_corpus
 
 from noternn.config.dataset import FolderDataset
-from noternn.corpus.splits import SPLITS, EncodedCorpus, encode_corpus
-from noternn.corpus.tokenized import tokenize_corpus
-from noternn.datasets.configured import ready_made_split, sources_of
+from noternn.corpus.splits import SPLITS, EncodedCorpus
 from noternn.datasets.ready_made import folder_splits, table_splits
 from noternn.errors import UserError
-from noternn.tokenizer import EventTokenizer
 
 TrainTiny = Callable[..., dict[str, Any]]
 
@@ -109,13 +107,10 @@ def folder(midi_folder: Callable[[int], Path]) -> Path:
 
 
 def encoded(folder: Path, split: str = "auto") -> EncodedCorpus:
-    dataset = FolderDataset(name="folder", path=str(folder), split=split)
-    sources = sources_of(dataset)
-    corpus = tokenize_corpus(sources, {"name": "event"}, None, num_processes=0)
-    return encode_corpus(
-        corpus, seed=0, validation_fraction=0.3, test_fraction=0.3, tokenizer=EventTokenizer(),
-        ready_made=ready_made_split(dataset, sources),
-    )  # fmt: skip
+    dataset = FolderDataset(
+        name="folder", path=str(folder), split=split, validation_fraction=0.3, test_fraction=0.3
+    )
+    return encoded_corpus(dataset, {"name": "event"})
 
 
 def test_folders_are_taken_as_they_are_and_their_leak_is_told(

@@ -1,11 +1,9 @@
-import csv
-import json
 import re
 import shlex
 from pathlib import Path
 
 import pytest
-import yaml
+from written_runs import NOTES_PER_TOKEN, write_run
 
 from noternn.__main__ import build_parser, main
 from noternn.errors import UserError
@@ -30,46 +28,18 @@ COMMANDS = [
 ]
 
 
-def write_run(folder, losses, *overrides, dataset="bach", status="finished"):
-    """The files of a run with these nats a note in its epochs, at two tokens a note."""
-    (folder / ".hydra").mkdir(parents=True)
-    (folder / ".hydra/overrides.yaml").write_text(yaml.safe_dump(list(overrides)))
-    (folder / ".hydra/config.yaml").write_text(yaml.safe_dump({"dataset": {"name": dataset}}))
-    best = min(losses)
-    rows = [
-        {
-            "epoch": epoch,
-            "train_eval/nll": loss / 2 - 0.1,
-            "val/nll": loss / 2,
-            "gap/nll": 0.1,
-            "val/nats_per_note": loss,
-            "best_epoch": losses.index(best) + 1,
-            "cpu_seconds": 10 * epoch,
-        }
-        for epoch, loss in enumerate(losses, 1)
-    ]
-    with (folder / "metrics.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-    summary = {
-        "status": status,
-        "val/nll": best / 2,
-        "num_epochs": len(losses),
-        "num_train_notes": 1000,
-        "num_parameters": 50,
-        "train_fraction": 1.0,
-        "error": "out of luck",
-    }
-    (folder / "summary.json").write_text(json.dumps(summary))
+def run_of(folder, nats_per_note, *overrides, **others):
+    """A run with these nats a note in its epochs."""
+    val_nll = tuple(NOTES_PER_TOKEN * nats for nats in nats_per_note)
+    write_run(folder, *overrides, val_nll=val_nll, **others)
 
 
 @pytest.fixture
 def sweep(tmp_path):
     """Three seeds of Adam; SGD, 0.5 worse with each, whose validation rises after its best epoch."""
     for seed, nats in enumerate((2.0, 2.2, 2.1)):
-        write_run(tmp_path / f"a{seed}", [3.0, nats], "optimizer=adam", f"seed={seed}", "logger=csv")
-        write_run(tmp_path / f"s{seed}", [nats + 0.5, nats + 0.7], "optimizer=sgd", f"seed={seed}")
+        run_of(tmp_path / f"a{seed}", [3.0, nats], "optimizer=adam", f"seed={seed}", "logger=csv")
+        run_of(tmp_path / f"s{seed}", [nats + 0.5, nats + 0.7], "optimizer=sgd", f"seed={seed}")
     return tmp_path
 
 
@@ -82,13 +52,13 @@ def test_arms_are_what_runs_differ_in_but_for_seeds_and_places(sweep):
 
 def test_what_follows_from_the_rest_is_left_out_of_an_arm(tmp_path):
     for optimizer, lr in (("adam", 0.004), ("adamw", 0.004), ("sgd", 0.25)):
-        write_run(tmp_path / optimizer, [2.0], f"optimizer={optimizer}", f"optimizer.lr={lr}")
+        run_of(tmp_path / optimizer, [2.0], f"optimizer={optimizer}", f"optimizer.lr={lr}")
     assert {run.arm for run in read_study([tmp_path]).runs} == {"adam", "adamw", "sgd"}
 
 
 def test_paths_are_told_by_their_ends(tmp_path):
     for split in ("tables/all.csv", "tables/few.csv"):
-        write_run(tmp_path / Path(split).stem, [2.0], f"dataset.split={split}")
+        run_of(tmp_path / Path(split).stem, [2.0], f"dataset.split={split}")
     assert {run.arm for run in read_study([tmp_path]).runs} == {
         "dataset.split=all.csv", "dataset.split=few.csv",
     }  # fmt: skip
@@ -102,23 +72,23 @@ def test_differences_are_taken_seed_by_seed(sweep):
 
 
 def test_only_seeds_in_common_are_compared(sweep):
-    write_run(sweep / "s3", [9.0], "optimizer=sgd", "seed=3")
+    run_of(sweep / "s3", [9.0], "optimizer=sgd", "seed=3")
     _, sgd = read_study([sweep]).rows("bach")
     assert len(sgd.runs) == 4
     assert sgd.difference.num_values == 3
 
 
 def test_the_table_tells_the_gap_the_rise_and_what_is_beyond_the_spread(sweep):
-    write_run(sweep / "m", [2.05], "optimizer=sgd", "optimizer.lr=1", "seed=0")
+    run_of(sweep / "m", [2.05], "optimizer=sgd", "optimizer.lr=1", "seed=0")
     table = as_markdown(read_study([sweep]))
     assert "`bach`, 1,000 notes to train on, seeds 0, 1, 2:" in table
-    assert "| `optimizer=adam` | 2.100 ± 0.248 |  | 0.20 | 0.00 | 2 of 2 | 20 |" in table
-    assert "| `optimizer=sgd` | 2.600 ± 0.248 | **+0.500 ± 0.000** | 0.20 | 0.20 | 1 of 2 | 10 |" in table
-    assert "| `optimizer=sgd, optimizer.lr=1` | 2.050 | +0.050 | 0.20 | 0.00 | 1 of 1 | 10 |" in table
+    assert "| `optimizer=adam` | 2.100 ± 0.248 |  | 0.08 | 0.00 | 2 of 2 | 20 |" in table
+    assert "| `optimizer=sgd` | 2.600 ± 0.248 | **+0.500 ± 0.000** | 0.04 | 0.20 | 1 of 2 | 10 |" in table
+    assert "| `optimizer=sgd, optimizer.lr=1` | 2.050 | +0.050 | 0.04 | 0.00 | 1 of 1 | 10 |" in table
 
 
 def test_each_dataset_has_a_table_and_arms_of_its_own(sweep):
-    write_run(sweep / "f", [2.0], "optimizer=sgd", "trainer.max_epochs=3", dataset="fiddle")
+    run_of(sweep / "f", [2.0], "optimizer=sgd", "trainer.max_epochs=3", dataset="fiddle")
     study = read_study([sweep], "adam")
     assert study.datasets == ["bach", "fiddle"]
     assert [row.arm for row in study.rows("fiddle")] == ["default"]
@@ -128,7 +98,7 @@ def test_each_dataset_has_a_table_and_arms_of_its_own(sweep):
 @pytest.mark.parametrize(("rates", "is_flagged"), [((2.5, 2.0, 2.4), False), ((2.0, 2.1, 2.4), True)])
 def test_a_best_value_at_the_edge_of_its_sweep_is_flagged(tmp_path, rates, is_flagged):
     for lr, nats in zip((0.001, 0.01, 0.1), rates, strict=True):
-        write_run(tmp_path / str(lr), [nats], f"optimizer.lr={lr}")
+        run_of(tmp_path / str(lr), [nats], f"optimizer.lr={lr}")
     table = as_markdown(read_study([tmp_path]))
     assert ("at the edge of what was tried: optimizer.lr=0.001." in table) is is_flagged
 
@@ -139,19 +109,19 @@ def test_every_optimizer_has_edges_of_its_own(tmp_path):
     for optimizer, rates in tried.items():
         for lr, nats in rates.items():
             overrides = f"optimizer={optimizer}", f"optimizer.lr={lr}"
-            write_run(tmp_path / f"{optimizer}{lr}", [nats], *overrides)
+            run_of(tmp_path / f"{optimizer}{lr}", [nats], *overrides)
     table = as_markdown(read_study([tmp_path]))
     assert "at the edge of what was tried: optimizer=sgd, optimizer.lr=1.\n" in table
 
 
 def test_failed_runs_are_left_out_and_named(sweep, caplog):
-    write_run(sweep / "b", [1.0], "optimizer=adam", "seed=9", status="failed")
+    run_of(sweep / "b", [1.0], "optimizer=adam", "seed=9", status="failed", error="out of luck")
     assert len(read_study([sweep]).runs) == 6
     assert f"left out: {sweep / 'b'}: out of luck" in caplog.text
 
 
 def test_two_runs_of_one_arm_and_seed_are_refused(sweep):
-    write_run(sweep / "again", [1.0], "optimizer=adam", "seed=1")
+    run_of(sweep / "again", [1.0], "optimizer=adam", "seed=1")
     with pytest.raises(UserError, match=r"both are adam on bach with seed 1"):
         read_study([sweep])
 
@@ -201,14 +171,14 @@ def test_a_study_needs_a_run():
 
 
 def test_the_table_of_the_runs_is_that_of_their_results(tmp_path):
-    write_run(tmp_path / "sweep" / "a", [1.0014999], "seed=0")  # rounded twice: 1.002
+    run_of(tmp_path / "sweep" / "a", [1.0014999], "seed=0")  # rounded twice: 1.002
     study = read_study([tmp_path / "sweep"])
     record(study, tmp_path / "study")
     assert as_markdown(read_results(tmp_path / "study" / "results.csv")) == as_markdown(study)
 
 
 def test_one_arm_alone_is_drawn_over_its_epochs_too(tmp_path):
-    write_run(tmp_path / "sweep" / "a", [1.5, 1.2, 1.4], "seed=0")
+    run_of(tmp_path / "sweep" / "a", [1.5, 1.2, 1.4], "seed=0")
     assert tmp_path / "study" / "curves.png" in record(read_study([tmp_path / "sweep"]), tmp_path / "study")
 
 

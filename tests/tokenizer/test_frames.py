@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import encoded_corpus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noternn.config.dataset import FramesDataset
-from noternn.corpus.splits import SPLITS, EncodedCorpus, encode_corpus
+from noternn.corpus.splits import SPLITS, EncodedCorpus
 from noternn.corpus.tokenized import tokenize_corpus
-from noternn.datasets.configured import ready_made_split, sources_of
+from noternn.datasets.configured import sources_of
 from noternn.datasets.sources import Source, frame_sources
 from noternn.errors import PieceError, UserError
 from noternn.launch.command_line import settings as settings_of
@@ -237,13 +238,11 @@ def test_grid_of_the_tokenizer_must_be_that_of_the_frames() -> None:
 
 
 def encoded(path: Path, split: str) -> EncodedCorpus:
-    dataset = FramesDataset(name="small", path=str(path), frames_per_beat=2, origin="here", split=split)
-    sources = sources_of(dataset)
-    corpus = tokenize_corpus(sources, {"name": "frames", "steps_per_beat": 2}, None, num_processes=0)
-    return encode_corpus(
-        corpus, seed=0, validation_fraction=0.3, test_fraction=0.2, tokenizer=FramesTokenizer(),
-        ready_made=ready_made_split(dataset, sources),
-    )  # fmt: skip
+    fractions = {"validation_fraction": 0.3, "test_fraction": 0.2}
+    dataset = FramesDataset(
+        name="small", path=str(path), frames_per_beat=2, origin="here", split=split, **fractions
+    )
+    return encoded_corpus(dataset, {"name": "frames", "steps_per_beat": 2})
 
 
 def test_split_of_the_file_is_taken_as_it_is_and_its_leak_told(
