@@ -20,11 +20,13 @@ SECTIONS = (
     "schedule",
     "dataset",
     "datamodule",
+    "trainer",
 )
 # Of these sections what decides a result; the other settings are places (the files are compared) and speed.
 DECISIVE = {
     "dataset": ("tracks", "pedal", "limits", "validation_fraction", "test_fraction", "train_fraction"),
     "datamodule": ("batch_size", "window_length"),
+    "trainer": ("limit_train_batches",),
 }
 
 

@@ -127,8 +127,11 @@ def test_a_run_stopped_twenty_times_is_the_run_that_never_stopped(
     assert_same_runs(whole, stopped)
 
 
-def test_a_run_goes_on_from_every_place_at_which_it_can_be_stopped(fit: Fit, tmp_path: Path) -> None:
-    options = ("trainer.max_epochs=2", "early_stopping=patience")
+@pytest.mark.parametrize("limit", ["null", "2", "0.7"])
+def test_a_run_goes_on_from_every_place_at_which_it_can_be_stopped(
+    limit: str, fit: Fit, tmp_path: Path
+) -> None:
+    options = ("trainer.max_epochs=2", "early_stopping=patience", f"trainer.limit_train_batches={limit}")
     whole = tmp_path / "whole"
     fit(whole, StopRequest(), *options)
     for count in itertools.count(1):
@@ -137,7 +140,7 @@ def test_a_run_goes_on_from_every_place_at_which_it_can_be_stopped(fit: Fit, tmp
             break
         fit(stopped, StopRequest(), *options)
         assert_same_runs(whole, stopped)
-    assert count > 12  # two epochs of several batches, each with two validations
+    assert count > (12 if limit == "null" else 6)  # two epochs of several batches, each with two validations
 
 
 def test_a_run_that_is_killed_goes_on_from_the_last_minute_that_was_saved(fit: Fit, tmp_path: Path) -> None:

@@ -442,6 +442,7 @@ def test_a_run_resumed_in_a_folder_of_another_name_keeps_its_best_epoch(
         ("dataset.train_fraction=0.5", r"with dataset\.train_fraction=1\.0, not 0\.5"),
         ("dataset.tracks=melody", r"with dataset\.tracks=all, not melody"),
         ("datamodule.batch_size=3", r"with datamodule\.batch_size=16, not 3"),
+        ("trainer.limit_train_batches=2", r"with trainer\.limit_train_batches=None, not 2\.0"),
         ("tokenizer=chord", r"with tokenizer\.name=event, not chord"),
     ],
 )
