@@ -23,7 +23,7 @@ from noternn.music.facts import PieceFacts
 from noternn.music.remarks import Remark
 from noternn.tokenizer import BOS, EOS, Vocabulary, build_tokenizer
 
-CACHE_VERSION = 6  # raise it when a change of the code changes what a cache holds
+CACHE_VERSION = 7  # raise it when a change of the code changes what a cache holds
 FILES_PER_SHARD = 512
 MAX_SHARDS = 256  # each is a file that training keeps open
 HASH = "S64"

@@ -1,20 +1,19 @@
-"""A MIDI file <-> `Piece`; with bench.py the only importer of the MIDI libraries."""
+"""A MIDI file <-> `Piece`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import miditoolkit
 import numpy as np
 
 from noternn.files import replacing
 from noternn.music.limits import DEFAULT_LIMITS, Limits, read_limited
 from noternn.music.midi_parser import parse_midi
+from noternn.music.midi_writer import MICROSECONDS_PER_MINUTE, midi_bytes
 from noternn.music.piece import Piece
 
 MIDI_SUFFIXES = (".mid", ".midi", ".kar", ".rmi")
 MAX_TICKS_PER_BEAT = 0x7FFF
-MICROSECONDS_PER_MINUTE = 60_000_000
 MAX_MICROSECONDS_PER_BEAT = 0xFFFFFF
 
 
@@ -45,24 +44,23 @@ def write_midi(piece: Piece, path: Path) -> None:
 
     Folders that are missing are made, and a file of that name is replaced as a whole or not at all. What
     `read_midi` reads back is equal, except that tempos are rounded to microseconds a beat, that a piece
-    without a metre at its start gets 4/4, which is what a MIDI file without one means, and that of notes of
-    one pitch and instrument that overlap the one to begin first ends first.
+    without a metre at its start gets 4/4, which is what a MIDI file without one means, and that a key is not
+    struck while it sounds: a note ends where its instrument strikes its pitch again, and of notes of one
+    instrument, pitch and onset there is one, as long as the longest and as loud as the loudest.
+
+    Players hear the same, since instruments share a channel only while one of them sounds, with a change of
+    program. Where more than 15 pitched ones sound at one time, the file has further ports, each of 16
+    channels, and a warning is logged: few players know ports.
 
     Raises:
         OSError: if the file cannot be written.
         ValueError: if a MIDI file cannot hold the piece's resolution, a tempo or a metre.
     """
     _check_writable(piece)
-    midi = miditoolkit.MidiFile(ticks_per_beat=piece.ticks_per_beat)
-    midi.instruments = _instruments(piece)
-    midi.tempo_changes = [miditoolkit.TempoChange(tempo, tick) for tick, tempo in piece.tempos]
-    midi.time_signature_changes = [
-        miditoolkit.TimeSignature(numerator, denominator, tick)
-        for tick, numerator, denominator in piece.metres
-    ]
+    data = midi_bytes(piece)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as file:
-        midi.dump(file=file)
+        file.write(data)
 
 
 def read_midi_bytes(data: bytes, name: str, *, limits: Limits = DEFAULT_LIMITS, pedal: bool = False) -> Piece:
@@ -82,20 +80,6 @@ def read_midi_bytes(data: bytes, name: str, *, limits: Limits = DEFAULT_LIMITS, 
         name=name,
         remarks=midi.remarks,
     )
-
-
-def _instruments(piece: Piece) -> list[miditoolkit.Instrument]:
-    """One instrument for each (is_drum, program) of the piece, pitched ones first."""
-    instruments: dict[tuple[bool, int], miditoolkit.Instrument] = {}
-    for key in sorted(set(zip(piece.is_drum.tolist(), piece.program.tolist(), strict=True))):
-        is_drum, program = key
-        name = "drums" if is_drum else f"program {program}"
-        instruments[key] = miditoolkit.Instrument(program, is_drum, name)
-    ends = piece.onset + piece.duration
-    columns = (piece.is_drum, piece.program, piece.velocity, piece.pitch, piece.onset, ends)
-    for is_drum, program, *note in zip(*(column.tolist() for column in columns), strict=True):
-        instruments[is_drum, program].notes.append(miditoolkit.Note(*note))
-    return list(instruments.values())
 
 
 def _check_writable(piece: Piece) -> None:
