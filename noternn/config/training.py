@@ -124,6 +124,10 @@ def checked_callbacks(callbacks: Mapping[str, Any], logger: Logger) -> dict[str,
     return {name: arguments or {} for name, arguments in callbacks.items()}
 
 
+DEFAULT_PROJECT = "noternn"
+NOT_IN_PROJECTS = "/\\#?%:"  # signs that wandb refuses
+
+
 @dataclass
 class Logger(Section, group="logger"):
     """Who is told the losses; metrics.csv is always written. `logger=[wandb,tensorboard]` chooses several."""
@@ -131,7 +135,14 @@ class Logger(Section, group="logger"):
     mode: str = setting(
         "disabled", one_of=("auto", "online", "offline", "disabled"), help="whether wandb is told, and how"
     )
-    project: str = setting("noternn", help="project of wandb and Trackio")
+    project: str = setting(DEFAULT_PROJECT, help="project of wandb and Trackio")
     entity: str | None = setting(None, help="user or team of wandb")
     tensorboard: bool = setting(False, help="write TensorBoard's files")
     trackio: bool = setting(False, help="tell Trackio")
+
+    def __post_init__(self) -> None:
+        """Refuse a project that wandb cannot name so."""
+        super().__post_init__()
+        found = next((sign for sign in NOT_IN_PROJECTS if sign in self.project), None)
+        allowed = f"a name without any of {' '.join(NOT_IN_PROJECTS)} (logger.entity names the team)"
+        require(found is None and bool(self.project), "logger.project", self.project, allowed)

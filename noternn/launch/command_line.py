@@ -12,22 +12,26 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import OmegaConf, open_dict
 
 from noternn import __version__
 from noternn.config.checks import choices
+from noternn.config.checks import require as require_setting
 from noternn.config.dataset import FolderDataset
 from noternn.config.programs import train_command
 from noternn.config.schema import CONF_DIR, Config, parse, register
 from noternn.config.tokenizer import Tokenizer
 from noternn.errors import UserError, require
 from noternn.launch import options, users_datasets
+from noternn.launch.environment import check_environment
 from noternn.launch.explain import explained, settings_called
 from noternn.launch.help import help_text
 from noternn.launch.launchers import BY_SUBMITIT
 from noternn.launch.options import users_folders
 from noternn.launch.resume import MULTIRUN, quoted, resumed, with_requeued_run
 from noternn.launch.search import distribution
+from noternn.launch.spelling import better, switched_off
 
 # What Hydra's launchers and sweepers need: an extra.
 PLUGINS = {
@@ -54,20 +58,22 @@ def check(arguments: Sequence[str]) -> list[str]:
     if "--version" in arguments:  # Hydra would tell its own
         print(f"noternn {__version__}")
         raise SystemExit
-    parsed, unknown = get_args_parser().parse_known_args(list(arguments))
+    # intermixed: settings may stand after -m too
+    parsed, unknown = get_args_parser().parse_known_intermixed_args(list(arguments))
     _refuse_options(unknown, arguments)
     if parsed.help:
         print(_help(parsed.overrides, parsed.config_dir))
         raise SystemExit
     if parsed.hydra_help or parsed.info or parsed.shell_completion:
         return list(arguments)
-    overrides = resumed(with_requeued_run(parsed.overrides, parsed.multirun))
+    check_environment()
+    overrides = switched_off(resumed(with_requeued_run(parsed.overrides, parsed.multirun)))
     flags = [a for a in arguments if a not in parsed.overrides]
     searched = _search_path(parsed.config_dir)
     with _composing():
         settings = _parse_overrides([*searched, *overrides])
         check_plugins(settings)
-        multirun = parsed.multirun or MULTIRUN in overrides
+        multirun = parsed.multirun or MULTIRUN in overrides or _is_sweep(settings)
         _check_search(settings, multirun)
         for job in _jobs(settings, multirun):
             _check_job(job)
@@ -81,6 +87,16 @@ def check_plugins(overrides: Sequence[Override]) -> None:
         if choice not in PLUGINS:
             continue
         require(PLUGINS[choice], choice)
+
+
+def _is_sweep(overrides: Sequence[Override]) -> bool:
+    """Whether an experiment that is named makes a sweep of the command, without -m."""
+    if not any(o.is_sweep_override() for o in overrides):
+        return False  # looked at only where it matters, since it takes a while
+    fixed = [str(o.input_line) for o in overrides if not o.is_sweep_override()]
+    with explained(fixed):
+        composed = compose("config", fixed, return_hydra_config=True)
+    return bool(OmegaConf.select(composed, "hydra.mode") == RunMode.MULTIRUN)
 
 
 def _check_search(overrides: Sequence[Override], multirun: bool) -> None:
@@ -187,8 +203,9 @@ def _parse_overrides(overrides: Sequence[str]) -> list[Override]:
         try:
             parsed += parser.parse_overrides([text])
         except HydraException as error:
-            in_quotes = f'put the value in quotes: "{name}={quoted(value)}"'
-            advice = f"cannot be read; {in_quotes}" if name and equals else "not a setting; write NAME=VALUE"
+            meant = better(text)
+            advice = f"write {meant}" if meant else f'put the value in quotes: "{name}={quoted(value)}"'
+            advice = f"cannot be read; {advice}" if name and equals else "not a setting; write NAME=VALUE"
             raise UserError(f"{text}: {advice}") from error
     return parsed
 
@@ -199,7 +216,11 @@ def _jobs(overrides: Sequence[Override], multirun: bool) -> Iterator[list[str]]:
     swept = [_values(o) for o in overrides if o.is_sweep_override()]
     if swept and not multirun:
         name = next(o for o in overrides if o.is_sweep_override()).input_line
-        raise UserError(f"{name}: several values are a sweep; add -m ({train_command()} -m {name})")
+        setting, _, value = str(name).partition("=")
+        raise UserError(
+            f"{name}: several values are a sweep; add -m ({train_command()} -m {name}), or write one value "
+            f'with a comma in quotes: "{setting}={quoted(value)}"'
+        )
     yield fixed + [values[0] for values in swept]
     for i, values in enumerate(swept):
         others = [v[0] for j, v in enumerate(swept) if j != i]
@@ -217,6 +238,8 @@ def _values(override: Override) -> list[str]:
         values = [f"{swept.start}", f"{swept.end}"]
     else:
         values = list(override.sweep_string_iterator())
+        if not values:
+            raise UserError(f"{override.input_line}: there is nothing in it; give a range such as range(0,3)")
         if override.is_range_sweep():
             values = [values[0], values[-1]]
     return [f"{override.get_key_element()}={value}" for value in values]
@@ -226,6 +249,8 @@ def _check_job(overrides: list[str]) -> Config:
     with explained(overrides):
         composed = compose("config", overrides=overrides, return_hydra_config=True)
         users_datasets.refuse_incomplete(composed)
+        n_jobs = OmegaConf.select(composed, "hydra.launcher.n_jobs", default=None)
+        require_setting(n_jobs != 0, "hydra.launcher.n_jobs", n_jobs, "-1 for one a core, or at least 1")
         with open_dict(composed):
             del composed["hydra"]
         return parse(composed)

@@ -18,6 +18,7 @@ from typing import Any
 import wandb
 from pytorch_lightning.loggers import WandbLogger
 
+from noternn.config.training import DEFAULT_PROJECT
 from noternn.errors import UserError
 from noternn.runs.folder import RunFolder
 
@@ -156,6 +157,8 @@ def _resolve(mode: str) -> str | None:
     """auto -> what to hand to wandb.init; None leaves it to WANDB_MODE."""
     if mode != "auto":
         return mode
+    if os.environ.get("WANDB_DISABLED", "").lower() in ("1", "true", "yes"):
+        return "disabled"
     if os.environ.get("WANDB_MODE"):
         return None
     return "online" if _is_logged_in() else "offline"
@@ -181,6 +184,11 @@ def _run_id(run_dir: Path) -> str:
     return f"{readable}-{hashlib.sha256(place.encode()).hexdigest()[:6]}"
 
 
+def _or_environment(value: str, default: str, variable: str) -> str:
+    """A setting, or where it is the default what a variable of wandb's says."""
+    return os.environ.get(variable) or value if value == default else value
+
+
 def _start(
     mode: str | None,
     project: str,
@@ -196,13 +204,13 @@ def _start(
     if mode == "disabled" or (mode is None and os.environ["WANDB_MODE"] == "disabled"):
         return None
     options: dict[str, Any] = {
-        "project": project,
-        "entity": entity,
-        "dir": str(run_dir.parent),
-        "name": run_dir.name,
-        "id": _run_id(run_dir),
+        "project": _or_environment(project, DEFAULT_PROJECT, "WANDB_PROJECT"),
+        "entity": entity or os.environ.get("WANDB_ENTITY"),
+        "dir": os.environ.get("WANDB_DIR") or str(run_dir.parent),
+        "name": os.environ.get("WANDB_NAME") or run_dir.name,
+        "id": os.environ.get("WANDB_RUN_ID") or _run_id(run_dir),  # an agent of wandb's sweeps gives one
         "resume": "allow",
-        "group": group,
+        "group": group or os.environ.get("WANDB_RUN_GROUP"),
         "config": config,
         "reinit": "finish_previous",
         "settings": wandb.Settings(silent=True, init_timeout=INIT_TIMEOUT_SECONDS, console="off"),
