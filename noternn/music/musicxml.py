@@ -6,7 +6,7 @@ import contextlib
 import gc
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 from xml.etree.ElementTree import Element, ParseError, fromstring
 
 from noternn.errors import PieceError
@@ -18,7 +18,8 @@ from noternn.music.notation import UNITS_PER_BEAT, Bar, Score
 from noternn.music.remarks import Remarks
 from noternn.music.score_bytes import check_bars
 
-ROUNDING = UNITS_PER_BEAT // 64  # by which a full bar may seem longer or shorter, since durations are rounded
+ROUNDING = UNITS_PER_BEAT // 64  # by which a full bar may seem shorter, since durations are rounded
+EXACT = UNITS_PER_BEAT // 100_000  # how near to a multiple a length must be to be one
 MAX_BARS = 20_000  # of one part
 MAX_BARS_OF_ALL = 300_000
 MAX_TAGS = 2_500_000  # and attributes of them; in memory each takes about 200 bytes
@@ -38,18 +39,23 @@ def read_musicxml(data: bytes, limits: Limits) -> Score:
     Raises:
         PieceError: if it is damaged, or too large.
     """
-    remarks = Remarks()
     with _without_collection():
-        root = _parsed(data)
-        instruments = instruments_of(root.find("part-list"))
-        parts = _parts(root)
-        longest = max(map(len, parts.values()), default=0)
-        check_bars(longest, MAX_BARS)
-        check_bars(longest * len(parts), MAX_BARS_OF_ALL)
-        read = [
-            _read_part(identifier, measures, instruments, len(parts) > 1, limits, remarks)
-            for identifier, measures in parts.items()
-        ]
+        return _read(data, limits)
+
+
+def _read(data: bytes, limits: Limits) -> Score:
+    """Read a document; its tree is gone when this is left."""
+    remarks = Remarks()
+    root = _parsed(data)
+    instruments = instruments_of(root.find("part-list"))
+    parts = _parts(root)
+    longest = max(map(len, parts.values()), default=0)
+    check_bars(longest, MAX_BARS)
+    check_bars(longest * len(parts), MAX_BARS_OF_ALL)
+    read = [
+        _read_part(identifier, measures, instruments, len(parts) > 1, limits, remarks)
+        for identifier, measures in parts.items()
+    ]
     return Score(_together(read, remarks), remarks=remarks)
 
 
@@ -129,13 +135,28 @@ def _together(parts: Sequence[list[ReadBar]], remarks: Remarks) -> list[list[Bar
     if len({len(part) for part in parts}) > 1:
         remarks.add("parts with fewer bars than others")
     together: list[list[Bar]] = [[] for _ in parts]
-    for bars in zip_longest(*_by_number(parts)):
-        length = _common_length([bar for bar in bars if bar is not None])
-        for part, read in zip(together, bars, strict=True):
+    reached: list[list[int]] = [[] for _ in parts]
+    for at_once in zip_longest(*_by_number(parts)):
+        length = _common_length([read for read in at_once if read is not None])
+        for i, read in enumerate(at_once):
             bar = Bar() if read is None else read.bar
+            reached[i].append(bar.length)
             bar.length = length
-            part.append(bar)
+            together[i].append(bar)
+    for bars, ends in zip(together, reached, strict=True):
+        _hold_ties(bars, ends)
     return together
+
+
+def _hold_ties(bars: Sequence[Bar], reached: Sequence[int]) -> None:
+    """Let tied notes reach the end of a bar that another part makes longer than their own notes reach."""
+    for (before, after), end in zip(pairwise(bars), reached, strict=False):
+        if end in (0, before.length):
+            continue
+        tied = {note.pitch for note in after.notes if note.tie_in and note.offset == 0}
+        for i, note in enumerate(before.notes):
+            if note.tie_out and note.pitch in tied and note.offset + note.length == end:
+                before.notes[i] = note._replace(length=max(1, before.length - note.offset))
 
 
 def _by_number(parts: Sequence[list[ReadBar]]) -> Sequence[Sequence[ReadBar | None]]:
@@ -161,4 +182,16 @@ def _common_length(bars: Sequence[ReadBar]) -> int:
     """How long a bar is: as long as its longest part reaches; without music a full one."""
     full = max(bar.full for bar in bars)
     length = max(bar.bar.length for bar in bars) or max(bar.elastic for bar in bars) or full
-    return full if abs(length - full) < ROUNDING else length
+    return full if _is_rounded(length - full) else length
+
+
+def _is_rounded(excess: int) -> bool:
+    """Whether a bar differs from a full one by what no note lasts, since its durations are rounded."""
+    is_short = -ROUNDING < excess <= 0
+    return is_short or (
+        0 < excess < UNITS_PER_BEAT // 2
+        and all(
+            min(excess % step, -excess % step) > EXACT
+            for step in (UNITS_PER_BEAT // 16, UNITS_PER_BEAT // 12)
+        )
+    )

@@ -216,23 +216,25 @@ class PartReader:
         else:
             onset = self._onset = self._cursor
             self._cursor += length
-        rest = fields.get("rest")
-        if (
-            rest is not None
-            and rest.get("measure") == "yes"
-            and (self._is_implicit or "duration" not in fields)
-        ):
-            self._elastic = max(self._elastic, onset + length)
+        if "rest" in fields:
+            self._rest(fields, onset + length)
             return
+        start, end = round(onset), round(onset + length)
         self._reach(onset + length)
-        if rest is not None:
-            return
         if "cue" in fields:
             self._remarks.add("cue notes are silent", self._place)
-        elif round(onset + length) == round(onset):
+        elif start == end:
             self._remarks.add("notes without length not played", self._place)
         else:
-            self._add_note(element, fields, round(onset), round(onset + length))
+            self._add_note(element, fields, start, end)
+
+    def _rest(self, fields: dict[str, Element], end: int | Fraction) -> None:
+        """Reach to the end of a rest; one that is as long as its bar may be as short as the bar."""
+        is_elastic = self._is_implicit or "duration" not in fields
+        if is_elastic and fields["rest"].get("measure") == "yes":
+            self._elastic = max(self._elastic, end)
+        else:
+            self._reach(end)
 
     def _length_of(self, element: Element, fields: dict[str, Element]) -> int | Fraction:
         """The length of a note, by its duration or else by its type."""
@@ -253,7 +255,7 @@ class PartReader:
             self._remarks.add("notes without a pitch not played", self._place)
             return
         velocity = self._levels.get(staff_name)
-        percent = attribute_number(element, "dynamics")
+        percent = attribute_number(element, "dynamics") if element.attrib else None
         if percent is not None:
             velocity = self._own[len(self._bar.notes)] = velocity_of(percent)
         program = 0 if is_drum else instrument.program
@@ -294,23 +296,23 @@ class PartReader:
 
     def _pitch(self, element: Element, staff: str) -> int:
         """The pitch as it sounds; with staff "" as it is written."""
-        written = (staff, element.findtext("step"), element.findtext("alter"), element.findtext("octave"))
-        pitch = self._pitches.get(written)
+        written = (element.findtext("step"), element.findtext("alter"), element.findtext("octave"))
+        pitch = self._pitches.get((staff, *written))
         if pitch is None:
             semitones = self._transposition(staff).semitones if staff else 0
-            pitch = _checked_pitch(floor(self._written_pitch(element) + semitones + Fraction(1, 2)))
+            pitch = _checked_pitch(_rounded(self._written_pitch(*written) + semitones))
             if len(self._pitches) < MAX_KEPT:
-                self._pitches[written] = pitch
+                self._pitches[staff, *written] = pitch
         return pitch
 
-    def _written_pitch(self, element: Element) -> int | Fraction:
-        step, octave = (element.findtext("step") or "").strip(), whole(element.findtext("octave"))
-        alter = decimal(element.findtext("alter") or "0", "an accidental")
-        if step not in STEPS or octave is None:
-            raise PieceError(f"is damaged: a pitch of {shown(step)}, octave {octave}")
-        if alter.denominator != 1:
+    def _written_pitch(self, step: str | None, alter: str | None, octave: str | None) -> int | Fraction:
+        semitone, number = STEPS.get((step or "").strip()), whole(octave)
+        if semitone is None or number is None:
+            raise PieceError(f"is damaged: a pitch of {shown(step or '')}, octave {shown(octave or '')}")
+        altered = decimal(alter, "an accidental") if alter else 0
+        if altered.denominator != 1:
             self._remarks.add("pitches between semitones rounded", self._place)
-        return 12 * (octave + 1) + STEPS[step] + alter
+        return 12 * (number + 1) + semitone + altered
 
     def _ties(self, element: Element, fields: dict[str, Element]) -> tuple[bool, bool]:
         """Whether a tie leads to a note, and whether one begins at it."""
@@ -563,6 +565,11 @@ class PartReader:
 
 def _of_bar(done: tuple[Bar, list[str]]) -> tuple[list[Note], list[str]]:
     return done[0].notes, done[1]
+
+
+def _rounded(number: int | Fraction) -> int:
+    """The nearest whole number, halves upwards."""
+    return number if isinstance(number, int) else floor(number + Fraction(1, 2))
 
 
 def _checked_pitch(pitch: int) -> int:

@@ -267,6 +267,13 @@ def test_ties(bars: list[str], expected: str) -> None:
     assert written(read(bars)) == expected
 
 
+def test_a_tie_leads_over_a_bar_that_is_short_in_its_part() -> None:
+    upper, lower = [note("C4", 8, START), note("C4", 8, STOP)], [note("C3", 16), note("D3", 8)]
+    assert written(read(upper, lower)) == "0+4:48 0+6:60 4+2:50"
+    untied = [note("C4", 8, START), note("D4", 8)]
+    assert written(read(untied, lower)) == "0+2:60 0+4:48 4+2:50 4+2:62"
+
+
 def test_cue_notes_are_silent_and_take_their_time() -> None:
     piece = read([note("C6", 4, before="<cue/>") + note("D4", 4)])
     assert (written(piece), remarks(piece)) == ("1+1:62", ["1 cue notes are silent (first: bar 1)"])
