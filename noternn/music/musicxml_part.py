@@ -42,6 +42,7 @@ MAX_DIVISIONS = 10_000_000  # of a beat
 MAX_KEPT = 10_000  # durations and pitches that are worked out once
 MAX_PASSAGES = 16  # "as before" in one bar
 STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+ALTERATIONS = table("sharp 1, flat -1, double-sharp 2, sharp-sharp 2, flat-flat -2, double-flat -2")
 NOT_PLAYED = table("""
     arpeggiate arpeggios, non-arpeggiate arpeggios, glissando glissandos, slide slides, schleifer slides
     trill-mark trills, shake trills, wavy-line trills, tremolo tremolos, mordent mordents
@@ -284,7 +285,7 @@ class PartReader:
             return None, False
         is_drum = instrument.is_drum or (instrument.key is not None and staff in self._percussion_staves)
         if pitch is not None and not is_drum:
-            return self._pitch(pitch, staff), False
+            return self._pitch(pitch, staff, fields.get("accidental")), False
         if instrument.key is not None:
             return instrument.key, True
         if pitch is not None:
@@ -294,9 +295,12 @@ class PartReader:
         step, octave = unpitched.findtext("display-step"), unpitched.findtext("display-octave")
         return guessed_key(instrument, f"{(step or '').strip()}{(octave or '').strip()}"), True
 
-    def _pitch(self, element: Element, staff: str) -> int:
+    def _pitch(self, element: Element, staff: str, accidental: Element | None = None) -> int:
         """The pitch as it sounds; with staff "" as it is written."""
-        written = (element.findtext("step"), element.findtext("alter"), element.findtext("octave"))
+        alter = element.findtext("alter")
+        if alter is None and accidental is not None:  # it is only shown
+            alter = ALTERATIONS.get((accidental.text or "").strip())
+        written = (element.findtext("step"), alter, element.findtext("octave"))
         pitch = self._pitches.get((staff, *written))
         if pitch is None:
             semitones = self._transposition(staff).semitones if staff else 0

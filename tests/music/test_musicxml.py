@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from noternn.music.limits import DEFAULT_LIMITS, Limits
 from noternn.music.musicxml import read_musicxml
@@ -277,6 +279,15 @@ def test_a_tie_leads_over_a_bar_that_is_short_in_its_part() -> None:
 def test_cue_notes_are_silent_and_take_their_time() -> None:
     piece = read([note("C6", 4, before="<cue/>") + note("D4", 4)])
     assert (written(piece), remarks(piece)) == ("1+1:62", ["1 cue notes are silent (first: bar 1)"])
+
+
+def test_an_accidental_that_is_only_shown_counts() -> None:
+    shown = note("A4", 4, "<accidental>sharp</accidental>") + note(
+        "A#4", 4, "<accidental>natural</accidental>"
+    )
+    assert (
+        written(read([shown + note("A4", 4, "<accidental>natural</accidental>")])) == "0+1:70 1+1:70 2+1:69"
+    )
 
 
 def test_a_note_that_is_not_printed_sounds() -> None:
@@ -668,3 +679,42 @@ def test_bars_as_before_do_not_pass_the_limit_of_notes() -> None:
     with pytest.raises(PieceError, match="too many notes"):
         read_musicxml(document(bars), limits)
     assert isinstance(read_musicxml(document(bars), DEFAULT_LIMITS), Score)
+
+
+WRITTEN_NOTE = st.tuples(st.sampled_from([1, 2, 3, 4, 6, 8, 16]), st.none() | st.integers(36, 84))
+VOICE = st.lists(WRITTEN_NOTE, min_size=1, max_size=6)
+PART_BARS = st.lists(st.lists(VOICE, min_size=1, max_size=2), min_size=3, max_size=3)
+NAMES = ["C{}", "C#{}", "D{}", "Eb{}", "E{}", "F{}", "F#{}", "G{}", "Ab{}", "A{}", "Bb{}", "B{}"]
+
+
+def as_xml(voices: list[list[tuple[int, int | None]]]) -> str:
+    written_voices = []
+    for number, voice in enumerate(voices, start=1):
+        names = ["r" if p is None else NAMES[p % 12].format(p // 12 - 1) for _, p in voice]
+        body = "".join(
+            note(n, length, voice=str(number)) for n, (length, _) in zip(names, voice, strict=True)
+        )
+        written_voices.append(body + backup(sum(length for length, _ in voice)))
+    return "".join(written_voices)
+
+
+@given(st.lists(PART_BARS, min_size=1, max_size=3))
+def test_bars_that_are_written_are_read_back(parts: list[list[list[list[tuple[int, int | None]]]]]) -> None:
+    expected = set()
+    start = 0
+    for bars in zip(*parts, strict=True):
+        for voices in bars:
+            for voice in voices:
+                onset = start
+                for length, pitch in voice:
+                    if pitch is not None:
+                        expected.add((onset * 120, length * 120, pitch))
+                    onset += length
+        start += max(sum(length for length, _ in voice) for voices in bars for voice in voices)
+    data = document(*[[as_xml(voices) for voices in bars] for bars in parts])
+    if not expected:
+        return
+    piece = read_score_bytes(data, ".xml", "")
+    assert (
+        set(zip(piece.onset.tolist(), piece.duration.tolist(), piece.pitch.tolist(), strict=True)) == expected
+    )
