@@ -175,7 +175,8 @@ def properties_of(text: str) -> Key:
         else:
             word = WORD.match(text, position)
             assert word is not None
-            unknown.append(word[0][:20])
+            if word[0] not in PRINTED_PROPERTIES:
+                unknown.append(word[0][:20])
             position = word.end()
     key.unknown = tuple(unknown)
     return key

@@ -50,13 +50,16 @@ TOKEN = re.compile(
     r"|(?P<ending>\[(\d+(?:[,\-]\d+)*))"
     r"|(?P<overlay>\(?&+\)?)"
     r"|(?P<slur>\([,']?)"
-    r"|(?P<open>\[)"
+    r"|(?P<open>\[(?=[^\[\]|]*\]))"
     rf"|(?P<close>\]{LENGTH})"
     r"|(?P<newline>!)"
     r"|(?P<microtone>[\^_]+[\d/]+(?=[A-Ga-g]))"
     r"|(?P<unknown>.)",
     re.DOTALL,
 )
+MAIL = re.compile(r"=(?:3D|20|$)")  # "quoted-printable"
+REPEAT_END = re.compile(r"(?:^|(?<=\]))(:+)(?=[|\[\]])")
+REPEAT_START = re.compile(r"(?:[|\]](:+)|\|(:+)\|)$")  # `|:|` ends some tunes, and repeats nothing
 OLD_CHORD = re.compile(rf"(?:(?:\^\^?|__?|=)?[A-Ga-g][,']*{LENGTH}){{2,}}")
 TUPLET_TIMES = {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}  # in the time of how many; of others it depends on the metre
 MAX_TUPLET_DEPTH = 4
@@ -307,6 +310,9 @@ class _Reader:
     def _music(self, text: str) -> None:
         """Read a line of music."""
         self._current()
+        if MAIL.search(text):
+            text = text.replace("=3D", "=").replace("=20", " ").removesuffix("=")
+            self._remark("lines quoted as in e-mail (=3D)")
         handlers = self.handlers
         for match in TOKEN.finditer(text):
             handler = handlers.get(match.lastgroup)  # type: ignore[arg-type]
@@ -336,11 +342,24 @@ class _Reader:
             self.chord.append((Head(white, alteration, voice.unit * up // down), False))
             return
         self.num_notes += 1
-        up_more, down_more = voice.factor() if voice.broken or voice.tuplets else (1, 1)
-        length = self._length(voice.unit * up * up_more // (down * down_more))
+        length = self._next_length(voice, up, down)
         if not length:
             self._remark("notes of no length")
         voice.place([Head(white, alteration, length)], length)
+
+    def _next_length(self, voice: Voice, up: int, down: int) -> int:
+        """The length of the next note or rest, of which the text says a fraction of the unit."""
+        if voice.tuplets:
+            more, less = voice.tuplet_ratio()
+            up, down = up * more, down * less
+        length = self._length(voice.unit * up // down)
+        if voice.broken:
+            factor = voice.break_rhythm(length)
+            if factor is None:
+                self._remark("broken rhythms between unequal lengths")
+            else:
+                length = length * factor[0] // factor[1]
+        return length
 
     def _ratio(self, up: str, slashes: str, down: str) -> tuple[int, int]:
         """What a length after a note says, as a fraction."""
@@ -369,8 +388,7 @@ class _Reader:
         groups = match.groups()
         index = TOKEN.groupindex["rest"]
         up, down = self._ratio(*groups[index : index + 3])
-        up_more, down_more = voice.factor()
-        voice.place([], self._length(voice.unit * up * up_more // (down * down_more)))
+        voice.place([], self._next_length(voice, up, down))
 
     def _rests(self, match: re.Match[str]) -> None:
         """Bars of rest."""
@@ -408,10 +426,13 @@ class _Reader:
             self._remark("chords without notes")
             return
         self.num_notes += len(chord)
-        up_more, down_more = voice.factor()
-        up, down = up * up_more, down * down_more
-        heads = [head._replace(length=self._length(head.length * up // down)) for head, _ in chord]
-        voice.place(heads, heads[0].length)
+        first = chord[0][0].length
+        length = self._next_length(voice, first * up, voice.unit * down)
+        heads = [
+            head._replace(length=length if head.length == first else head.length * length // first)
+            for head, _ in chord
+        ]
+        voice.place(heads, length)
         if any(tie for _, tie in chord):
             notes = voice.bar.notes
             sounding = [
@@ -436,10 +457,7 @@ class _Reader:
             return
         longer, shorter = ((2 << count) - 1, 1 << count), (1, 1 << count)
         first, second = (longer, shorter) if match[0][0] == ">" else (shorter, longer)
-        if voice.stretch_last(*first):
-            voice.broken = second
-        else:
-            self._remark("broken rhythms not understood")
+        voice.broken = (first, second)
 
     def _tuplet(self, match: re.Match[str]) -> None:
         voice = self._current()
@@ -448,12 +466,11 @@ class _Reader:
         if not time:
             is_compound = voice.metre is not None and voice.metre[0] > 3 and voice.metre[0] % 3 == 0
             time = TUPLET_TIMES.get(count, 3 if is_compound else 2)
-        if not count or len(voice.tuplets) >= MAX_TUPLET_DEPTH:
-            self._remark("tuplets not understood")
-            return
-        if voice.tuplets:
-            self._remark("tuplets within tuplets")
-        voice.tuplets.append([time, count, notes or count])
+        tuplet = [time, count, notes or count]
+        if not count or len(voice.tuplets) >= MAX_TUPLET_DEPTH or tuplet in voice.tuplets:
+            self._remark("tuplets not understood")  # the last: `(3(3ABC`, which is one
+        else:
+            voice.tuplets.append(tuplet)
 
     def _bar(self, match: re.Match[str]) -> None:
         """A bar line, with the signs of repetition around it and the number of an ending behind it."""
@@ -464,10 +481,11 @@ class _Reader:
         index = TOKEN.groupindex["bar"]
         sign, ending = match.groups()[index : index + 2]
         sign = sign.replace(" ", "").replace("\t", "")
-        before = len(sign) - len(sign.lstrip(":"))
-        after = len(sign) - len(sign.rstrip(":"))
-        if before == len(sign):
-            before = after = max(1, before // 2)
+        if sign.strip(":"):
+            ends, starts = REPEAT_END.search(sign), REPEAT_START.search(sign)
+            before, after = len(ends[1]) if ends else 0, len(starts[1] or starts[2]) if starts else 0
+        else:  # `::`
+            before = after = len(sign) // 2
         voice.move_signs()
         voice.end_bar(is_line=True)
         if before and voice.at:
@@ -531,7 +549,8 @@ class _Reader:
             self._music(name)
             self._end_chord(1, 1)
         else:
-            self._decorate(name.strip())
+            name = name.strip()
+            self._decorate(name if name in DYNAMICS else name.lower())
 
     def _decorate(self, name: str) -> None:
         voice = self._current()
@@ -547,7 +566,7 @@ class _Reader:
             setattr(voice.bar, name, True)
             if name == "coda":
                 voice.codas.append(voice.at)
-        elif sign := JUMPS.get(re.sub(r"[ .]", "", name).lower()):
+        elif sign := JUMPS.get(re.sub(r"[ .]", "", name)):
             if sign in ("fine", "to_coda"):
                 setattr(voice.bar, sign, True)
             else:

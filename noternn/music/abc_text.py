@@ -16,7 +16,7 @@ from noternn.music.score_bytes import MAX_TEXT_BYTES
 LINE_END = re.compile(r"\r*\n|\r")
 TUNE_NUMBER = re.compile(r"[ \t]*X:[ \t]*\d")
 # `A:|` and `A::` are music.
-FIELD = re.compile(r"[ \t]*([A-Zdhik-w+]):(?![:|])[ \t]*(.*)")
+FIELD = re.compile(r"[ \t]*([H-Zdhik-w+]:|[A-G]:(?![:|]))[ \t]*(.*)")
 BLOCK_START = re.compile(r"%%[ \t]*begin([a-z]+)")
 COMMENT = re.compile(r"(?<!\\)%.*")
 TAG = re.compile(r"[ \t]*</?[A-Za-z!][^<>]*>")
@@ -91,7 +91,7 @@ def _read(lines: list[str], before_first: int) -> Iterator[Line]:
                 yield Line(max(0, number), DIRECTIVE, _uncommented(line[2:]).strip())
         else:
             field = FIELD.match(line)
-            kind, text = (field.group(1), field.group(2)) if field else (MUSIC, line)
+            kind, text = (field[1][0], field[2]) if field else (MUSIC, line)
             text = _uncommented(text)
             if field or text.strip() or not line.strip():
                 yield Line(max(0, number), kind, text.strip())

@@ -49,7 +49,7 @@ class Voice:
         self.tied_layers: dict[int, dict[int, int]] = {}
         self.last: Last | None = None
         self.tuplets: list[list[int]] = []  # time, notes, how many are still to come
-        self.broken: tuple[int, int] | None = None  # what the next length is multiplied with
+        self.broken: tuple[tuple[int, int], tuple[int, int]] | None = None  # factors of last and next length
         self.endings: tuple[int, ...] = ()
         self.begins_ending = False
         self.times = 0  # how often `|::` plays what it begins
@@ -129,10 +129,9 @@ class Voice:
         self.tied = {}
         self.cursor += length
 
-    def factor(self) -> tuple[int, int]:
-        """What tuplets and a broken rhythm make of the next length; it counts as read."""
-        up, down = self.broken or (1, 1)
-        self.broken = None
+    def tuplet_ratio(self) -> tuple[int, int]:
+        """What tuplets multiply the next length with; it counts as read."""
+        up, down = 1, 1
         for tuplet in self.tuplets:
             up, down = up * tuplet[0], down * tuplet[1]
             tuplet[2] -= 1
@@ -140,11 +139,21 @@ class Voice:
             self.tuplets.pop()
         return up, down
 
-    def stretch_last(self, up: int, down: int) -> bool:
-        """Multiply the length of what was placed last; whether there is something."""
+    def break_rhythm(self, length: int) -> tuple[int, int] | None:
+        """Multiply the last length by what `>` says if the next one equals it; the factor of the next one.
+
+        What it does to unequal lengths is undefined; abc2midi leaves them, which more often fills the bar.
+        """
+        broken, self.broken = self.broken, None
+        if broken is None or self.last is None or self.last.length != length:
+            return None
+        self.stretch_last(*broken[0])
+        return broken[1]
+
+    def stretch_last(self, up: int, down: int) -> None:
+        """Multiply the length of what was placed last."""
         last = self.last
-        if last is None:
-            return False
+        assert last is not None
         notes = last.bar.notes
         for i in range(len(notes) - last.num_notes, len(notes)):
             notes[i] = notes[i]._replace(length=max(1, notes[i].length * up // down))
@@ -154,7 +163,6 @@ class Voice:
         else:
             last.bar.length += more
         last.length += more
-        return True
 
     def tie_last(self) -> bool:
         """Tie what was placed last to what follows; whether there is something."""
