@@ -52,6 +52,7 @@ TEMPO = re.compile(
 )
 FRACTION = re.compile(r"(\d+)[ \t]*/[ \t]*(\d+)")
 MAX_DIGITS = 12
+MAX_TEMPO_LENGTH = 200
 
 
 def number(digits: str) -> int:
@@ -253,7 +254,7 @@ def tempo_of(text: str, unit: int) -> float | None:
         text: the value of the field.
         unit: the unit note length, in units, of which `Q:C=100` plays 100 a minute.
     """
-    text = re.sub(r'"[^"]*"?', " ", text)
+    text = re.sub(r'"[^"]*"?', " ", text[:MAX_TEMPO_LENGTH])
     found = TEMPO.search(text)
     if not found:
         alone = re.match(r"[ \t=]*(\d{1,6}(?:\.\d{1,6})?)[ \t]*$", text)
@@ -276,9 +277,11 @@ def played_order(text: str) -> tuple[str, ...]:
     Raises:
         PieceError: if there are more than any piece has bars.
     """
+    if not re.fullmatch(r"[A-Z0-9().,* \t]+", text):
+        return ()
     stack: list[list[str]] = [[]]
     total = 0
-    for token in re.finditer(r"([A-Za-z])(\d*)|(\()|(\))(\d*)", text):
+    for token in re.finditer(r"([A-Z])(\d*)|(\()|(\))(\d*)", text):
         if token[3]:
             stack.append([])
             if len(stack) > 50:

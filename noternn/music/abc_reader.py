@@ -35,7 +35,7 @@ LENGTH = r"(\d*)(/*)(\d*)"
 TOKEN = re.compile(
     rf"(?P<note>(\^\^?|__?|=)?([A-Ga-g])([,']*){LENGTH})"
     r"|(?P<space>[ \t`)\\$*]+)"
-    r"|(?P<bar>\.?((?:\[?\||::|:[ \t]*\[?\||:\])(?:[|:\]]|\[\|)*)(?:\[?(\d+(?:[,\-]\d+)*))?)"
+    r"|(?P<bar>\.?((?:\[?\||::|:[ \t]*\[?\||:\])(?:[|:\]]|\[\|){0,20})(?:\[?(\d+(?:[,\-]\d+)*))?)"
     r"|(?P<tuplet>\((\d+)(?::(\d*)(?::(\d*))?)?)"
     r"|(?P<symbol>[.~H-Wh-w])"
     r"|(?P<tie>-)"
@@ -53,7 +53,7 @@ TOKEN = re.compile(
     r"|(?P<open>\[(?=[^\[\]|]*\]))"
     rf"|(?P<close>\]{LENGTH})"
     r"|(?P<newline>!)"
-    r"|(?P<microtone>[\^_]+[\d/]+(?=[A-Ga-g]))"
+    r"|(?P<microtone>[\^_]{1,2}[\d/]+(?=[A-Ga-g]))"
     r"|(?P<unknown>.)",
     re.DOTALL,
 )
@@ -65,7 +65,6 @@ TUPLET_TIMES = {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}  # in the time of how many; of oth
 MAX_TUPLET_DEPTH = 4
 MAX_SLASHES = 12
 MAX_ENDING = 99
-MAX_TEMPOS = 10_000
 
 
 def read_abc(text: str, limits: Limits) -> Score:
@@ -105,7 +104,7 @@ class _Reader:
         self.voice: Voice | None = None
         self.chord: list[tuple[Head, bool]] | None = None  # notes, and whether a tie begins at them
         self.line = 0
-        self.num_tempos = 0
+        self.num_fields = 0
         self.num_notes = 0
         self.handlers: dict[str, Callable[[re.Match[str]], None]] = {
             name: getattr(self, f"_{name}")
@@ -232,7 +231,6 @@ class _Reader:
         self.line = line.number
         if line.kind == MUSIC:
             self._music(line.text)
-            check_number_of_notes(self.num_notes, self.limits)
         else:
             self._body_field(line.kind, line.text)
 
@@ -264,12 +262,21 @@ class _Reader:
         return self.voices[name]
 
     def _body_field(self, kind: str, text: str) -> None:
+        self.num_fields += 1
+        if self.num_fields > self.limits.max_changes:
+            raise PieceError(
+                f"holds too many fields; at most {self.limits.max_changes:,} are read "
+                "(dataset.limits.max_changes)"
+            )
         if kind == "V":
             self._change_voice(text)
             return
         voice = self._current()
         if kind == "K":
-            voice.key = self._key(text, key_of).over(voice.key)
+            key = self._key(text, key_of)
+            if key.alterations is not None:
+                voice.accidentals.clear()
+            voice.key = key.over(voice.key)
             voice.update()
         elif kind == "L":
             self._set_unit(voice, text)
@@ -303,8 +310,7 @@ class _Reader:
 
     def _tempo(self, voice: Voice, text: str) -> None:
         tempo = tempo_of(text, voice.unit)
-        self.num_tempos += 1
-        if tempo is not None and self.num_tempos <= MAX_TEMPOS:
+        if tempo is not None:
             voice.bar.tempos.append((voice.cursor, tempo))
 
     def _music(self, text: str) -> None:
@@ -341,11 +347,16 @@ class _Reader:
         if self.chord is not None:
             self.chord.append((Head(white, alteration, voice.unit * up // down), False))
             return
-        self.num_notes += 1
+        self._count_notes(1)
         length = self._next_length(voice, up, down)
         if not length:
             self._remark("notes of no length")
         voice.place([Head(white, alteration, length)], length)
+
+    def _count_notes(self, number: int) -> None:
+        self.num_notes += number
+        if self.num_notes > self.limits.max_notes:
+            check_number_of_notes(self.num_notes, self.limits)
 
     def _next_length(self, voice: Voice, up: int, down: int) -> int:
         """The length of the next note or rest, of which the text says a fraction of the unit."""
@@ -425,7 +436,7 @@ class _Reader:
         if not chord:
             self._remark("chords without notes")
             return
-        self.num_notes += len(chord)
+        self._count_notes(len(chord))
         first = chord[0][0].length
         length = self._next_length(voice, first * up, voice.unit * down)
         heads = [
@@ -490,10 +501,13 @@ class _Reader:
         voice.end_bar(is_line=True)
         if before and voice.at:
             voice.bars[voice.at - 1].repeat_end = min(MAX_ENDING, max(before + 1, voice.times))
+            voice.may_start, voice.is_open = True, False
         if before or after or sign in ("||", "|]", "[|") or len(sign) > 3:
             voice.endings, voice.begins_ending, voice.times = (), False, 0
+            # Where `|:` is missing, a repeat goes back to the double bar line before.
+            voice.bar.repeat_start |= voice.may_start and not voice.is_open and not before
         if after:
-            voice.bar.repeat_start, voice.times = True, after + 1
+            voice.bar.repeat_start, voice.times, voice.is_open = True, after + 1, True
         if ending:
             self._begin_ending(voice, ending)
 
@@ -504,6 +518,7 @@ class _Reader:
         self._begin_ending(voice, match[TOKEN.groupindex["ending"] + 1])
 
     def _begin_ending(self, voice: Voice, text: str) -> None:
+        voice.bar.repeat_start &= voice.is_open
         numbers: list[int] = []
         for part in text.split(","):
             first, _, last = part.partition("-")

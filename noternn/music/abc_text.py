@@ -14,7 +14,6 @@ from noternn.music.remarks import Remarks
 from noternn.music.score_bytes import MAX_TEXT_BYTES
 
 LINE_END = re.compile(r"\r*\n|\r")
-TUNE_NUMBER = re.compile(r"[ \t]*X:[ \t]*\d")
 # `A:|` and `A::` are music.
 FIELD = re.compile(r"[ \t]*([H-Zdhik-w+]:|[A-G]:(?![:|]))[ \t]*(.*)")
 BLOCK_START = re.compile(r"%%[ \t]*begin([a-z]+)")
@@ -24,7 +23,9 @@ QUOTED = re.compile(r'"[^"]*"|![^!]*!|\[[A-Za-z]:[^\]]*\]|\{[^}]*\}')
 LONE_SYMBOL = re.compile(r"(?<=[A-Za-z])[H-Wh-w](?=[ .,;?]|$)")  # before a space: the end of a word
 STEPS = "CDEFGAB"
 MAX_MACROS = 100
-PROSE_SYMBOLS = 3  # as many in a line make it one of words
+MAX_FIELD_LENGTH = 1_000
+READ_FIELDS = "IKLMPQUVm"
+PROSE_SYMBOLS = 2  # as many in a line make it one of words
 
 DIRECTIVE = "%"
 MUSIC = ""
@@ -34,7 +35,7 @@ class Line(NamedTuple):
     """A line of a tune.
 
     Args:
-        number: from 1, counted from the line `X:`; 0 before it.
+        number: from 1, counted from the line `X:`.
         kind: the letter of a field, `DIRECTIVE` or `MUSIC`.
         text: the value of the field, what follows `%%`, or the music.
     """
@@ -54,15 +55,17 @@ def tune_lines(text: str, remarks: Remarks) -> tuple[list[Line], list[Line]]:
     Raises:
         PieceError: if there are several tunes, or none.
     """
-    lines = LINE_END.split(text)
-    starts = [i for i, line in enumerate(lines) if TUNE_NUMBER.match(line)]
+    lines = list(_read(LINE_END.split(text)))
+    starts = [i for i, line in enumerate(lines) if line.kind == "X" and line.text[:1].isdigit()]
     if len(starts) > 1:
         raise PieceError(f"holds {len(starts)} pieces; give them a file each")
     first = starts[0] if starts else 0
-    header = [line for line in _read(lines[:first], -first) if line.kind in "LMQUmI" + DIRECTIVE]
+    header = [line for line in lines[:first] if line.kind and line.kind in "LMQUmI" + DIRECTIVE]
+    before = lines[first].number - 1 if lines else 0
+    tune = (line._replace(number=line.number - before) for line in lines[first:])
     body: list[Line] = []
     in_header = True
-    for line in _tune(_read(lines[first:], 0), remarks):
+    for line in _tune(tune, remarks):
         if not in_header and line.kind == MUSIC and _is_prose(line.text):
             remarks.add("lines of text not read", f"line {line.number}")
         elif not in_header:
@@ -77,24 +80,27 @@ def tune_lines(text: str, remarks: Remarks) -> tuple[list[Line], list[Line]]:
     return header, expanded([line for line in header if line.kind == "m"], body)
 
 
-def _read(lines: list[str], before_first: int) -> Iterator[Line]:
+def _read(lines: list[str]) -> Iterator[Line]:
     """The lines without comments and blocks of text; a blank one is music without text."""
-    block = ""
-    for number, line in enumerate(lines, start=1 + before_first):
+    block, was_blank = "", False
+    last_end = max((i for i, line in enumerate(lines, start=1) if line.startswith("%%end")), default=0)
+    for number, line in enumerate(lines, start=1):
         if block:
             block = "" if re.match(rf"%%[ \t]*end{block}", line) else block
         elif line.startswith("%"):
             start = BLOCK_START.match(line)
-            if start:
+            if start and number < last_end:
                 block = start.group(1)
             elif line.startswith("%%"):
-                yield Line(max(0, number), DIRECTIVE, _uncommented(line[2:]).strip())
+                yield Line(number, DIRECTIVE, _uncommented(line[2:]).strip())
         else:
             field = FIELD.match(line)
             kind, text = (field[1][0], field[2]) if field else (MUSIC, line)
             text = _uncommented(text)
-            if field or text.strip() or not line.strip():
-                yield Line(max(0, number), kind, text.strip())
+            text, is_blank = text.strip(), not line.strip()
+            if field or text or (is_blank and not was_blank):
+                yield Line(number, kind, text)
+            was_blank = is_blank
 
 
 def _uncommented(text: str) -> str:
@@ -110,7 +116,7 @@ def _tune(lines: Iterator[Line], remarks: Remarks) -> Iterator[Line]:
             if has_key:
                 break
         elif before is not None and _continues(before, line):
-            before = before._replace(text=before.text.removesuffix("\\") + " " + line.text)
+            before = _joined(before, line)
         else:
             if before is not None:
                 yield before
@@ -128,6 +134,13 @@ def _continues(before: Line, line: Line) -> bool:
     if line.kind == "+":
         return before.kind not in (MUSIC, DIRECTIVE)
     return before.kind in ("w", "W", "N", "H") and line.kind == MUSIC and before.text.endswith("\\")
+
+
+def _joined(before: Line, line: Line) -> Line:
+    """A field with the line that continues it; of words, which nobody reads, the last line."""
+    if before.kind not in READ_FIELDS or len(before.text) > MAX_FIELD_LENGTH:
+        return before._replace(text=line.text)
+    return before._replace(text=f"{before.text} {line.text}")
 
 
 def _is_prose(text: str) -> bool:

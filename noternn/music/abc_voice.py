@@ -52,6 +52,8 @@ class Voice:
         self.broken: tuple[tuple[int, int], tuple[int, int]] | None = None  # factors of last and next length
         self.endings: tuple[int, ...] = ()
         self.begins_ending = False
+        self.is_open = False  # whether `|:` waits for its `:|`
+        self.may_start = False  # whether a repeat may start at a double bar line: once there was one
         self.times = 0  # how often `|::` plays what it begins
         self.next_metre: tuple[int, int] | None = None
         self.codas: list[int] = []  # bars that begin with the sign

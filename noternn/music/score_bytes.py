@@ -37,7 +37,7 @@ TUNE_START = re.compile(rb"(?:(?<=[\r\n])|\A(?:\xef\xbb\xbf)?)[ \t]*X:[ \t]*\d")
 # What the head of an ABC file may say for all its tunes: version, instructions, unit of length, metre, tempo,
 # macros and symbols.
 SHARED_LINE = re.compile(rb"(?:%abc|%%|[ILMQUm]:)[^\r\n]*")
-TEXT_BLOCK = re.compile(rb"%%[ \t]*(begin|end)[a-z]+")
+TEXT_BLOCK = re.compile(rb"%%[ \t]*(begin|end)(?:text|ps|svg|ml|js)")
 KEY_FIELD = re.compile(r"(?:^|(?<=\r))[ \t]*K:", re.MULTILINE)
 
 
@@ -97,7 +97,7 @@ def tune_spans(data: bytes) -> tuple[bytes, list[tuple[int, int]]]:
         no tunes if there are more than `MAX_TUNES`.
     """
     starts = []
-    for match in TUNE_START.finditer(data):
+    for match in TUNE_START.finditer(_without_blocks(data) if b"%%begin" in data else data):
         starts.append(match.start() + (len(BYTE_ORDER_MARK) if match[0].startswith(BYTE_ORDER_MARK) else 0))
         if len(starts) > MAX_TUNES:
             return b"", []
@@ -108,16 +108,25 @@ def tune_spans(data: bytes) -> tuple[bytes, list[tuple[int, int]]]:
     return _shared_lines(data[: min(starts[0], MAX_CONTAINER_BYTES)]), spans
 
 
+def _without_blocks(data: bytes) -> bytes:
+    """The data with blanks in the place of blocks of text, in which an example of a tune may stand."""
+    rest = bytearray(data)
+    start = None
+    for mark in TEXT_BLOCK.finditer(data):
+        if mark[1] == b"begin":
+            start = mark.start()
+        elif start is not None:
+            rest[start : mark.end()] = b" " * (mark.end() - start)
+            start = None
+    return bytes(rest)
+
+
 def _shared_lines(head: bytes) -> bytes:
     """The lines before the first tune that hold for all of them."""
     shared = []
-    in_block = False
-    for line in re.split(rb"[\r\n]+", head.removeprefix(BYTE_ORDER_MARK)):
+    for line in re.split(rb"[\r\n]+", _without_blocks(head.removeprefix(BYTE_ORDER_MARK))):
         line = line.strip()
-        block = TEXT_BLOCK.match(line)
-        if block:
-            in_block = block[1] == b"begin"
-        elif not in_block and SHARED_LINE.match(line):
+        if SHARED_LINE.match(line):
             shared.append(line + b"\n")
     return b"".join(shared)
 
