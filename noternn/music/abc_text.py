@@ -20,7 +20,7 @@ BLOCK_START = re.compile(r"%%[ \t]*begin([a-z]+)")
 COMMENT = re.compile(r"(?<!\\)%.*")
 TAG = re.compile(r"[ \t]*</?[A-Za-z!][^<>]*>")
 QUOTED = re.compile(r'"[^"]*"|![^!]*!|\[[A-Za-z]:[^\]]*\]|\{[^}]*\}')
-LONE_SYMBOL = re.compile(r"(?<=[A-Za-z])[H-Wh-w](?=[ .,;?]|$)")  # before a space: the end of a word
+LONE_SYMBOL = re.compile(r"(?<=[A-Za-z])[H-Wh-w](?=[ ,;?]|\.?(?: |$))")  # before a space: the end of a word
 STEPS = "CDEFGAB"
 MAX_MACROS = 100
 MAX_FIELD_LENGTH = 1_000
