@@ -20,6 +20,7 @@ from noternn.music.limits import DEFAULT_LIMITS, Limits
 from noternn.music.midi import MIDI_SUFFIXES, read_midi, read_midi_bytes
 from noternn.music.piece import Piece, PieceError
 from noternn.music.repeats import Repeats
+from noternn.music.score import read_score, read_score_bytes
 from noternn.music.score_bytes import SCORE_FORMATS, tune_spans
 
 log = logging.getLogger(__name__)
@@ -71,8 +72,6 @@ class Source:
             return read_frames(
                 self._part(), self.frames_per_beat, voices=voices, name=self.name, limits=limits
             )
-        from noternn.music.score import read_score, read_score_bytes  # music21 takes two seconds to import
-
         if self.span is None:
             return read_score(self.path, self.name, limits=limits, repeats=repeats)
         suffix = self.path.suffix.lower()

@@ -220,34 +220,30 @@ def _joined(bars: Sequence[_Placed]) -> Iterator[tuple[_Key, int]]:
     """Key and velocity of each note of a part, tied heads joined; a tie that leads nowhere ends its note."""
     heads = [(placed.start + note.offset, note) for placed in bars for note in placed.bar.notes]
     heads.sort(key=lambda head: head[0])
-    held: dict[tuple[int, bool], list[_Held]] = {}  # by pitch and kind, the notes that a tie may prolong
+    held: _Waiting = {}
     for onset, at_once in groupby(heads, key=lambda head: head[0]):
         notes = [note for _, note in at_once]
         if len(notes) > 1 and held:  # a tie goes on in its own voice if it can
-            notes.sort(key=lambda note: not _continues(note, onset, held))
+            notes.sort(key=lambda note: note.voice not in held.get(_meeting(note, onset), ()))
         for note in notes:
-            waiting = held.get((note.pitch, note.is_drum), [])
-            before = _continued(note, onset, waiting)
+            before = _continued(note, held.get(_meeting(note, onset))) if note.tie_in else None
             if before is None:
                 before = _Held(onset, note)
-            else:
-                waiting.remove(before)
-            before.end, before.voice = onset + note.length, note.voice
+            before.end = onset + note.length
             if note.tie_out:
-                held.setdefault((note.pitch, note.is_drum), []).append(before)
+                held.setdefault(_meeting(note, before.end), {}).setdefault(note.voice, []).append(before)
             else:
                 yield before.key()
-    yield from (one.key() for waiting in held.values() for one in waiting)
+    yield from (one.key() for voices in held.values() for waiting in voices.values() for one in waiting)
 
 
 class _Held:
     """A note that has begun."""
 
-    __slots__ = ("end", "note", "onset", "voice")
+    __slots__ = ("end", "note", "onset")
 
     def __init__(self, onset: int, note: Note) -> None:
-        self.onset, self.note = onset, note
-        self.end, self.voice = onset + note.length, note.voice
+        self.onset, self.note, self.end = onset, note, onset + note.length
 
     def key(self) -> tuple[_Key, int]:
         onset, note = _ticks(self.onset), self.note
@@ -255,18 +251,24 @@ class _Held:
         return (onset, duration, note.pitch, note.program, note.is_drum), note.velocity
 
 
-def _continues(note: Note, onset: int, held: dict[tuple[int, bool], list[_Held]]) -> bool:
-    """Whether a tie leads to a note in its own voice."""
-    waiting = held.get((note.pitch, note.is_drum), [])
-    return note.tie_in and any(one.end == onset and one.voice == note.voice for one in waiting)
+# The notes that a tie may prolong: by tick of their end, pitch and kind, then by voice.
+_Waiting = dict[tuple[int, int, bool], dict[Hashable, list[_Held]]]
 
 
-def _continued(note: Note, onset: int, waiting: Sequence[_Held]) -> _Held | None:
-    """The held note that a note prolongs, in its own voice if there is one."""
-    if not note.tie_in:
+def _meeting(note: Note, units: int) -> tuple[int, int, bool]:
+    """Where a note meets the one that it is tied to; ticks, since lengths of odd tuplets are rounded."""
+    return _ticks(units), note.pitch, note.is_drum
+
+
+def _continued(note: Note, voices: dict[Hashable, list[_Held]] | None) -> _Held | None:
+    """Take the held note that a note prolongs, in its own voice if there is one."""
+    if not voices:
         return None
-    ending = [one for one in waiting if one.end == onset]
-    return next((one for one in ending if one.voice == note.voice), ending[0] if ending else None)
+    voice = note.voice if note.voice in voices else next(iter(voices))
+    before = voices[voice].pop()
+    if not voices[voice]:
+        del voices[voice]
+    return before
 
 
 def _tempo_map(parts: Sequence[Sequence[_Placed]]) -> list[tuple[int, float]]:

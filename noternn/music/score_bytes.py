@@ -23,7 +23,7 @@ SCORE_FORMATS = {
 }
 MAX_SCORE_BYTES = 20_000_000  # of the file, and of the score in an archive; a late quartet takes 11 MB
 MAX_TEXT_BYTES = 2_000_000  # of a tune or of a Humdrum score, which say more in a byte
-MAX_BARS = 2_000  # of one part; music21 takes four times as long for twice as many: here a minute or two
+MAX_BARS = 2_000  # of one part
 MAX_TUNES = 10_000  # in one ABC file
 MAX_ARCHIVE_FILES = 1_000
 MAX_CONTAINER_BYTES = 100_000
