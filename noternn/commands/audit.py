@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from noternn.commands.options import check_outputs, write
-from noternn.datasets.sources import file_sources, folder_sources, printable
+from noternn.datasets.sources import folder_sources, named_sources, printable
 from noternn.errors import UserError
 from noternn.files import write_text
 
@@ -48,11 +48,11 @@ def run(options: argparse.Namespace) -> None:
     from noternn.commands.against import reference_at
 
     path, name = options.samples, printable(str(options.samples))
-    if not path.exists():
+    sources = folder_sources(path) if path.is_dir() else named_sources(path, printable(path.name))
+    if not path.exists() and not any(source.path.exists() for source in sources):
         raise UserError(
             f"{name}: there is no such file or folder; give a MIDI file, a score or a folder of them"
         )
-    sources = folder_sources(path) if path.is_dir() else file_sources(path, printable(path.name))
     if not sources:
         raise UserError(f"{name}: there are no MIDI files or scores in it")
     against = load(reference_at(options.against))

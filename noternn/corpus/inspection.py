@@ -127,7 +127,8 @@ def inspect(
     for name, tokenizer in others.items():
         reports.append(_report(name, *_encode(taken, config, tokenizer, ready_made)[:2]))
     reason = f"{config.dataset.split} names no split for it"
-    left_out = [Skipped(s.name, reason) for s in sources if ready_made and s.name not in ready_made]
+    kept = set(taken)
+    left_out = [Skipped(s.name, reason) for s in sources if s not in kept]
     return Inspection(
         title=printable(title),
         num_files=len(sources),

@@ -89,8 +89,10 @@ def _load(dataset: Dataset, plain: Mapping[str, Any], sources: Sequence[Source] 
 
 
 def with_split(sources: Sequence[Source], ready_made: Mapping[str, str] | None) -> list[Source]:
-    """The files that have a split; all where none is ready-made."""
-    return [source for source in sources if ready_made is None or source.name in ready_made]
+    """The files that have a split, and those of formats that are not read; all where none is ready-made."""
+    if ready_made is None:
+        return list(sources)
+    return [source for source in sources if source.name in ready_made or source.kind == "foreign"]
 
 
 def encode(

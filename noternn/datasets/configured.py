@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from noternn.config.dataset import Dataset, FolderDataset, FramesDataset, InstalledDataset, UnionDataset
+from noternn.datasets.foreign import why_foreign
 from noternn.datasets.ready_made import folder_splits, part_splits, table_splits
 from noternn.datasets.sources import (
     MUSIC_SUFFIXES,
@@ -52,7 +53,7 @@ def ready_made_split(dataset: Dataset, sources: Sequence[Source]) -> dict[str, s
     Raises:
         UserError: if the table cannot be used.
     """
-    names = [source.name for source in sources]
+    names = [source.name for source in sources if source.kind != "foreign"]
     if dataset.split == "content":
         return None
     if dataset.split != "auto":
@@ -76,6 +77,12 @@ def _all_sources(dataset: Dataset) -> list[Source]:
     sources = _below(dataset.path)
     if not sources:
         raise UserError(_no_files(dataset.name, dataset.path))
+    if all(source.kind == "foreign" for source in sources):
+        why = f"{sources[0].name} {why_foreign(sources[0].path)}"
+        number = len(sources)
+        raise UserError(
+            f"dataset={dataset.name}: none of the {number} files of music in {dataset.path} is read: {why}"
+        )
     return sources
 
 

@@ -7,11 +7,12 @@ import logging
 import os
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
+from noternn.datasets.foreign import FOREIGN_SUFFIXES, is_foreign, why_foreign
 from noternn.datasets.freedoom import freedoom_wads, music_lumps
 from noternn.datasets.scores import embedded_scores
 from noternn.errors import UserError
@@ -37,7 +38,7 @@ class Source:
     Args:
         path: the file.
         name: how messages and reports call it.
-        kind: which reader opens it.
+        kind: which reader opens it; "foreign" is none, see `noternn.datasets.foreign`.
         span: (offset, size) in bytes of the part; None is the whole file.
         prefix: bytes that are read before the part: what an ABC file says once for all its tunes.
         frames_per_beat: of a piece that is written as frames.
@@ -45,7 +46,7 @@ class Source:
 
     path: Path
     name: str
-    kind: Literal["midi", "score", "frames", "voices"] = "midi"
+    kind: Literal["midi", "score", "frames", "voices", "foreign"] = "midi"
     span: tuple[int, int] | None = None
     prefix: bytes = b""
     frames_per_beat: int = 0
@@ -63,7 +64,9 @@ class Source:
         Raises:
             PieceError: if there is none, with the reason.
         """
-        if self.kind == "midi":
+        if self.kind == "foreign" and self.path.is_file():
+            raise PieceError(why_foreign(self.path))
+        if self.kind in ("midi", "foreign"):
             if self.span is None:
                 return read_midi(self.path, self.name, limits=limits, pedal=pedal)
             return read_midi_bytes(self._part(), self.name, limits=limits, pedal=pedal)
@@ -82,6 +85,8 @@ class Source:
         try:
             if not self.path.is_file():
                 return "not a file"
+            if self.kind == "foreign":
+                return f"not read: {self.path.suffix.lower()}"
             if self.span is not None:
                 return hashlib.sha256(self._part()).hexdigest()
             status = self.path.stat()
@@ -111,9 +116,12 @@ class Source:
 def find_music_files(folder: Path) -> Iterator[Path]:
     """Every file below a folder with one of `MUSIC_SUFFIXES`, in any case, at any depth, sorted by path.
 
+    Music in formats that are not read is found too, so that it can be named.
+
     Links to folders are followed, once for each folder however many lead there and under its own name
     where it lies below `folder` anyway. Folders that cannot be read are named in a warning.
     """
+    endings = MUSIC_SUFFIXES + FOREIGN_SUFFIXES
     found = []
     seen = set()
     waiting = [folder]  # links wait until the folders themselves are seen
@@ -125,7 +133,7 @@ def find_music_files(folder: Path) -> Iterator[Path]:
             seen.add(os.path.realpath(parent))
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             waiting += [path for name in folders if (path := Path(parent, name)).is_symlink()]
-            found += [Path(parent, name) for name in files if name.lower().endswith(MUSIC_SUFFIXES)]
+            found += [Path(parent, name) for name in files if name.lower().endswith(endings)]
     yield from sorted(path for path in found if not path.name.startswith("."))
 
 
@@ -150,6 +158,8 @@ def folder_sources(folder: Path) -> list[Source]:
 def file_sources(path: Path, name: str) -> list[Source]:
     """One source; for an ABC file of several tunes one for each: `name#1`, `name#2`, ..."""
     suffix = path.suffix.lower()
+    if is_foreign(path):
+        return [Source(path, name, "foreign")]
     if suffix not in SCORE_FORMATS:
         return [Source(path, name)]
     prefix, spans = tune_spans(_bytes_to_search(path)) if suffix == ".abc" else (b"", [])
@@ -192,13 +202,43 @@ def read_file(path: Path) -> Piece:
     Raises:
         UserError: if the file cannot be read, or holds several pieces.
     """
-    sources = file_sources(path, path.stem)
+    sources = named_sources(path, path.stem)
     if len(sources) > 1:
-        raise UserError(f"{path}: holds {len(sources)} pieces; give a file of one")
+        last = sources[-1].name.removeprefix(path.stem)
+        raise UserError(f"{path}: holds {len(sources)} pieces; name one of them: {path}#1 to {path}{last}")
     try:
         return sources[0].read()
     except PieceError as error:
         raise UserError(f"{path}: {error}") from error
+
+
+def named_sources(path: Path, name: str) -> list[Source]:
+    """The pieces of a file, or the one that `book.abc#2` or `game.wad#D_E1M1` names.
+
+    A file whose own name holds a `#` comes first.
+
+    Raises:
+        UserError: if the file has no such piece, with those that it has.
+    """
+    base, mark, key = path.name.rpartition("#")
+    book = path.with_name(base) if base else path
+    if not mark or path.exists() or not book.is_file():
+        return file_sources(path, name)
+    if book.suffix.lower() == ".wad":
+        return [_lump(book, key)]
+    sources = file_sources(book, book.stem)
+    allowed = "1" if len(sources) == 1 else f"1 to {len(sources):,}"
+    if not (key.isascii() and key.isdigit() and len(key) < 10 and 1 <= int(key) <= len(sources)):
+        raise UserError(f"{book}: has no piece {printable(key)!r}; the number after # must be {allowed}")
+    return [replace(sources[int(key) - 1], name=name)]
+
+
+def _lump(wad: Path, name: str) -> Source:
+    """The music of a name in a WAD file."""
+    found = {source.name.rpartition("/")[2]: source for source in wad_sources([wad])}
+    if name not in found:
+        raise UserError(f"{wad}: has no music {printable(name)!r}; it has {', '.join(found)}")
+    return found[name]
 
 
 def _bytes_to_search(path: Path) -> bytes:
@@ -270,6 +310,7 @@ def _folded(text: str) -> str:
 
 def sample_sources(sources: Sequence[Source], max_files: int) -> list[Source]:
     """At most `max_files` sources in their order, chosen by the hash of what they hold, not by name."""
+    sources = [source for source in sources if source.kind != "foreign"]
     by_hash = sorted(sources, key=lambda source: (source.content_hash(), source.name))
     kept = set(by_hash[:max_files])
     return [source for source in sources if source in kept]
