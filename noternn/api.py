@@ -90,11 +90,16 @@ class Network:
         Raises:
             UserError: if the primer cannot be read or written by the tokenizer, or a number is out of range.
         """
+        from noternn.sampling.clock import clock_of
+
         options = Sampling(
             num_notes=num_notes, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed
         )
-        ids = [] if primer is None else self._ids(primer)[1:-1].tolist()
-        return self.composer.compose(ids, options)
+        if primer is None:
+            return self.composer.compose([], options)
+        music = primer if isinstance(primer, Piece) else read(primer)
+        ids = self._ids(music)[1:-1].tolist()
+        return self.composer.compose(ids, options, clock_of(music, self.composer.codec.tokenizer))
 
     def nll(self, piece: Piece | str | Path) -> NDArray[np.float64]:
         """How unlikely each note of a piece is to the network, in nats.

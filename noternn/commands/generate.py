@@ -13,6 +13,7 @@ from noternn.config.sampling import Sampling
 from noternn.errors import UserError
 
 if TYPE_CHECKING:
+    from noternn.sampling.clock import Clock
     from noternn.tokenizer import Codec
 
 NUM_NOTES = 500  # without --num-notes; the samples of a run are shorter
@@ -89,10 +90,11 @@ def run(options: argparse.Namespace) -> None:
     folder = RunFolder(options.checkpoint if options.checkpoint.is_dir() else checkpoint.parent)
     if options.copy:
         composer = replace(composer, copy_weights=load_weights(folder.copy_weights))
-    primers, origins = _primers(options, composer.codec)
-    beats = options.beats if options.seconds is None else options.seconds * composer.tempo / 60
+    primers, clock, origins = _primers(options, composer.codec)
+    tempo = clock.last_tempo if clock else composer.tempo
+    beats = options.beats if options.seconds is None else options.seconds * tempo / 60
     sampling = Sampling(**{name: getattr(options, name) for name in SETTINGS})
-    pieces = composer.compose_each(primers, sampling, beats)
+    pieces = composer.compose_each(primers, sampling, beats, clock)
     paths = _output_paths(options.output, len(pieces))
     held_out = folder.health  # of a run's folder; a checkpoint alone has none
     yardstick = Yardstick.load(held_out) if held_out.is_file() else None
@@ -124,8 +126,8 @@ def _checkpoint(run: Path, max_copied: float | None) -> Path:
     return path
 
 
-def _primers(options: argparse.Namespace, codec: Codec) -> tuple[list[list[int]], list[str]]:
-    """What each sample continues, and where that comes from, for its line."""
+def _primers(options: argparse.Namespace, codec: Codec) -> tuple[list[list[int]], Clock | None, list[str]]:
+    """What each sample continues, its clock if it has one, and where it comes from, for the sample's line."""
     from noternn.sampling.primers import encode_primer
 
     if options.opening:
@@ -133,12 +135,13 @@ def _primers(options: argparse.Namespace, codec: Codec) -> tuple[list[list[int]]
 
         seeds = range(options.seed, options.seed + options.num_samples)
         primers, names = held_out_openings(load_runs([options.checkpoint])[0], seeds)
-        return primers, [f"after the opening of {name}, " for name in names]
+        return primers, None, [f"after the opening of {name}, " for name in names]
     primer: list[int] = []
+    clock: Clock | None = None
     if options.primer:
-        primer, line = encode_primer(options.primer, codec)
+        primer, clock, line = encode_primer(options.primer, codec)
         print(line, file=sys.stderr)
-    return [primer] * options.num_samples, [""] * options.num_samples
+    return [primer] * options.num_samples, clock, [""] * options.num_samples
 
 
 def _output_paths(path: Path, num_samples: int) -> list[Path]:

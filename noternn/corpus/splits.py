@@ -75,6 +75,18 @@ class EncodedCorpus:
     transpositions: NDArray[np.int64]
 
     @property
+    def metre(self) -> tuple[int, int]:
+        """The metre in which most of the training music stands, in beats; (4, 4) where none is named."""
+        beats: dict[str, float] = {}
+        facts, members = self.corpus.facts, self.members["train"]
+        for metre, length in zip(
+            facts["metre"][members].tolist(), facts["beats"][members].tolist(), strict=True
+        ):
+            beats[metre or "4/4"] = beats.get(metre or "4/4", 0.0) + length
+        numerator, denominator = min(beats, key=lambda metre: (-beats[metre], metre)).split("/")
+        return int(numerator), int(denominator)
+
+    @property
     def names(self) -> dict[str, list[str]]:
         """Of each split, the names of its pieces."""
         return self._by_split(self.corpus.names)

@@ -15,6 +15,7 @@ import noternn
 from noternn.errors import UserError
 from noternn.model.build import network_for
 from noternn.model.lstm import NoteLSTM
+from noternn.music.midi import is_writable_metre
 from noternn.runs.folder import RunFolder
 from noternn.tokenizer import BpeTokenizer, Codec, Vocabulary, build_tokenizer
 
@@ -22,15 +23,21 @@ CHECKPOINT_KEY = "noternn"
 
 
 class Trained(NamedTuple):
-    """A network in evaluation mode, its codec, and the tempo of its corpus in beats per minute."""
+    """A network in evaluation mode, its codec, and the tempo (beats per minute) and metre of its corpus."""
 
     network: NoteLSTM
     codec: Codec
     tempo: float
+    metre: tuple[int, int]
 
 
 def checkpoint_content(
-    config: dict[str, Any], codec: Codec, tempo: float, fingerprint: str, version: str
+    config: dict[str, Any],
+    codec: Codec,
+    tempo: float,
+    metre: tuple[int, int],
+    fingerprint: str,
+    version: str,
 ) -> dict[str, Any]:
     """What a checkpoint holds beside the weights, as plain data."""
     merges = codec.tokenizer.merges.pairs if isinstance(codec.tokenizer, BpeTokenizer) else ()
@@ -39,6 +46,7 @@ def checkpoint_content(
         "vocabulary": list(codec.vocabulary.tokens),
         "merges": [list(pair) for pair in merges],
         "tempo": tempo,
+        "metre": list(metre),
         "corpus_fingerprint": fingerprint,
         "version": version,
     }
@@ -111,7 +119,10 @@ def _trained(checkpoint: dict[str, Any]) -> Trained:
     tempo = float(content["tempo"])
     if not 0 < tempo < math.inf:
         raise ValueError("the tempo is none")
-    return Trained(network.eval(), codec, tempo)
+    numerator, denominator = content.get("metre", (4, 4))  # version 0.1.0 did not note it at first
+    if not is_writable_metre(int(numerator), int(denominator)):
+        raise ValueError("the metre is none")
+    return Trained(network.eval(), codec, tempo, (int(numerator), int(denominator)))
 
 
 def _weights(state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

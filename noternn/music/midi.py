@@ -82,6 +82,11 @@ def read_midi_bytes(data: bytes, name: str, *, limits: Limits = DEFAULT_LIMITS, 
     )
 
 
+def is_writable_metre(numerator: int, denominator: int) -> bool:
+    """Whether a MIDI file can hold a metre."""
+    return 1 <= numerator <= 255 and denominator > 0 and denominator & (denominator - 1) == 0
+
+
 def _check_writable(piece: Piece) -> None:
     if not 1 <= piece.ticks_per_beat <= MAX_TICKS_PER_BEAT:
         raise ValueError(f"ticks_per_beat must be 1 to {MAX_TICKS_PER_BEAT}; got {piece.ticks_per_beat}")
@@ -91,8 +96,7 @@ def _check_writable(piece: Piece) -> None:
             allowed = f"{slowest:.2f} to {MICROSECONDS_PER_MINUTE:,} beats per minute"
             raise ValueError(f"a tempo must be {allowed}; got {tempo:g} at tick {tick}")
     for tick, numerator, denominator in piece.metres:
-        power_of_two = denominator > 0 and denominator & (denominator - 1) == 0
-        if not (1 <= numerator <= 255 and power_of_two):
+        if not is_writable_metre(numerator, denominator):
             raise ValueError(
                 f"a metre must be 1 to 255 over a power of two; got {numerator}/{denominator} at tick {tick}"
             )

@@ -15,6 +15,7 @@ from noternn.model.checkpoint import load_checkpoint, trained_of
 from noternn.model.lstm import NoteLSTM
 from noternn.model.stepper import Stepper, build_stepper
 from noternn.music.piece import Piece
+from noternn.sampling.clock import Clock
 from noternn.sampling.copy_model import PitchKinds
 from noternn.sampling.copy_stepper import CopyStepper
 from noternn.sampling.sampler import end_in_beats, sample_each
@@ -28,30 +29,41 @@ class Composer:
     Args:
         network: the weights.
         codec: tokenizer and vocabulary.
-        tempo: beats per minute of what it composes.
+        tempo: beats per minute of what it composes from nothing.
+        metre: of the same.
         copy_weights: of the copy model, which is mixed in; None for the network alone.
     """
 
     network: NoteLSTM
     codec: Codec
     tempo: float
+    metre: tuple[int, int] = (4, 4)
     copy_weights: NDArray[np.float64] | None = None
 
-    def compose(self, primer: list[int], options: Sampling) -> Piece:
+    def compose(self, primer: list[int], options: Sampling, clock: Clock | None = None) -> Piece:
         """The primer, given as ids without BOS and EOS, and its continuation."""
-        return self.compose_each([primer], options)[0]
+        return self.compose_each([primer], options, clock=clock)[0]
 
     def compose_each(
-        self, primers: Sequence[list[int]], options: Sampling, beats: float | None = None
+        self,
+        primers: Sequence[list[int]],
+        options: Sampling,
+        beats: float | None = None,
+        clock: Clock | None = None,
     ) -> list[Piece]:
         """What `compose` gives for each primer, with the seeds from that of `options` on, made together.
 
-        If a length in `beats` is asked for, see `sample_each`, no note begins at that time or later, and
-        notes that would ring over it are cut there.
+        Args:
+            primers: what is continued; empty ones start from nothing.
+            options: how tokens are chosen.
+            beats: a length that is asked for, see `sample_each`: no note begins at that time or later, and
+                notes that would ring over it are cut there.
+            clock: tempos and metres of the primers, which go on; None for those of the corpus.
         """
         build = build_stepper if self.copy_weights is None else self._copy_stepper
         samples = sample_each(self.network, self.codec, primers, options, build, beats)
-        pieces = [self.codec.decode(ids, self.tempo) for ids in samples]
+        clock = clock or Clock(((0.0, self.tempo),), ((0.0, *self.metre),))
+        pieces = [clock.set(self.codec.decode(ids, self.tempo)) for ids in samples]
         if beats is None:
             return pieces
         ends = [end_in_beats(self.codec, primer, beats) for primer in primers]

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from noternn.datasets.sources import read_file
 from noternn.errors import PieceError, UserError
+from noternn.sampling.clock import Clock, clock_of
 from noternn.tokenizer import Codec
 
 MAX_UNKNOWN_NAMED = 5  # tokens of a primer
 
 
-def encode_primer(path: Path, codec: Codec) -> tuple[list[int], str]:
-    """The ids of a MIDI file or score to continue, and a line that names its tokens outside the vocabulary.
+def encode_primer(path: Path, codec: Codec) -> tuple[list[int], Clock, str]:
+    """The ids of a file to continue, its clock, and a line that names its tokens outside the vocabulary.
 
     Raises:
         UserError: if the file cannot be read or holds nothing that the tokenizer can write.
@@ -35,7 +36,7 @@ def encode_primer(path: Path, codec: Codec) -> tuple[list[int], str]:
         named = [token for token, _ in Counter(unknown).most_common(MAX_UNKNOWN_NAMED)]
         more = ", ..." if len(set(unknown)) > len(named) else ""
         line += f", {len(unknown)} of them unknown to the vocabulary ({', '.join(named)}{more})"
-    return ids, line
+    return ids, clock_of(piece, codec.tokenizer), line
 
 
 def primer_end(primer: Sequence[int], codec: Codec, tempo: float) -> int:

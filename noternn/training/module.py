@@ -143,8 +143,10 @@ class NoteRNN(pl.LightningModule):
         if isinstance(data, MidiDataModule):
             corpus = data.corpus
             settings = {"tokenizer": dict(corpus.tokenizer), **self.settings}
+            encoded = corpus.encoded
             self.content = checkpoint_content(
-                settings, corpus.codec, corpus.encoded.tempo, corpus.encoded.fingerprint, noternn.__version__
+                *(settings, corpus.codec, encoded.tempo, encoded.metre),
+                *(encoded.fingerprint, noternn.__version__),
             )
         return self.content
 

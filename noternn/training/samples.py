@@ -49,7 +49,8 @@ class Samples:
 
     def make(self, network: NoteLSTM, epoch: int) -> None:
         """Compose with the weights of an epoch, always from the same primers and seed; keep the first."""
-        composer = Composer(network, self.corpus.codec, self.corpus.encoded.tempo)
+        encoded = self.corpus.encoded
+        composer = Composer(network, self.corpus.codec, encoded.tempo, encoded.metre)
         self._save(self._compose(composer, epoch), self.folder.samples / f"epoch_{epoch:03d}", epoch)
 
     def make_best(self, composer: Composer, epoch: int) -> dict[str, Any]:
