@@ -83,7 +83,8 @@ def _as_played(piece: Piece) -> list[_Note]:
     before = -1
     columns = (piece.onset, end, piece.pitch, piece.velocity, piece.is_drum, piece.program)
     rows = zip(*(column[order].tolist() for column in columns), strict=True)
-    for place, note in zip(key[order].tolist(), map(_Note._make, rows), strict=True):
+    for place, row in zip(key[order].tolist(), rows, strict=True):
+        note = _Note(*row)
         if place == before:
             last = notes.pop()
             if last.onset == note.onset:
