@@ -39,6 +39,7 @@ _CHANGES_OF_FORCE = re.compile(r"\b(cresc|decresc|dim|dimin)\b|escendo|minuendo"
 _NUMBER = re.compile(r"\d{1,6}(\.\d{1,6})?")
 _ENDING_NUMBERS = re.compile(r"\d{1,3}")
 MAX_ENDING = 100
+MAX_WORDS = 200  # letters of a direction that are looked at
 
 
 class Mark(NamedTuple):
@@ -125,7 +126,7 @@ def read_words(texts: Iterable[str], bar: Bar, is_start: bool, remarks: Remarks,
         remarks: to add to.
         place: of the bar.
     """
-    text = " ".join(texts)
+    text = " ".join(text[:MAX_WORDS] for text in texts)[:MAX_WORDS]
     jump = next((name for pattern, name in _JUMPS if pattern.search(text)), "")
     if jump:
         bar.jump = bar.jump or jump
