@@ -43,7 +43,8 @@ TOKEN = re.compile(
     rf"|(?P<rest>[zx]{LENGTH})"
     r"|(?P<rests>[ZX](\d*))"
     r"|(?P<spacer>y[\d/]*)"
-    r'|(?P<text>"[^"]*"?)'
+    r'|(?P<text>"[^"]*")'
+    r'|(?P<quote>"[^"]*)'
     r"|(?P<grace>\{[^{}]*\})"
     r"|(?P<decoration>!([^!|\"]{1,40})!|\+([^+|\"]{1,80})\+)"
     r"|(?P<field>\[([A-Za-z]):([^\[\]]*)\])"
@@ -256,7 +257,7 @@ class _Reader:
             for text in midi:
                 self._midi(text.replace("=", " ").split()[1:], voice)
             voice.update()
-            if len(self.voices) == 1 and self.tempo_text:
+            if self.tempo_text:
                 self._tempo(voice, self.tempo_text)
             check_bars(len(self.voices))
         return self.voices[name]
@@ -270,6 +271,12 @@ class _Reader:
             )
         if kind == "V":
             self._change_voice(text)
+            return
+        if not self.voices and kind not in "PVKLMQ":
+            self._common_field(kind, text)
+            return
+        if not self.voices and kind in "KLMQ":
+            self._field_for_all(kind, text)
             return
         voice = self._current()
         if kind == "K":
@@ -291,6 +298,17 @@ class _Reader:
             voice.bar.section = name[:1] if len(name.split(" ")[0]) == 1 else name
         else:
             self._common_field(kind, text)
+
+    def _field_for_all(self, kind: str, text: str) -> None:
+        """Read a field between the header and the first voice."""
+        if kind == "K":
+            self.key = self._key(text, key_of).over(self.key)
+        elif kind == "L":
+            self._set_unit(self, text)
+        elif kind == "M":
+            self.metre = self._metre(text)
+        else:
+            self.tempo_text = text
 
     def _change_voice(self, text: str) -> None:
         if self.chord is not None:
@@ -598,6 +616,9 @@ class _Reader:
 
     def _microtone(self, _: re.Match[str]) -> None:
         raise PieceError(f"line {self.line}: has microtones, which MIDI notes have not")
+
+    def _quote(self, _: re.Match[str]) -> None:
+        self._remark("quotes that are not closed")
 
     def _unknown(self, _: re.Match[str]) -> None:
         self._remark("unknown characters")

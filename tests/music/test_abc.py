@@ -85,6 +85,11 @@ def test_the_tempo_is_read_in_all_its_forms(field: str, tempo: float) -> None:
     assert read(f"X:1\nL:1/8\nM:4/4\nQ:{field}\nK:C\nC8|\n").tempos == ((0, pytest.approx(tempo)),)
 
 
+def test_the_tempo_of_the_header_holds_for_voices_of_any_name() -> None:
+    tune = "X:1\nM:4/4\nL:1/4\nQ:1/4=90\nK:C\n[V:S]C4|\n[V:B]C,4|\n"
+    assert read(tune).tempos == ((0, 90.0),)
+
+
 def test_a_tempo_and_a_metre_within_the_tune_hold_from_there() -> None:
     piece = read(HEAD + "C4|[Q:1/4=60][M:3/4]D3|\nQ:1/4=90\nM:C|\nE4|\n")
     assert piece.tempos == ((0, 120.0), (1920, 60.0), (3360, 90.0))
@@ -101,6 +106,12 @@ def test_voices_have_their_programs_and_percussion_is_drums() -> None:
     piece = read(HEAD + voices + "V:4\n%%MIDI channel 10\n%%MIDI drummap D 38\nD4|\n")
     found = sorted(zip(piece.pitch.tolist(), piece.program.tolist(), piece.is_drum.tolist(), strict=True))
     assert found == [(38, 0, True), (48, 0, True), (60, 40, False), (64, 41, False)]
+
+
+def test_fields_before_the_first_voice_hold_for_all() -> None:
+    piece = read(HEAD + "L:1/8\nM:2/4\nQ:1/4=90\nK:G\nI:MIDI program 3\nV:A\nF4|\nV:B\nF4|f4|\n")
+    assert notes_of(piece) == [(0, 2, 66), (2, 2, 78)]
+    assert (piece.tempos, piece.metres, piece.program.tolist()) == (((0, 90.0),), ((0, 2, 4),), [3, 3])
 
 
 def test_dynamics_are_velocities() -> None:
