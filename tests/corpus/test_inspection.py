@@ -531,3 +531,37 @@ def test_part_that_is_none_is_refused(part: str, capsys: Capture) -> None:
 def test_sharing_the_work_needs_a_cache(corpus_dir: Path, capsys: Capture) -> None:
     assert main(["corpus", str(corpus_dir), "datamodule.cache_dir=null", "--shard", "1/2"]) != 0
     assert "--shard needs a cache that all machines share" in capsys.readouterr().err
+
+
+TUNES = """X:1
+M:4/4
+L:1/4
+K:C
+|:TC D E F|1 G A B c:|2 c B A G|]
+
+X:2
+M:4/4
+L:1/4
+K:C
+TC TD {e}E F|G4|]
+"""
+
+
+def test_what_a_reader_did_not_understand_is_told_by_kind(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "book.abc").write_text(TUNES, encoding="utf-8")
+    lines = look(capsys, tmp_path, "--csv", tmp_path / "a.csv", "--html", tmp_path / "a.html")
+    assert "  read, but 3 trills not played in 2 pieces (first: book.abc#1, line 5)" in lines
+    rows = {row["name"]: row for row in read_table(tmp_path / "a.csv")}
+    assert rows["book.abc#1"]["remarks"] == "1 trills not played (first: line 5)"
+    assert rows["book.abc#2"]["remarks"].startswith("2 trills not played")
+    assert "trills not played" in (tmp_path / "a.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("repeats", "beats"), [("once", 8), ("played", 16)])
+def test_repeats_are_read_as_the_dataset_says(tmp_path: Path, repeats: str, beats: int) -> None:
+    (tmp_path / "book.abc").write_text(TUNES, encoding="utf-8")
+    inspection = inspected(tmp_path, f"dataset.repeats={repeats}")
+    lengths = dict(
+        zip(inspection.columns["name"].tolist(), inspection.columns["beats"].tolist(), strict=True)
+    )
+    assert lengths == {"book.abc#1": beats, "book.abc#2": 8}

@@ -48,6 +48,7 @@ def test_an_argument_that_lightning_does_not_take_is_refused_in_one_line(
 
 
 def test_a_wrong_argument_is_told_before_data_is_read(train_tiny: Any, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="needs the extra tensorboard")
     with pytest.raises(UserError, match="there is no such argument"):
         train_tiny(tmp_path, "callbacks=learning_rate", "+callbacks.LearningRateMonitor.every=1", *LISTENS)
     assert not (tmp_path / "split.json").exists()
