@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from noternn.audit import loose
+from noternn.audit.loose import LooseIndex, LoosePassage
 from noternn.audit.streams import Ints, Notes, Stream, equal_notes, streams_of
 from noternn.audit.suffixes import SuffixArray, suffix_order
 from noternn.corpus.loading import Corpus
@@ -17,7 +19,7 @@ from noternn.music.steps import MIN_DIFFERENT, NUM_STEPS
 
 STRETCHES = (1.0, 2.0, 1 / 2, 3 / 2, 2 / 3, 3.0, 1 / 3)
 STREAM_END = np.uint32(2**32 - 3)  # of a piece that is looked for: in no corpus, so that no match goes on
-VERSION = 1  # raise it when a change of the code changes what an index holds
+VERSION = 2  # raise it when a change of the code changes what an index holds
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +32,8 @@ class Passage:
         source_notes: (num_notes,) which of its notes these are.
         stretch: how many times as long the source takes for it.
         is_whole: whether it is all notes that the piece plays there, and not one voice of several.
+        others: notes of the piece between these that differ from the source's.
+        num_differing: how many notes differ, of the piece or of the source, whichever has more of them.
     """
 
     notes: Ints
@@ -37,6 +41,8 @@ class Passage:
     source_notes: Ints
     stretch: float
     is_whole: bool
+    others: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    num_differing: int = 0
 
     def __len__(self) -> int:
         return len(self.notes)
@@ -52,6 +58,9 @@ class Audit:
         source_piece: of the same shape, the number of the piece that holds it, or -1.
         source_note: of the same shape, which of its notes this one is there, or -1.
         passages: those that are the longest of at least one note, the longest first.
+        near: the same where passages of at least 16 agreeing notes go on after up to one differing note in
+            eight, in whatever rhythm is near; a differing note stands in its passage, but has no
+            `source_note`. None in itself.
     """
 
     num_notes: int
@@ -59,6 +68,7 @@ class Audit:
     source_piece: Ints
     source_note: Ints
     passages: Sequence[Passage]
+    near: Audit | None = None
 
     def copied(self, min_notes: int) -> float:
         """Share of the notes, 0 to 1, that stand in copied passages of at least so many; 0 without notes."""
@@ -98,10 +108,13 @@ class Index:
         self.arrays = dict(arrays)
         self.num_notes: Ints = np.diff(arrays["note_offsets"])
         self._suffixes = SuffixArray(arrays["text"], arrays["order"], arrays["piece"])
+        prefix = "loose_"
+        self._loose = LooseIndex({n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)})
 
     @classmethod
     def build(cls, pieces: Iterable[Piece], names: Sequence[str]) -> Index:
-        """The index of some pieces, 12 bytes a note of each stream."""
+        """The index of some pieces, 33 bytes a note of each stream."""
+        pieces = list(pieces)
         texts, notes, numbers = [np.zeros(0, np.uint32)], [np.zeros(0, np.int32)], [np.zeros(0, np.int32)]
         bars, lengths, num_streams = [np.zeros(0, np.int32)], [0], 0
         for number, piece in enumerate(pieces):
@@ -121,6 +134,7 @@ class Index:
             "piece": np.concatenate(numbers),
             "bars": np.concatenate(bars),
             "note_offsets": np.cumsum(lengths),
+            **{f"loose_{name}": array for name, array in loose.build(pieces).items()},
         }
         return cls(names, arrays)
 
@@ -136,22 +150,9 @@ class Index:
             piece: any.
             without: number of the piece of the corpus that it is itself, which does not count.
         """
-        found = self._maximal(piece, without)
-        passages = [self._passage(match) for match in found]
-        # Of several passages with a note the last is kept: the longest, rather all notes, and not re-timed.
-        passages.sort(key=lambda passage: (len(passage), passage.is_whole, passage.stretch == 1))
-        nothing = np.zeros(0, dtype=np.int64)
-        notes = np.concatenate([nothing, *(passage.notes for passage in passages)])
-        owner, source_note = np.full((2, piece.num_notes), -1)
-        owner[notes] = np.repeat(np.arange(len(passages)), [len(passage) for passage in passages])
-        source_note[notes] = np.concatenate([nothing, *(passage.source_notes for passage in passages)])
-        equal = equal_notes(piece)
-        owner, source_note = owner[equal], source_note[equal]
-        lengths = np.array([len(passage) for passage in passages] + [0])
-        sources = np.array([passage.source_piece for passage in passages] + [-1])
-        kept = np.unique(owner[owner >= 0])[::-1].tolist()
-        num_notes = int((~piece.is_drum).sum())
-        return Audit(num_notes, lengths[owner], sources[owner], source_note, [passages[i] for i in kept])
+        exact = [self._passage(match) for match in self._maximal(piece, without)]
+        near = [self._loose_passage(found) for found in self._loose.find(piece, without)]
+        return replace(_audit(piece, exact), near=_audit(piece, exact + near))
 
     def _maximal(self, piece: Piece, without: int | None) -> list[_Found]:
         """The matches that are part of no other of their stream and have enough different steps."""
@@ -183,6 +184,37 @@ class Index:
             stretch=match.stretch,
             is_whole=match.stream.is_whole,
         )
+
+    def _loose_passage(self, found: LoosePassage) -> Passage:
+        return Passage(
+            notes=found.ours,
+            source_piece=int(self.arrays["loose_piece"][found.theirs[0]]),
+            source_notes=self.arrays["loose_note"][found.theirs].astype(np.int64),
+            stretch=1 / found.ratio,
+            is_whole=found.is_whole,
+            others=found.differing,
+            num_differing=found.num_differing,
+        )
+
+
+def _audit(piece: Piece, passages: list[Passage]) -> Audit:
+    """What some passages of a piece amount to."""
+    # Of several passages with a note the last is kept: the longest, rather exact, all notes, and not re-timed.
+    passages = sorted(
+        passages, key=lambda p: (len(p), -p.num_differing, p.is_whole, p.stretch == 1)
+    )
+    owner, source_note = np.full((2, piece.num_notes), -1)
+    for number, passage in enumerate(passages):
+        owner[passage.notes] = owner[passage.others] = number
+        source_note[passage.notes] = passage.source_notes
+        source_note[passage.others] = -1
+    equal = equal_notes(piece)
+    owner, source_note = owner[equal], source_note[equal]
+    lengths = np.array([len(passage) for passage in passages] + [0])
+    sources = np.array([passage.source_piece for passage in passages] + [-1])
+    kept = np.unique(owner[owner >= 0])[::-1].tolist()
+    num_notes = int((~piece.is_drum).sum())
+    return Audit(num_notes, lengths[owner], sources[owner], source_note, [passages[i] for i in kept])
 
 
 def _starts(lengths: Ints, steps: NDArray[np.uint32]) -> Iterator[int]:

@@ -48,6 +48,36 @@ class SuffixArray:
         places = self.order[np.clip(nearest, 0, max(0, len(self.order) - 1))].astype(np.int64)
         return lengths, np.where(lengths > 0, places, -1)
 
+    def close(
+        self, query: Symbols, min_length: int, num_each_way: int, without: int | None = None
+    ) -> tuple[Ints, Ints, Ints]:
+        """Matches of at least so many symbols that begin at places of a query: many of each, the longest first.
+
+        Args:
+            query, without: see `longest`.
+            min_length: at least 1.
+            num_each_way: of matches at a place, before and after it in the order.
+
+        Returns:
+            place in the query, place in the text and length of each match.
+        """
+        asked = _windows(query, QUERY_END)
+        below, above, _, _ = self._neighbors(asked)
+        found = [np.zeros((0, 3), dtype=np.int64)]
+        for suffixes, step in ((below, -1), (above, 1)):
+            places = np.arange(len(suffixes))
+            for _ in range(num_each_way):
+                if without is not None:
+                    before, after = self._outside(suffixes, suffixes, without)
+                    suffixes = before if step < 0 else after
+                lengths = self._shared(asked, suffixes, places)
+                near = np.flatnonzero(lengths >= min_length)
+                places, suffixes, lengths = places[near], suffixes[near], lengths[near]
+                found.append(np.stack([places, self.order[suffixes], lengths], axis=1))
+                suffixes = suffixes + step
+        place, text, length = np.concatenate(found).T
+        return place, text, length
+
     def _neighbors(self, asked: Symbols) -> tuple[Ints, Ints, Ints, Ints]:
         """Of each place the suffixes before and after it in the order, and what it shares with them.
 
@@ -98,12 +128,13 @@ class SuffixArray:
         lengths = np.diff(np.append(starts, len(parts)))
         return parts, np.repeat(starts - 1, lengths), np.repeat(starts + lengths, lengths)
 
-    def _shared(self, asked: Symbols, suffixes: Ints) -> Ints:
-        """How much each place shares with a suffix of the order; 0 where that is outside."""
+    def _shared(self, asked: Symbols, suffixes: Ints, places: Ints | None = None) -> Ints:
+        """How much each place, or some, share with a suffix of the order each; 0 where that is outside."""
         shared = np.zeros(len(suffixes), dtype=np.int64)
         inside = np.flatnonzero((suffixes >= 0) & (suffixes < len(self.order)))
         starts = self.order[suffixes[inside]].astype(np.int64)
-        shared[inside] = self._extended(asked, inside, starts, shared[inside])
+        asking = inside if places is None else places[inside]
+        shared[inside] = self._extended(asked, asking, starts, shared[inside])
         return shared
 
 
