@@ -62,6 +62,7 @@ class Against:
         sources: of its pieces, (num_pieces,).
         options: how they were read.
         skipped: files that could not be read.
+        near: as `real`, of passages that go on after differing notes, see `noternn.audit.index.Audit.near`.
     """
 
     title: str
@@ -70,6 +71,7 @@ class Against:
     sources: Sequence[Source]
     options: ReadingOptions
     skipped: Sequence[Skipped]
+    near: RealFigures = field(default_factory=RealFigures.nothing)
 
     def piece(self, number: int) -> Piece:
         """A piece of the corpus, read again.
@@ -142,7 +144,9 @@ def load(reference: Reference) -> Against:
     if changed:
         raise UserError(_changed(reference.title, changed))
     arrays = dict(entry.arrays)
-    real = RealFigures(arrays.pop("held_out"), arrays.pop("others"))
+    real, near = (
+        RealFigures(arrays.pop(f"{rule}held_out"), arrays.pop(f"{rule}others")) for rule in ("", "near_")
+    )
     by_name = {source.name: source for source in reference.corpus}
     index = Index(entry.values["names"], arrays)
     if not index.names:
@@ -155,6 +159,7 @@ def load(reference: Reference) -> Against:
         [by_name[name] for name in index.names],
         reference.options,
         [Skipped(*pair) for pair in entry.values["skipped"]],
+        near,
     )
 
 
@@ -191,11 +196,9 @@ def _make(reference: Reference) -> Entry:
     members = list(corpus.values())
     kept = [held_out[i] for i in spread(len(held_out))]
     log.info("measuring what %d real pieces copy", len(measured) + len(kept))
-    arrays: dict[str, Any] = {
-        **index.arrays,
-        "held_out": measure(index, kept, [None] * len(kept)),
-        "others": measure(index, [members[i] for i in measured], measured),
-    }
+    arrays: dict[str, Any] = dict(index.arrays)
+    arrays["held_out"], arrays["near_held_out"] = measure(index, kept, [None] * len(kept))
+    arrays["others"], arrays["near_others"] = measure(index, [members[i] for i in measured], measured)
     hashes = {name: piece.music_hash() for name, piece in pieces.items()}
     return Entry(arrays, {"names": index.names, "skipped": sorted(skipped), "music_hashes": hashes})
 

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from noternn.audit.figures import LENGTHS, Figures, RealFigures, measure, pooled, spread
 from noternn.audit.index import Index
+from noternn.audit.streams import Ints
 from noternn.errors import UserError
 from noternn.music.piece import Piece
 from noternn.runs.epochs import best_row
 from noternn.runs.folder import RunFolder
 from noternn.tables import read_csv, write_csv
 
-COLUMNS = ("epoch", *(f"audit/{name}" for name in Figures._fields[1:]), "num_notes")
+EXACT = tuple(f"audit/{name}" for name in Figures._fields[1:])
+NEAR = tuple(f"audit/near_{name.removeprefix('copied_')}" for name in Figures._fields[1:])
+COLUMNS = ("epoch", *EXACT, "num_notes", *NEAR)
+COUNTS = ("epoch", "audit/longest", "num_notes", "audit/near_longest")
 
 
-def copied_after(index: Index, piece: Piece, start: int) -> Figures:
+class Copied(NamedTuple):
+    """What a sample copies.
+
+    Args:
+        exact: note for note.
+        near: with a wrong note now and then, see `noternn.audit.index.Audit.near`.
+    """
+
+    exact: Figures
+    near: Figures
+
+
+def copied_after(index: Index, piece: Piece, start: int) -> Copied:
     """What a sample copies beyond its primer.
 
     Args:
@@ -25,33 +43,41 @@ def copied_after(index: Index, piece: Piece, start: int) -> Figures:
         start: the tick at which the primer ends.
     """
     is_new = (piece.onset >= start) & ~piece.is_drum
-    longest = index.audit(piece).longest[is_new]
+    audit = index.audit(piece)
+    return Copied(*(_figures(rule.longest[is_new]) for rule in (audit, audit.near)))
+
+
+def _figures(longest: Ints) -> Figures:
+    """The figures of some notes by the longest passages that they stand in."""
     short, middle, long = (float((longest >= length).sum() / max(1, len(longest))) for length in LENGTHS)
     return Figures(len(longest), short, middle, long, int(longest.max(initial=0)))
 
 
-def note_audit(path: Path, epoch: int, figures: Sequence[Figures]) -> dict[str, float]:
+def note_audit(path: Path, epoch: int, copied: Sequence[Copied]) -> dict[str, float]:
     """Put the row of an epoch into a run's audit.csv: its samples as if they were one.
 
     Returns:
         the row.
     """
-    all_ = pooled(figures)
-    row: dict[str, float] = dict(zip(COLUMNS, (epoch, *all_[1:], all_.num_notes), strict=True))
+    exact, near = (pooled([both[rule] for both in copied]) for rule in range(2))
+    row: dict[str, float] = dict(zip(COLUMNS, (epoch, *exact[1:], exact.num_notes, *near[1:]), strict=True))
     before = read_csv(path) if path.exists() else []
     rows = {other["epoch"]: other for other in [*before, row]}
-    counts = ("epoch", "audit/longest", "num_notes")
-    write_csv(
-        path, [{**rows[e], **{name: int(rows[e][name]) for name in counts}} for e in sorted(rows)], COLUMNS
-    )
+    write_csv(path, [_written(rows[e]) for e in sorted(rows)], COLUMNS)
     return row
 
 
-def held_out_limit(index: Index, held_out: Sequence[Piece]) -> float | None:
-    """The `copied_16` that 95 of 100 held-out pieces stay below; None without any."""
+def _written(row: dict[str, float]) -> dict[str, float]:
+    """A row as it is written; what an earlier version did not measure is no number."""
+    whole = {name: int(row[name]) for name in COUNTS if name in row and math.isfinite(row[name])}
+    return {**dict.fromkeys(NEAR, math.nan), **row, **whole}
+
+
+def held_out_limit(index: Index, held_out: Sequence[Piece]) -> tuple[float | None, float | None]:
+    """The `copied_16`, exact and near, that 95 of 100 held-out pieces stay below; None without any."""
     kept = [held_out[i] for i in spread(len(held_out))]
-    figures = measure(index, kept, [None] * len(kept))
-    return RealFigures(figures, figures[:0]).limit()
+    exact, near = (RealFigures(f, f[:0]).limit() for f in measure(index, kept, [None] * len(kept)))
+    return exact, near
 
 
 def choose_checkpoint(run: Path, max_copied: float) -> Path:

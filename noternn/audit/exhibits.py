@@ -21,7 +21,7 @@ from noternn.music.piece import Piece
 
 # Told apart by the color-blind, without the yellow that is too pale for small notes: Okabe and Ito (2008).
 SOURCE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-OTHER_COLOR, SHORT_COLOR, NEW_COLOR = "#222222", "#9a9a9a", "#dadada"
+OTHER_COLOR, SHORT_COLOR, NEW_COLOR, DIFFERING_COLOR = "#5c5c5c", "#9a9a9a", "#dadada", "#000000"
 TICKS_PER_BEAT = 480
 GAP_BEATS = (2, 4)  # of silence between a passage and its source, and before the next
 
@@ -44,32 +44,39 @@ def file_names(names: Sequence[str], suffix: str) -> list[str]:
 def save_attribution(sample: Sample, against: Against, path: Path) -> None:
     """Draw a sample's piano roll, its passages of 16 or more notes colored by the piece they stand in.
 
-    The six pieces with the most notes have colors, the others one together; passages of 8 to 15 notes are
-    gray, and what is new is pale. Above stand the bars of each source.
+    The six pieces with the most notes have colors, the others one together; notes that differ within a
+    passage are black, passages of 8 to 15 notes gray, and what is new is pale. Above stand the bars of each
+    source.
 
     Args:
         sample: what to draw.
         against: what it was audited against.
         path: a PNG file.
     """
-    audit, names = sample.audit, against.index.names
-    ranked = [number for number, _ in sample.sources()]
+    audit, names = sample.audit.near, against.index.names
+    ranked = [number for number, _ in sample.near.sources()]
     color_of = dict(zip(ranked, SOURCE_COLORS, strict=False))
     colors = np.full(sample.piece.num_notes, NEW_COLOR, dtype=object)
     colors[audit.longest >= LENGTHS[0]] = SHORT_COLOR
     is_copied = audit.longest >= MIN_NOTES
     sources = audit.source_piece[is_copied].tolist()
     colors[is_copied] = [color_of.get(number, OTHER_COLOR) for number in sources]
+    colors[is_copied & (audit.source_note < 0)] = DIFFERING_COLOR
     meanings = {color: shortened(names[number]) for number, color in color_of.items()}
     meanings[OTHER_COLOR] = f"{len(ranked) - len(color_of)} more pieces"
-    meanings |= {SHORT_COLOR: "8 to 15 notes copied", NEW_COLOR: "new"}
+    meanings |= {
+        DIFFERING_COLOR: "differs from its source",
+        SHORT_COLOR: "8 to 15 notes copied",
+        NEW_COLOR: "new",
+    }
     legend = [(meaning, color) for color, meaning in meanings.items() if (colors == color).any()]
     marks = [
         _mark(sample, passage, against, color_of.get(passage.source_piece, OTHER_COLOR))
         for passage in audit.passages
         if len(passage) >= MIN_NOTES
     ]
-    share = f"{100 * audit.copied(MIN_NOTES):.0f} % in passages of 16 or more"
+    exact, near = (100 * rule.copied(MIN_NOTES) for rule in (sample.audit, audit))
+    share = f"{exact:.0f} % in passages of 16 or more, {near:.0f} % with a wrong note now and then"
     title = f"{shortened(sample.name)} \N{MIDDLE DOT} {share}"
     save_piano_roll(sample.piece, path, title=title, coloring=Coloring(colors.tolist(), legend, marks))
 
@@ -104,8 +111,8 @@ class _Line:
 def save_side_by_side(sample: Sample, against: Against, path: Path) -> None:
     """Write the longest passages of a sample as MIDI, each followed by its source.
 
-    Only the notes of the passages are written, at the tempo with which the sample begins: two beats of
-    silence before a source, four before the next passage.
+    Only the notes of the passages are written, and those between them that differ, at the tempo with which
+    the sample begins: two beats of silence before a source, four before the next passage.
 
     Args:
         sample: with at least one passage.
@@ -117,8 +124,11 @@ def save_side_by_side(sample: Sample, against: Against, path: Path) -> None:
     """
     lines: list[_Line] = []
     gaps: list[int] = []
-    for passage in sample.audit.passages[:NAMED_PASSAGES]:
-        lines += [_Line.of(sample.piece, passage.notes), _source_line(passage, against)]
+    for passage in sample.audit.near.passages[:NAMED_PASSAGES]:
+        lines += [
+            _Line.of(sample.piece, np.append(passage.notes, passage.others)),
+            _source_line(passage, against),
+        ]
         gaps += GAP_BEATS
     starts = [0]
     for line, gap in zip(lines, gaps, strict=True):
@@ -143,4 +153,4 @@ def _source_line(passage: Passage, against: Against) -> _Line:
         piece = against.piece(passage.source_piece)
     except PieceError as error:
         raise PieceError(f"{name}: {error}") from error
-    return _Line.of(piece, passage.source_notes)
+    return _Line.of(piece, np.append(passage.source_notes, passage.source_others))

@@ -1,4 +1,4 @@
-"""Where two lines of notes go on together after notes that differ: matches that are extended, many at once."""
+"""Where two lines of notes go on together after notes that differ: many matches extended at once."""
 
 from __future__ import annotations
 
@@ -129,9 +129,9 @@ class _Walk:
         ratio, tolerance, shift = (
             value[self.going].reshape(shape) for value in (self.ratio, self.tolerance, self.shift)
         )
-        return (
-            inside & (pitch - other_pitch == shift) & (np.abs(time - ratio * other_time) <= tolerance)
-        )
+        is_near = np.abs(time - ratio * other_time) <= tolerance
+        agree: NDArray[np.bool_] = inside & (pitch - other_pitch == shift) & is_near
+        return agree
 
     def advance(self) -> None:
         """Go on while the next notes agree, and note the best end."""

@@ -39,16 +39,22 @@ class Figures(NamedTuple):
         return cls(audit.num_notes, short, middle, long, int(audit.longest.max(initial=0)))
 
 
-def measure(index: Index, pieces: Iterable[Piece], numbers: Iterable[int | None]) -> NDArray[np.float64]:
-    """The `Figures` of some pieces, (num_pieces, 5).
+def measure(
+    index: Index, pieces: Iterable[Piece], numbers: Iterable[int | None]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The `Figures` of some pieces, (num_pieces, 5): exact ones, and those of `Audit.near`.
 
     Args:
         index: of the corpus.
         pieces: to look for.
         numbers: which piece of the corpus each is itself, which is left out; None for no piece of it.
     """
-    rows = [Figures.of(index.audit(piece, number)) for piece, number in zip(pieces, numbers, strict=True)]
-    return np.array(rows, dtype=np.float64).reshape(-1, len(Figures._fields))
+    audits = [index.audit(piece, number) for piece, number in zip(pieces, numbers, strict=True)]
+    exact, near = (
+        np.array(list(map(Figures.of, rule)), dtype=np.float64).reshape(-1, len(Figures._fields))
+        for rule in (audits, [audit.near for audit in audits])
+    )
+    return exact, near
 
 
 def spread(num_pieces: int) -> list[int]:
@@ -70,6 +76,12 @@ class RealFigures:
 
     held_out: NDArray[np.float64]
     others: NDArray[np.float64]
+
+    @classmethod
+    def nothing(cls) -> RealFigures:
+        """Of no pieces."""
+        rows = np.zeros((0, len(Figures._fields)))
+        return cls(rows, rows)
 
     @property
     def figures(self) -> NDArray[np.float64]:

@@ -19,6 +19,7 @@ from noternn.music.steps import MIN_DIFFERENT, NUM_STEPS
 
 STRETCHES = (1.0, 2.0, 1 / 2, 3 / 2, 2 / 3, 3.0, 1 / 3)
 STREAM_END = np.uint32(2**32 - 3)  # of a piece that is looked for: in no corpus, so that no match goes on
+LOOSE = "loose_"  # begins the names of the arrays of `noternn.audit.loose.LooseIndex`
 VERSION = 2  # raise it when a change of the code changes what an index holds
 
 
@@ -33,6 +34,7 @@ class Passage:
         stretch: how many times as long the source takes for it.
         is_whole: whether it is all notes that the piece plays there, and not one voice of several.
         others: notes of the piece between these that differ from the source's.
+        source_others: notes of the source between its own that differ from the piece's.
         num_differing: how many notes differ, of the piece or of the source, whichever has more of them.
     """
 
@@ -42,6 +44,7 @@ class Passage:
     stretch: float
     is_whole: bool
     others: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    source_others: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     num_differing: int = 0
 
     def __len__(self) -> int:
@@ -58,9 +61,7 @@ class Audit:
         source_piece: of the same shape, the number of the piece that holds it, or -1.
         source_note: of the same shape, which of its notes this one is there, or -1.
         passages: those that are the longest of at least one note, the longest first.
-        near: the same where passages of at least 16 agreeing notes go on after up to one differing note in
-            eight, in whatever rhythm is near; a differing note stands in its passage, but has no
-            `source_note`. None in itself.
+        tolerant: see `near`.
     """
 
     num_notes: int
@@ -68,7 +69,16 @@ class Audit:
     source_piece: Ints
     source_note: Ints
     passages: Sequence[Passage]
-    near: Audit | None = None
+    tolerant: Audit | None = None
+
+    @property
+    def near(self) -> Audit:
+        """The same where passages of at least 16 agreeing notes go on after differing ones.
+
+        Up to one note in eight may differ, and onsets by a quarter of a beat. A differing note stands in its
+        passage, but has no `source_note`. What this gives has no other: it gives itself.
+        """
+        return self.tolerant or self
 
     def copied(self, min_notes: int) -> float:
         """Share of the notes, 0 to 1, that stand in copied passages of at least so many; 0 without notes."""
@@ -108,8 +118,8 @@ class Index:
         self.arrays = dict(arrays)
         self.num_notes: Ints = np.diff(arrays["note_offsets"])
         self._suffixes = SuffixArray(arrays["text"], arrays["order"], arrays["piece"])
-        prefix = "loose_"
-        self._loose = LooseIndex({n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)})
+        is_loose = [name for name in arrays if name.startswith(LOOSE)]
+        self._loose = LooseIndex({name.removeprefix(LOOSE): arrays[name] for name in is_loose})
 
     @classmethod
     def build(cls, pieces: Iterable[Piece], names: Sequence[str]) -> Index:
@@ -134,7 +144,7 @@ class Index:
             "piece": np.concatenate(numbers),
             "bars": np.concatenate(bars),
             "note_offsets": np.cumsum(lengths),
-            **{f"loose_{name}": array for name, array in loose.build(pieces).items()},
+            **{f"{LOOSE}{name}": array for name, array in loose.build(pieces).items()},
         }
         return cls(names, arrays)
 
@@ -152,7 +162,7 @@ class Index:
         """
         exact = [self._passage(match) for match in self._maximal(piece, without)]
         near = [self._loose_passage(found) for found in self._loose.find(piece, without)]
-        return replace(_audit(piece, exact), near=_audit(piece, exact + near))
+        return replace(_audit(piece, exact), tolerant=_audit(piece, exact + near))
 
     def _maximal(self, piece: Piece, without: int | None) -> list[_Found]:
         """The matches that are part of no other of their stream and have enough different steps."""
@@ -193,16 +203,15 @@ class Index:
             stretch=1 / found.ratio,
             is_whole=found.is_whole,
             others=found.differing,
+            source_others=self.arrays["loose_note"][found.skipped].astype(np.int64),
             num_differing=found.num_differing,
         )
 
 
 def _audit(piece: Piece, passages: list[Passage]) -> Audit:
     """What some passages of a piece amount to."""
-    # Of several passages with a note the last is kept: the longest, rather exact, all notes, and not re-timed.
-    passages = sorted(
-        passages, key=lambda p: (len(p), -p.num_differing, p.is_whole, p.stretch == 1)
-    )
+    # Of several passages with a note the last is kept: the longest, rather exact, whole, not re-timed.
+    passages = sorted(passages, key=lambda p: (len(p), -p.num_differing, p.is_whole, p.stretch == 1))
     owner, source_note = np.full((2, piece.num_notes), -1)
     for number, passage in enumerate(passages):
         owner[passage.notes] = owner[passage.others] = number

@@ -1,4 +1,4 @@
-"""Passages that go on after a differing note, or in another rhythm: seeds in an index, and their extension."""
+"""Passages that go on after a differing note, or in another rhythm: seeds, and what they become."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ class LoosePassage(NamedTuple):
         ours: (num_agreeing,) those that agree.
         differing: those between them that do not.
         theirs: (num_agreeing,) places in the text.
+        skipped: places between these whose notes differ.
         ratio: how many times as long it takes as its source.
         is_whole: whether all notes are looked at, and not one voice.
         num_differing: notes that differ, of the one that has more of them.
@@ -42,6 +43,7 @@ class LoosePassage(NamedTuple):
     ours: Ints
     differing: Ints
     theirs: Ints
+    skipped: Ints
     ratio: float
     is_whole: bool
     num_differing: int
@@ -123,6 +125,7 @@ class LooseIndex:
                 notes.first[stream.notes[match.ours - offsets[which]]],
                 notes.first[stream.notes[match.differing - offsets[which]]],
                 match.theirs,
+                np.setdiff1d(np.arange(match.theirs.min(), match.theirs.max()), match.theirs),
                 match.ratio / stretch,
                 stream.is_whole,
                 match.num_differing,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from noternn.audit.against import Against, as_it_is
-from noternn.audit.figures import LENGTHS, Figures, pooled, quantile
+from noternn.audit.figures import LENGTHS, Figures, RealFigures, pooled, quantile
 from noternn.audit.index import Audit, Passage
 from noternn.audit.streams import Ints
 from noternn.corpus.reading import ReadingOptions, Skipped, read_one
@@ -22,6 +22,10 @@ MIN_NOTES = 16  # of the passages that decide
 NAMED_PASSAGES = 3  # of a sample
 MAX_NAME = 48  # characters in tables and pictures; sentences and files have all
 FIELDS = Figures._fields
+PASSAGE = ("passage_notes", "bars", "source", "source_bars", "stretch", "is_one_voice")
+EXACT = (*FIELDS, "percentile", "is_flagged", *PASSAGE)  # columns of what is copied note for note
+NEAR = {name: f"near_{name.removeprefix('copied_')}" for name in (*EXACT, "differing_notes")}
+NEAR_RULE = "with a wrong note now and then, or in a rhythm that is near"
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +38,13 @@ class Sample:
 
     @property
     def figures(self) -> Figures:
-        """What it copies."""
+        """What it copies note for note."""
         return Figures.of(self.audit)
+
+    @property
+    def near(self) -> Sample:
+        """The same with passages that go on after differing notes, see `noternn.audit.index.Audit.near`."""
+        return Sample(self.name, self.piece, self.audit.near)
 
     def bars(self, passage: Passage) -> Ints:
         """In which of its bars the notes of a passage stand."""
@@ -65,19 +74,25 @@ def audit_samples(sources: Sequence[Source], against: Against) -> tuple[list[Sam
 
 
 def sample_rows(samples: Sequence[Sample], against: Against) -> list[dict[str, Any]]:
-    """A row a sample: name, `Figures`, percentile, whether it is flagged, and its longest passage."""
-    rows = []
-    for sample in samples:
-        figures = sample.figures
-        row = {
-            "name": sample.name,
-            **figures._asdict(),
-            "percentile": against.real.percentile(figures),
-            "is_flagged": against.real.is_flagged(figures),
-        }
-        passages = passage_rows(sample, against)[:1]
-        rows.append(row | {key: value for p in passages for key, value in p.items() if key != "sample"})
-    return rows
+    """A row a sample: name, `Figures`, percentile, whether it is flagged, and its longest passage.
+
+    After these stands the same of passages that go on after differing notes, in columns from `near_` on.
+    """
+    return [
+        {"name": sample.name}
+        | _row(sample, against.real, against)
+        | {NEAR[name]: value for name, value in _row(sample.near, against.near, against).items()}
+        for sample in samples
+    ]
+
+
+def _row(sample: Sample, real: RealFigures, against: Against) -> dict[str, Any]:
+    """What is said of a sample by one rule."""
+    figures = sample.figures
+    measured = {"percentile": real.percentile(figures), "is_flagged": real.is_flagged(figures)}
+    longest = passage_rows(sample, against)[:1]
+    passage = {key: value for row in longest for key, value in row.items() if key != "sample"}
+    return {**figures._asdict(), **measured, **passage}
 
 
 def passage_rows(sample: Sample, against: Against) -> list[dict[str, Any]]:
@@ -91,6 +106,7 @@ def passage_rows(sample: Sample, against: Against) -> list[dict[str, Any]]:
             "source_bars": bar_range(against.index.bars(passage.source_piece, passage.source_notes)),
             "stretch": round(passage.stretch, 4),
             "is_one_voice": not passage.is_whole,
+            "differing_notes": passage.num_differing,
         }
         for passage in sample.audit.passages[:NAMED_PASSAGES]
     ]
@@ -98,21 +114,30 @@ def passage_rows(sample: Sample, against: Against) -> list[dict[str, Any]]:
 
 def as_plain(samples: Sequence[Sample], skipped: Sequence[Skipped], against: Against) -> dict[str, Any]:
     """All that was found as plain data, with the figures of the real pieces."""
-    kinds = {"held_out": against.real.held_out, "others": against.real.others}
     return {
         "against": against.title,
         "num_pieces": len(against.index.names),
         "num_notes": int(against.index.num_notes.sum()),
         "samples": [
-            row | {"passages": passage_rows(sample, against)}
+            row
+            | {"passages": passage_rows(sample, against)}
+            | {"near_passages": passage_rows(sample.near, against)}
             for row, sample in zip(sample_rows(samples, against), samples, strict=True)
         ],
         "all_samples": pooled([sample.figures for sample in samples])._asdict(),
-        "yardstick": {
-            name: {field: figures[:, i].tolist() for i, field in enumerate(FIELDS)}
-            for name, figures in kinds.items()
-        },
+        "near_all_samples": pooled([sample.near.figures for sample in samples])._asdict(),
+        "yardstick": _yardstick(against.real),
+        "near_yardstick": _yardstick(against.near),
         "skipped": {s.name: s.reason for s in skipped},
+    }
+
+
+def _yardstick(real: RealFigures) -> dict[str, dict[str, list[float]]]:
+    """The figures of the real pieces as plain data."""
+    kinds = {"held_out": real.held_out, "others": real.others}
+    return {
+        name: {field: figures[:, i].tolist() for i, field in enumerate(FIELDS)}
+        for name, figures in kinds.items()
     }
 
 
@@ -123,11 +148,10 @@ def save_table(samples: Sequence[Sample], against: Against, path: Path) -> None:
     """
     rows = sample_rows(samples, against)
     for row in rows:
-        for column in ("name", "source"):
+        for column in ("name", "source", NEAR["source"]):
             if str(row.get(column, "")).startswith(("=", "+", "-", "@")):
                 row[column] = f"./{row[column]}"
-    columns = ["name", *FIELDS, "percentile", "is_flagged", "passage_notes", "bars", "source", "source_bars"]
-    write_csv(path, rows, [*columns, "stretch", "is_one_voice"])
+    write_csv(path, rows, ["name", *EXACT, *(NEAR[name] for name in [*EXACT, "differing_notes"])])
 
 
 def as_text(samples: Sequence[Sample], skipped: Sequence[Skipped], against: Against) -> str:
@@ -135,11 +159,11 @@ def as_text(samples: Sequence[Sample], skipped: Sequence[Skipped], against: Agai
     index = against.index
     parts = [
         f"against {against.title}: {len(index.names):,} pieces, {index.num_notes.sum():,} notes",
-        _figures_table(samples, against),
+        _figures_table(samples, against.real),
+        f"{NEAR_RULE[0].upper()}{NEAR_RULE[1:]}:\n{_figures_table([s.near for s in samples], against.near)}",
+        _passages_table("The longest passage of each", samples, against),
+        _passages_table(f"The longest {NEAR_RULE}", [s.near for s in samples if _goes_on(s)], against),
     ]
-    sources = [_passage_cells(row) for sample in samples for row in passage_rows(sample, against)[:1]]
-    if sources:
-        parts.append(f"The longest passage of each:\n{format_table(sources, list(sources[0]))}")
     parts.append("\n".join(sentence(sample, against) for sample in samples))
     if skipped:
         lines = [f"{len(skipped)} skipped:", *(f"  {s.name}: {s.reason}" for s in skipped)]
@@ -147,8 +171,17 @@ def as_text(samples: Sequence[Sample], skipped: Sequence[Skipped], against: Agai
     return "\n\n".join(part for part in parts if part)
 
 
-def _figures_table(samples: Sequence[Sample], against: Against) -> str:
-    real = against.real
+def _goes_on(sample: Sample) -> bool:
+    """Whether its longest passage is longer with differing notes."""
+    return sample.near.figures.longest > sample.figures.longest
+
+
+def _passages_table(title: str, samples: Sequence[Sample], against: Against) -> str:
+    rows = [_passage_cells(row) for sample in samples for row in passage_rows(sample, against)[:1]]
+    return f"{title}:\n{format_table(rows, list(rows[0]))}" if rows else ""
+
+
+def _figures_table(samples: Sequence[Sample], real: RealFigures) -> str:
     rows = [_cells(s.name, s.figures, real.percentile(s.figures)) for s in samples]
     if len(samples) > 1:
         rows.append(_cells(f"all {len(samples)} samples", pooled([sample.figures for sample in samples])))
@@ -175,15 +208,16 @@ def _passage_cells(row: dict[str, Any]) -> dict[str, str]:
         "notes": str(row["passage_notes"]),
         "stands in": shortened(row["source"]),
         "its bars": row["source_bars"],
-        "how": how(row["is_one_voice"], row["stretch"]),
+        "how": how(row["is_one_voice"], row["stretch"], row["differing_notes"]),
     }
 
 
-def how(is_one_voice: bool, stretch: float) -> str:
+def how(is_one_voice: bool, stretch: float, num_differing: int = 0) -> str:
     """In words what a passage changes of its source, but for the key."""
     speed = "" if stretch == 1 else f"{stretch:.3g} times as fast" if stretch > 1 else _slower(stretch)
     voice = "in one voice" if is_one_voice else "all notes"
-    return ", ".join(part for part in (voice, speed) if part)
+    others = f"{num_differing} differing note{'s' if num_differing > 1 else ''}" if num_differing else ""
+    return ", ".join(part for part in (voice, speed, others) if part)
 
 
 def _slower(stretch: float) -> str:
@@ -191,20 +225,31 @@ def _slower(stretch: float) -> str:
 
 
 def sentence(sample: Sample, against: Against) -> str:
-    """What the figures say of a sample."""
-    real, figures = against.real, sample.figures
-    pieces = "the training pieces" if len(real.held_out) else "the corpus"
-    shares = f"{sample.name}: {_percent(figures.copied_16)} of its notes stand in passages of 16 or more"
-    median, limit = quantile(real.column("copied_16"), 50), real.limit()
-    if median is None or limit is None:
-        return f"{shares} of {pieces}; there are no real pieces to compare it with"
+    """What the figures say of a sample: note for note, and below with a wrong note now and then."""
+    pieces = "the training pieces" if len(against.real.held_out) else "the corpus"
+    what = f"of its notes stand in passages of {MIN_NOTES} or more of {pieces}"
+    near = sample.near
+    exact = f"{sample.name}: {_percent(sample.figures.copied_16)} {what}"
+    tolerant = f"  {NEAR_RULE}: {_percent(near.figures.copied_16)}"
+    if against.real.limit() is None:
+        return f"{exact}; there are no real pieces to compare it with\n{tolerant}"
+    exact, tolerant = (
+        f"{text} {_verdict(rule, real, against)}"
+        for text, rule, real in ((exact, sample, against.real), (tolerant, near, against.near))
+    )
+    return f"{exact}\n{tolerant}"
+
+
+def _verdict(sample: Sample, real: RealFigures, against: Against) -> str:
+    """A figure beside the same of real pieces, and what to think of it."""
+    median, limit = quantile(real.column("copied_16"), 50) or 0.0, real.limit() or 0.0
     measure = f"({real.what}: median {_percent(median)}, 95th percentile {_percent(limit)})"
-    if not real.is_flagged(figures):
-        return f"{shares} of {pieces} {measure}: no more than real pieces do"
+    if not real.is_flagged(sample.figures):
+        return f"{measure}: no more than real pieces do"
     most, _ = sample.sources()[0]
     longest = next(passage for passage in sample.audit.passages if passage.source_piece == most)
     source = f"{against.index.names[most]} {bar_words(against.index.bars(most, longest.source_notes))}"
-    return f"{shares} of {pieces} {measure}: it copies, most from {source}"
+    return f"{measure}: it copies, most from {source}"
 
 
 def _percent(share: float) -> str:

@@ -51,7 +51,7 @@ class SuffixArray:
     def close(
         self, query: Symbols, min_length: int, num_each_way: int, without: int | None = None
     ) -> tuple[Ints, Ints, Ints]:
-        """Matches of at least so many symbols that begin at places of a query: many of each, the longest first.
+        """Matches of at least so many symbols that begin at places of a query, several at each.
 
         Args:
             query, without: see `longest`.

@@ -80,5 +80,5 @@ def _save_exhibits(samples: Sequence[Sample], against: Against, options: argpars
         if folder is None:
             continue
         for sample, name in zip(samples, exhibits.file_names(names, suffix), strict=True):
-            if suffix == ".png" or sample.audit.passages:
+            if suffix == ".png" or sample.audit.near.passages:
                 write(option, folder / name, partial(save, sample, against))

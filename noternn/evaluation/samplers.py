@@ -120,7 +120,7 @@ def _row(
     verdicts = Counter(checkup.verdict for checkup in checkups)
     starts = [primer_end(primer, composer.codec, composer.tempo) for primer in primers]
     copied = [copied_after(index, piece, start) for piece, start in zip(pieces, starts, strict=True)]
-    total: Figures = pooled(copied)
+    total: Figures = pooled([both.exact for both in copied])
     nats = sum(nll_after(composer.network, ids, len(p)) for ids, p in zip(samples, primers, strict=True))
     medians = ("num_pitches", "longest_repetition", "local_scale_consistency", "repeated_fraction")
     return {

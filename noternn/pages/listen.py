@@ -20,7 +20,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from noternn.audit.against import Against
-from noternn.audit.figures import Figures
+from noternn.audit.figures import Figures, RealFigures
+from noternn.audit.index import Audit
 from noternn.audit.report import MIN_NOTES, bar_words
 from noternn.errors import PieceError, UserError
 from noternn.files import write_text
@@ -120,19 +121,28 @@ def with_audit(run: HeardRun, against: Against) -> HeardRun:
 
 
 def _audited(take: Take, against: Against) -> Take:
-    audit = against.index.audit(take.piece)
+    exact = against.index.audit(take.piece)
+    audit = exact.near
     is_copied = audit.longest >= MIN_NOTES
     pieces, sources = np.unique(audit.source_piece[is_copied], return_inverse=True)
     marks = np.full(take.piece.num_notes, -1, dtype=np.int64)
     marks[is_copied] = sources
     names = []
     for number in pieces.tolist():
-        notes = audit.source_note[is_copied & (audit.source_piece == number)]
+        notes = audit.source_note[is_copied & (audit.source_piece == number) & (audit.source_note >= 0)]
         names.append(f"{against.index.names[number]}, {bar_words(against.index.bars(number, notes))}")
-    percentile = against.real.percentile(Figures.of(audit))
-    beside = f", more than {percentile:.0f} of 100 {against.real.what}" if percentile else ""
-    copied = f"{audit.copied(MIN_NOTES):.0%} of the notes stand in training passages of {MIN_NOTES} or more"
-    return replace(take, sources=marks, source_names=names, remarks=[*take.remarks, copied + beside])
+    shares = [f"{rule.copied(MIN_NOTES):.0%}" for rule in (exact, audit)]
+    besides = [_beside(rule, real) for rule, real in ((exact, against.real), (audit, against.near))]
+    copied = [
+        f"{shares[0]} of the notes stand in training passages of {MIN_NOTES} or more{besides[0]}",
+        f"{shares[1]} with a wrong note now and then{besides[1]}",
+    ]
+    return replace(take, sources=marks, source_names=names, remarks=[*take.remarks, *copied])
+
+
+def _beside(audit: Audit, real: RealFigures) -> str:
+    percentile = real.percentile(Figures.of(audit))
+    return f", more than {percentile:.0f} of 100 {real.what}" if percentile else ""
 
 
 def with_health(run: HeardRun, yardstick: Yardstick) -> HeardRun:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -47,9 +48,11 @@ def save_curves(
     for copied in others:
         shares = [100 * row["audit/copied_16"] for row in audits]
         copied.plot([row["epoch"] for row in audits], shares, "o-", color="tab:green", markersize=4)
+        near = [100 * row.get("audit/near_16", math.nan) for row in audits]
+        copied.plot([row["epoch"] for row in audits], near, "o:", color="tab:olive", markersize=3)
         copied.axvline(best["epoch"], color="black", linewidth=1, linestyle=":")
         copied.set_ylabel("copied (%)")
-        copied.set_ylim(bottom=0, top=max(5, 1.1 * max(shares)))
+        copied.set_ylim(bottom=0, top=max(5, 1.1 * max(shares), 1.1 * np.nanmax([0, *near])))
     bottom = others[-1] if others else gap
     bottom.set_xlabel("epoch")
     bottom.xaxis.get_major_locator().set_params(integer=True)

@@ -95,8 +95,13 @@ def _copied_lines(summary: dict[str, Any]) -> list[str]:
     if "audit/copied_16" not in summary:
         return []
     copied, limit = summary["audit/copied_16"], summary["audit/copied_16_held_out_95"]
+    near, near_limit = summary["audit/near_16"], summary["audit/near_16_held_out_95"]
     beside = "" if limit is None else f" (in 95 of 100 held-out pieces at most {limit:.0%})"
-    return [f"  copied               {copied:.0%} of the samples' notes, in passages of 16{beside}"]
+    beside_near = "" if near_limit is None else f" ({near_limit:.0%})"
+    return [
+        f"  copied               {copied:.0%} of the samples' notes, in passages of 16{beside}",
+        f"                       {near:.0%} with a wrong note now and then{beside_near}",
+    ]
 
 
 def _tracker_lines(tracker: Tracker) -> list[str]:

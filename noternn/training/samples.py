@@ -61,9 +61,14 @@ class Samples:
         """What the samples of an epoch copy, and the most that 95 of 100 held-out pieces do."""
         if self._audited is None:
             return {}
-        limit = held_out_limit(self._audited, list(self.corpus.pieces("validation")))
+        limit, near_limit = held_out_limit(self._audited, list(self.corpus.pieces("validation")))
         (row,) = (row for row in read_csv(self.folder.audit) if row["epoch"] == epoch)
-        return {"audit/copied_16": row["audit/copied_16"], "audit/copied_16_held_out_95": limit}
+        return {
+            "audit/copied_16": row["audit/copied_16"],
+            "audit/copied_16_held_out_95": limit,
+            "audit/near_16": row["audit/near_16"],
+            "audit/near_16_held_out_95": near_limit,
+        }
 
     @cached_property
     def _yardstick(self) -> Yardstick:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from noternn.__main__ import main
-from noternn.audit.curve import choose_checkpoint, copied_after, held_out_limit, note_audit
+from noternn.audit.curve import Copied, choose_checkpoint, copied_after, held_out_limit, note_audit
 from noternn.audit.exhibits import file_names
 from noternn.audit.figures import FLAGGED_PERCENTILE, MAX_PIECES, Figures, RealFigures, pooled, spread
 from noternn.audit.index import STRETCHES, Index
@@ -555,15 +555,16 @@ def test_the_primer_of_a_sample_does_not_count_as_copied() -> None:
     start = int(sample.onset[source.num_notes])
     index = corpus_of(source)
     assert Figures.of(index.audit(sample)).copied_16 > 0.4
-    after = copied_after(index, sample, start)
-    assert (after.num_notes, after.copied_16) == (new.num_notes, 0.0)
-    assert copied_after(index, joined(new, source), int(sample.onset[new.num_notes])).copied_16 > 0.9
+    for after in copied_after(index, sample, start):
+        assert (after.num_notes, after.copied_16) == (new.num_notes, 0.0)
+    for after in copied_after(index, joined(new, source), int(sample.onset[new.num_notes])):
+        assert after.copied_16 > 0.9
 
 
 def test_an_epoch_has_one_row_in_the_curve_of_copying(tmp_path: Path) -> None:
     path = tmp_path / "audit.csv"
     for epoch, copied in ((10, 0.5), (20, 0.25), (4, 0.125), (10, 0.0)):
-        note_audit(path, epoch, [figures(copied), figures(copied)])
+        note_audit(path, epoch, [Copied(figures(copied), figures(copied + 0.1))] * 2)
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["epoch"], float(row["audit/copied_16"])) for row in rows] == [
@@ -575,8 +576,8 @@ def test_an_epoch_has_one_row_in_the_curve_of_copying(tmp_path: Path) -> None:
 
 
 def test_what_held_out_pieces_copy_bounds_what_samples_may() -> None:
-    assert held_out_limit(corpus_of(tune(1)), [tune(1), tune(2)]) == pytest.approx(0.95)
-    assert held_out_limit(corpus_of(tune(1)), []) is None
+    assert held_out_limit(corpus_of(tune(1)), [tune(1), tune(2)]) == pytest.approx((0.95, 0.95))
+    assert held_out_limit(corpus_of(tune(1)), []) == (None, None)
 
 
 @pytest.fixture
@@ -588,7 +589,7 @@ def audited_run(tmp_path: Path) -> Path:
     losses = "\n".join(f"{epoch},{nll}" for epoch, nll in ((1, 3.0), (2, 2.0), (3, 1.0), (4, 1.5)))
     (tmp_path / "metrics.csv").write_text(f"epoch,val/nll\n{losses}\n")
     for epoch, copied in ((2, 0.1), (3, 0.4), (4, 0.2)):
-        note_audit(tmp_path / "audit.csv", epoch, [figures(copied)])
+        note_audit(tmp_path / "audit.csv", epoch, [Copied(figures(copied), figures(copied))])
     return tmp_path
 
 
