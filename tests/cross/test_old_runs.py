@@ -30,7 +30,7 @@ CACHED = {
         "3bcfb0bc 3ddcf00f 584140a5 b04dc221 d4c8c769 e1d0df47"
     ),
 }
-AUDITED = "8db446d9"
+AUDITED = "bd9e8018"
 
 
 @pytest.fixture
