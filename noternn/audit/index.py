@@ -103,10 +103,12 @@ class Index:
     how polyphony is handled), with its times multiplied by each of `STRETCHES`. Matches are exact: a passage
     has the same differences in pitch and the same times between onsets on a grid of 1/12 beat. It counts from
     5 different steps of these on, so that ostinati and scales do not. Durations, velocities and instruments
-    are not compared.
+    are not compared. Beside these stand passages that go on after differing notes, see `Audit.near`.
 
     Chance: of 47 chorales whose chords were put into random order 8 % of the notes stood in passages of 8
-    that 270 others hold too, none in passages of 16; as Bach wrote them 68 % and 11 %.
+    that 270 others hold too, none in passages of 16; as Bach wrote them 68 % and 11 %. Of 40 chorales whose
+    chords or pitches were put into random order 400 times none had a passage that goes on after differing
+    notes against 300 others.
 
     Args:
         names: of the pieces.
@@ -123,7 +125,7 @@ class Index:
 
     @classmethod
     def build(cls, pieces: Iterable[Piece], names: Sequence[str]) -> Index:
-        """The index of some pieces, 33 bytes a note of each stream."""
+        """The index of some pieces, 37 bytes a note of each stream."""
         pieces = list(pieces)
         texts, notes, numbers = [np.zeros(0, np.uint32)], [np.zeros(0, np.int32)], [np.zeros(0, np.int32)]
         bars, lengths, num_streams = [np.zeros(0, np.int32)], [0], 0

@@ -65,7 +65,7 @@ def loose_steps(steps: NDArray[np.uint32]) -> NDArray[np.uint32]:
 
 
 def build(pieces: list[Piece]) -> dict[str, NDArray[Any]]:
-    """The arrays of a `LooseIndex`: 18 bytes a note of each stream."""
+    """The arrays of a `LooseIndex`: 21 bytes a note of each stream."""
     columns: dict[str, list[NDArray[Any]]] = {"text": [], "note": [], "piece": [], "time": [], "pitch": []}
     num_streams = 0
     for number, piece in enumerate(pieces):

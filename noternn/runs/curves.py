@@ -47,11 +47,21 @@ def save_curves(
     gap.set_ylabel("gap/nll")
     for copied in others:
         shares = [100 * row["audit/copied_16"] for row in audits]
-        copied.plot([row["epoch"] for row in audits], shares, "o-", color="tab:green", markersize=4)
+        copied.plot(
+            [row["epoch"] for row in audits], shares, "o-", color="tab:green", markersize=4, label="exact"
+        )
         near = [100 * row.get("audit/near_16", math.nan) for row in audits]
-        copied.plot([row["epoch"] for row in audits], near, "o:", color="tab:olive", markersize=3)
+        copied.plot(
+            [row["epoch"] for row in audits],
+            near,
+            "o:",
+            color="tab:olive",
+            markersize=3,
+            label="wrong notes too",
+        )
         copied.axvline(best["epoch"], color="black", linewidth=1, linestyle=":")
         copied.set_ylabel("copied (%)")
+        copied.legend(fontsize=8)
         copied.set_ylim(bottom=0, top=max(5, 1.1 * max(shares), 1.1 * np.nanmax([0, *near])))
     bottom = others[-1] if others else gap
     bottom.set_xlabel("epoch")

@@ -25,7 +25,7 @@ from noternn.training.messages import say_not_audited
 from noternn.training.tracking import Tracker
 
 NUM_AUDITED = 8  # samples at each checkpoint, made together: one alone says little
-MAX_AUDITED_NOTES = 5_000_000  # of a training split whose index is built: 200 MB, half a minute
+MAX_AUDITED_NOTES = 5_000_000  # of a training split whose index is built: 450 MB, half a minute
 
 
 class Samples:
