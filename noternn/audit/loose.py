@@ -21,7 +21,7 @@ MIN_NOTES = 16  # that agree
 SEED_STEPS = 5
 NUM_EACH_WAY = 8  # seeds of a place
 NEARBY = 32  # notes: of seeds so near on one diagonal the longest stands for all
-MAX_SEEDS = 3000
+NUM_SEEDS = 3000  # that are extended together; of longer pieces more, one for each place at most
 FAR = 2**29  # loose steps between neighboring streams
 OURS_FAR = int(1.8 * FAR)  # at no speed the same, so that no passage goes on into the next stream
 NUM_LOOSE = 512  # different steps
@@ -118,7 +118,7 @@ class LooseIndex:
         lines = [_line(notes, stream, i, OURS_FAR) for i, (_, notes, stream) in enumerate(asked)]
         line = Line(*(np.concatenate(column) for column in zip(*lines, strict=True)))
         offsets = np.cumsum([0, *(len(stream.notes) for _, _, stream in asked)])
-        for match in _longest(text, line, self._line, self._seeds(text, line, without)):
+        for match in self._matches(text, line, without):
             which = int(np.searchsorted(offsets, match.ours[0], side="right")) - 1
             stretch, notes, stream = asked[which]
             yield LoosePassage(
@@ -130,6 +130,13 @@ class LooseIndex:
                 stream.is_whole,
                 match.num_differing,
             )
+
+    def _matches(self, text: NDArray[np.uint32], line: Line, without: int | None) -> Iterator[_Match]:
+        """What the seeds become, some after the others."""
+        seeds = self._seeds(text, line, without)
+        for start in range(0, len(seeds), NUM_SEEDS):
+            some = np.arange(start, min(start + NUM_SEEDS, len(seeds)))
+            yield from _longest(text, line, self._line, seeds.at(some))
 
     def _seeds(self, text: NDArray[np.uint32], line: Line, without: int | None) -> Seeds:
         """Matches of the steps at which no longer one begins, at a speed that is looked for."""
@@ -147,7 +154,7 @@ class LooseIndex:
         chosen = chosen[np.argsort(-length[chosen], kind="stable")]
         place = np.stack([theirs[chosen] - ours[chosen], ours[chosen] // NEARBY])
         _, first = np.unique(place, axis=1, return_index=True)
-        chosen = chosen[np.sort(first)[:MAX_SEEDS]]
+        chosen = chosen[np.sort(first)[: max(NUM_SEEDS, len(text))]]
         return Seeds(ours[chosen], theirs[chosen], ratio[chosen])
 
 

@@ -203,6 +203,18 @@ def test_too_many_wrong_notes_are_no_copy() -> None:
     assert Index.build([melody(1)], ["source"]).audit(sample).near.copied(16) == 0
 
 
+def test_all_of_a_long_piece_is_looked_for(chorales: list[Piece], index: Index) -> None:
+    rng = np.random.default_rng(0)
+    columns, end = [], 0
+    for piece in [wrong(12)(chorale, rng) for chorale in chorales]:
+        columns.append((piece.onset + end, piece.duration, piece.pitch))
+        end += piece.end
+    onset, duration, pitch = (np.concatenate(column) for column in zip(*columns, strict=True))
+    sample = Piece.from_notes(onset, duration, pitch, ticks_per_beat=BEAT)
+    assert sample.num_notes > 5000
+    assert index.audit(sample).near.copied(16) > 0.9
+
+
 def test_a_piece_is_not_its_own_near_source() -> None:
     index = Index.build([melody(1), melody(2)], ["a", "b"])
     assert index.audit(melody(1), without=0).near.copied(16) == 0
