@@ -13,6 +13,7 @@ from pathlib import Path
 
 from noternn import __version__
 from noternn.errors import UserError
+from noternn.terminal import harmless_streams
 
 # Each is a module of noternn.commands; only the one that is asked for is imported.
 COMMANDS = {
@@ -40,9 +41,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 1 after a mistake that was told in one line.
     """
-    if arguments is None:
-        arguments = sys.argv[1:]
-        _set_up_messages()
+    is_program = arguments is None
+    if is_program and isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may lack letters of a file's name
+    with harmless_streams():
+        if is_program:
+            logging.basicConfig(format="%(message)s")
+            logging.getLogger("noternn").setLevel(logging.INFO)
+        return _run(sys.argv[1:] if arguments is None else arguments)
+
+
+def _run(arguments: Sequence[str]) -> int:
     if arguments[:1] == ["train"]:  # its settings are Hydra's, not options of argparse
         from noternn.launch.start import main as train
 
@@ -85,13 +94,6 @@ def build_parser(complete: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:
             module.add_arguments(command)
             command.set_defaults(run=module.run)
     return parser
-
-
-def _set_up_messages() -> None:
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may lack letters of a file's name
-    logging.basicConfig(format="%(message)s")
-    logging.getLogger("noternn").setLevel(logging.INFO)
 
 
 if __name__ == "__main__":

@@ -20,14 +20,15 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file to write; when the block ends well it takes the place of `path`, else `path` stays as it was.
 
     It is written beside `path`, flushed to the disk and renamed, so that no reader, crash or full disk
-    ever leaves half of it.
+    ever leaves half of it. A link at `path` is replaced, and not followed.
 
     Raises:
         OSError: if it cannot be written; its `filename` is `path`.
     """
     temporary = path.with_name(f".{path.name[:50]}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
+        temporary.unlink(missing_ok=True)
+        with temporary.open("xb") as file:  # never through a link that somebody has put there
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from noternn.files import write_text
+from noternn.terminal import one_line
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> None:
@@ -28,7 +29,9 @@ def read_csv(path: Path) -> list[dict[str, float]]:
 
 def format_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> str:
     """A table for the terminal: text to the left, numbers to the right; floats get four decimals."""
-    cells = [list(columns)] + [[_cell(row.get(column)) for column in columns] for row in rows]
+    cells = [[one_line(column) for column in columns]] + [
+        [_cell(row.get(column)) for column in columns] for row in rows
+    ]
     widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
     is_text = [any(_is_text(row.get(column)) for row in rows) for column in columns]
     lines = [
@@ -51,4 +54,4 @@ def _cell(value: object) -> str:
         return "-"
     if isinstance(value, float):
         return f"{value:.4f}" if abs(value) < 100 else f"{value:.0f}"
-    return str(value)
+    return one_line(str(value))

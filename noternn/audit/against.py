@@ -17,11 +17,12 @@ from noternn.corpus.cache import ArrayCache, Entry
 from noternn.corpus.reading import Reader, ReadingOptions, Skipped
 from noternn.corpus.tokenized import CACHE_VERSION
 from noternn.datasets.configured import sources_of
-from noternn.datasets.sources import Source, printable
+from noternn.datasets.sources import Source
 from noternn.errors import UserError
 from noternn.music.piece import Piece
 from noternn.runs.folder import RunFolder
 from noternn.runs.record import read_settings
+from noternn.terminal import printable
 
 log = logging.getLogger(__name__)
 

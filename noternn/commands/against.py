@@ -8,9 +8,9 @@ from noternn.audit.against import Reference, reference_of_run
 from noternn.commands.options import corpus_at
 from noternn.corpus.inspection import validation_pieces
 from noternn.corpus.reading import ReadingOptions
-from noternn.datasets.sources import printable
 from noternn.health.yardstick import Yardstick
 from noternn.runs.folder import RunFolder
+from noternn.terminal import printable
 
 
 def yardstick_at(target: str) -> Yardstick:

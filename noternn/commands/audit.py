@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from noternn.commands.options import check_outputs, write
-from noternn.datasets.sources import folder_sources, named_sources, printable
+from noternn.datasets.sources import folder_sources, named_sources
 from noternn.errors import UserError
 from noternn.files import write_text
+from noternn.terminal import printable
 
 if TYPE_CHECKING:
     from noternn.audit.against import Against

@@ -76,12 +76,13 @@ def run(options: argparse.Namespace) -> None:
     from noternn.health.yardstick import Yardstick
     from noternn.music.midi import write_midi
     from noternn.music.sound import check_audio_path, save_audio
-    from noternn.runs.folder import RunFolder
+    from noternn.runs.folder import RunFolder, refuse_links_on_the_way
     from noternn.sampling.composer import load_composer
     from noternn.sampling.copy_model import load_weights
 
     if options.output.suffix.lower() not in (".mid", ".midi"):
         raise UserError(f"-o {options.output}: it must end in .mid or .midi")
+    refuse_links_on_the_way(options.output)
     sounds = [suffix for suffix in (".wav", ".ogg") if getattr(options, suffix[1:])]
     for suffix in sounds:
         check_audio_path(options.output.with_suffix(suffix))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from noternn.config.checks import Section
 from noternn.errors import UserError
+from noternn.runs.folder import refuse_links_on_the_way
 
 if TYPE_CHECKING:
     from noternn.config.schema import Config
@@ -101,6 +102,7 @@ def check_output(option: str, path: Path | None, suffix: str) -> None:
 
 def write(option: str, path: Path, save: Callable[[Path], None]) -> None:
     """Save a file that an option asked for, with its folder, and say so on stderr."""
+    refuse_links_on_the_way(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save(path)

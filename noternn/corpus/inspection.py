@@ -22,13 +22,14 @@ from noternn.corpus.reading import ReadingOptions, Skipped
 from noternn.corpus.splits import EncodedCorpus, pieces_of
 from noternn.corpus.tokenized import TokenizedCorpus, read_corpus, tokenize_shards
 from noternn.datasets.configured import ready_made_split, sources_of
-from noternn.datasets.sources import Source, file_sources, printable
+from noternn.datasets.sources import Source, file_sources
 from noternn.errors import UserError
 from noternn.music.facts import key_name, programs_of
 from noternn.music.instruments import program_name
 from noternn.music.piece import Piece
 from noternn.music.remarks import Remark
 from noternn.tables import write_csv
+from noternn.terminal import printable
 from noternn.tokenizer import Codec, Vocabulary, build_tokenizer
 
 

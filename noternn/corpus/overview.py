@@ -15,9 +15,9 @@ from noternn.corpus.inspection import (
     skip_reasons,
 )
 from noternn.corpus.splits import SPLITS
-from noternn.datasets.sources import printable
 from noternn.music.remarks import kinds
 from noternn.tables import format_table
+from noternn.terminal import printable
 
 MAX_REASONS, MAX_NAMES = 6, 3  # in the text, which stays one screen for any corpus
 WIDTH = 110  # of a line that holds as many names as fit

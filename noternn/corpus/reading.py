@@ -18,13 +18,14 @@ from tqdm import tqdm
 from noternn.config.dataset import Dataset
 from noternn.corpus.duplicates import fingerprint
 from noternn.corpus.workers import Lost, Workers
-from noternn.datasets.sources import Source, printable
+from noternn.datasets.sources import Source
 from noternn.music.facts import PieceFacts, piece_facts
 from noternn.music.limits import Limits
 from noternn.music.piece import Piece, PieceError, select_tracks
 from noternn.music.remarks import Remark
 from noternn.music.repeats import Repeats
 from noternn.music.steps import note_steps
+from noternn.terminal import printable
 from noternn.tokenizer import RoundTrip, Tokenizer, round_trip
 
 log = logging.getLogger(__name__)

@@ -23,10 +23,10 @@ from noternn.music.piece import Piece, PieceError
 from noternn.music.repeats import Repeats
 from noternn.music.score import read_score, read_score_bytes
 from noternn.music.score_bytes import SCORE_FORMATS, tune_spans
+from noternn.terminal import printable
 
 log = logging.getLogger(__name__)
 
-MAX_NAME_LENGTH = 200
 INSTALLED_CORPORA = ("airs", "bach", "classical", "fiddle", "freedoom", "oneill")
 MUSIC_SUFFIXES = (*MIDI_SUFFIXES, *SCORE_FORMATS)
 
@@ -314,14 +314,3 @@ def sample_sources(sources: Sequence[Source], max_files: int) -> list[Source]:
     by_hash = sorted(sources, key=lambda source: (source.content_hash(), source.name))
     kept = set(by_hash[:max_files])
     return [source for source in sources if source in kept]
-
-
-def printable(name: str) -> str:
-    """A file name in one line of valid text: odd bytes and control characters are escaped.
-
-    A long name is cut in its middle.
-    """
-    text = name.encode("utf-8", "backslashreplace").decode()
-    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-    half = MAX_NAME_LENGTH // 2
-    return line if len(line) <= MAX_NAME_LENGTH else f"{line[: half - 3]}...{line[-half:]}"

@@ -32,6 +32,7 @@ from noternn.launch.options import users_folders
 from noternn.launch.resume import MULTIRUN, quoted, resumed, with_requeued_run
 from noternn.launch.search import distribution
 from noternn.launch.spelling import better, switched_off
+from noternn.terminal import printable
 
 # What Hydra's launchers and sweepers need: an extra.
 PLUGINS = {
@@ -142,10 +143,6 @@ def corpus_settings(target: str, overrides: Sequence[str]) -> Config:
     if target in datasets:
         return settings([f"dataset={target}", *overrides])
     if not os.path.lexists(os.path.expanduser(target)):
-        from noternn.datasets.sources import (
-            printable,  # not above: a mistake is answered before it is imported
-        )
-
         allowed = choices(target, datasets)
         raise UserError(
             f"{printable(target)}: there is no such file, folder or dataset; datasets are {allowed}"

@@ -19,7 +19,7 @@ from noternn.launch.one_run import note_failure, run, run_of_sweep, users_reason
 from noternn.launch.progress import begun_jobs, sweep_line
 from noternn.launch.side_by_side import FORKS, is_side_by_side, leave_the_terminal, run_apart
 from noternn.launch.table import save_table
-from noternn.runs.folder import RunFolder
+from noternn.runs.folder import CACHE, RunFolder
 from noternn.runs.summary import read_summary
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ def share_corpora(composed: DictConfig, sweep_dir: Path) -> None:
 
     What a cache that can only be read holds is linked into it.
     """
-    cache_dir, shared = composed.datamodule.cache_dir, sweep_dir / notes.CACHE
+    cache_dir, shared = composed.datamodule.cache_dir, sweep_dir / CACHE
     if cache_dir is not None and _is_writable(Path(cache_dir)):
         return
     shared.mkdir(exist_ok=True)

@@ -13,7 +13,6 @@ from noternn.files import write_text
 JOBS = ".jobs"  # in a sweep's folder: a file a job that has begun
 STOP = ".stop"  # in a sweep's folder: the signal that asked it to end
 AGAIN = ".again"  # in a sweep's folder: joblib was started again, for the jobs that are left
-CACHE = ".cache"  # in a sweep's folder: the tokens of its corpora, where there is no other place for them
 JOB = ".job"  # in a job's folder: its number, which it keeps when it is started again
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from noternn.errors import UserError
-from noternn.runs.folder import RunFolder
+from noternn.runs.folder import RunFolder, refuse_links
 from noternn.training.slurm import noted_run
 
 MULTIRUN = "hydra.mode=MULTIRUN"
@@ -41,6 +41,7 @@ def resumed(overrides: Sequence[str]) -> list[str]:
     run = Path(_unquoted(runs[-1]))
     others = [o for o in overrides if not o.startswith("resume=")]
     folder = RunFolder(run)
+    refuse_links(run)
     if folder.is_sweep:
         return _resumed_sweep(run, others)
     record = folder.overrides

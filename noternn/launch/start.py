@@ -13,6 +13,7 @@ from noternn.config.schema import CONF_DIR, register
 from noternn.errors import UserError
 from noternn.launch import command_line
 from noternn.launch.job import run_job
+from noternn.terminal import make_streams_harmless
 from noternn.training.stopping import answering_signals
 
 
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Read when torch is imported: a thread that waits must not burn the core that another process needs.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     register()
+    make_streams_harmless()
     with answering_signals():
         try:
             checked = command_line.check(sys.argv[1:] if arguments is None else arguments)

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from noternn.errors import UserError
+from noternn.terminal import printable
+
+CACHE = ".cache"  # in a sweep's folder: the tokens of its corpora, where there is no other place for them
 
 
 @dataclass(frozen=True)
@@ -140,3 +146,43 @@ class RunFolder:
         """The folders of all runs in it, at any depth, and of itself if it is one, in order."""
         traces = (self.summary, self.metrics, self.record)
         return sorted({found.parent for trace in traces for found in self.path.rglob(trace.name)})
+
+
+def refuse_links(folder: Path) -> None:
+    """Refuse the folder of a run or sweep that holds symbolic links, through which others could be written.
+
+    The link `wandb` of a run is left alone, which nothing follows. So are the links that wandb makes in its
+    own folder, and entries of a token cache.
+
+    Raises:
+        UserError: names the first link.
+    """
+    for parent, folders, files in os.walk(folder):
+        here = Path(parent)
+        for name in sorted(folders + files):
+            if (here / name).is_symlink() and (name != "wandb" or RunFolder(here).is_sweep):
+                _refuse(here / name)
+        folders[:] = [name for name in folders if name not in ("wandb", CACHE)]
+
+
+def refuse_links_on_the_way(path: Path) -> None:
+    """Refuse a file to write if a link within the folder of a run or sweep leads to where it would lie.
+
+    Raises:
+        UserError: names the link.
+    """
+    links: list[Path] = []
+    for parent in path.parents:
+        if parent.is_symlink():
+            links.append(parent)
+        folder = RunFolder(parent)
+        below = [link for link in links if link != parent]
+        if below and (folder.is_sweep or folder.is_run or folder.settings.is_file()):
+            _refuse(below[0])
+
+
+def _refuse(link: Path) -> None:
+    raise UserError(
+        f"{printable(str(link))}: is a symbolic link in the folder of a run, through which other files would "
+        "be written; remove it, or put what it leads to in its place"
+    )

@@ -22,7 +22,7 @@ from noternn.model.build import num_parameters
 from noternn.model.checkpoint import CHECKPOINT_KEY, load_checkpoint
 from noternn.runs.curves import save_curves
 from noternn.runs.epochs import best_row
-from noternn.runs.folder import RunFolder
+from noternn.runs.folder import RunFolder, refuse_links
 from noternn.sampling.composer import load_composer
 from noternn.tables import read_csv
 from noternn.training import slurm
@@ -92,6 +92,7 @@ def _train(
     pruning: Pruning | None,
 ) -> dict[str, Any]:
     folder = RunFolder(run_dir)
+    refuse_links(run_dir)
     if not config.resume and folder.metrics.exists():
         raise UserError(f"{run_dir} already holds a run; continue it with resume={run_dir}, or wait a second")
     check_loggers(config.logger)
