@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 import noternn
 from noternn.errors import UserError
@@ -102,6 +103,29 @@ def trained_of(checkpoint: dict[str, Any], path: Path) -> Trained:
         ) from error
 
 
+# What `NoteLSTM` does to its first weights, which changes numbers but no shape.
+_CHANGES = {
+    torch.Tensor.normal_, torch.Tensor.uniform_, torch.nn.init.normal_, torch.nn.init.uniform_,
+    torch.nn.init.kaiming_uniform_,
+    torch.Tensor.mul, torch.Tensor.__mul__, torch.Tensor.__rmul__, torch.Tensor.add, torch.Tensor.__add__,
+    torch.Tensor.sub, torch.Tensor.__sub__,
+}  # fmt: skip
+
+
+class _WithoutNumbers(TorchFunctionMode):
+    """Draws and changes nothing on the meta device, where it would import `torch._dynamo`: a second."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in (torch.randn, torch.rand):
+            return torch.empty(*args, device="meta")
+        tensor = args[0] if args else (kwargs or {}).get("tensor")
+        if func in _CHANGES and isinstance(tensor, torch.Tensor) and tensor.is_meta:
+            return tensor
+        return func(*args, **(kwargs or {}))
+
+
 def _trained(checkpoint: dict[str, Any]) -> Trained:
     content = checkpoint[CHECKPOINT_KEY]
     config = content["config"]
@@ -113,7 +137,7 @@ def _trained(checkpoint: dict[str, Any]) -> Trained:
     num_layers = sum(name.startswith("layers.") and "weight_hh" in name for name in weights)
     if config["model"]["num_layers"] != num_layers:
         raise ValueError("the weights are of another network")
-    with torch.device("meta"):  # wrong sizes in the settings cost no memory here
+    with torch.device("meta"), _WithoutNumbers():  # wrong sizes in the settings cost no memory here
         network = network_for(codec, config["model"])
     network.load_state_dict(weights, assign=True)
     tempo = float(content["tempo"])
