@@ -13,7 +13,7 @@ from noternn.corpus.loading import Corpus
 from noternn.health.checkup import as_rows, check
 from noternn.health.yardstick import Yardstick
 from noternn.model.lstm import NoteLSTM
-from noternn.music.midi import write_midi
+from noternn.music.midi import read_midi, write_midi
 from noternn.music.piano_roll import save_piano_roll
 from noternn.music.piece import Piece
 from noternn.music.sound import save_audio
@@ -102,10 +102,11 @@ class Samples:
         stem.parent.mkdir(parents=True, exist_ok=True)
         midi, audio, picture = (stem.with_suffix(suffix) for suffix in (".mid", ".wav", ".png"))
         write_midi(piece, midi)
-        save_audio(piece, audio)
+        written = read_midi(midi)  # a key that was struck while it sounded ends there in the file
+        save_audio(written, audio)
         end = self._end(self.primers[0]) or None
-        save_piano_roll(piece, picture, primer_end=end, title=f"sample, epoch {epoch}")
-        statistics = as_rows([check(piece, self._yardstick, midi.name)])[0]
+        save_piano_roll(written, picture, primer_end=end, title=f"sample, epoch {epoch}")
+        statistics = as_rows([check(written, self._yardstick, midi.name)])[0]
         numbers = {name: value for name, value in statistics.items() if isinstance(value, int | float)}
         self.tracker.sample(epoch, audio, picture, numbers)
         return statistics
