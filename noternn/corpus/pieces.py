@@ -71,6 +71,10 @@ class Pieces(Sequence[NDArray[np.int64]]):
         ids: NDArray[np.int64] = stretch.table[stretch.indices[start : start + self.lengths[index]]]
         return ids
 
+    def taken(self, order: NDArray[np.int64]) -> Pieces:
+        """Some of the pieces, in the order of their indices."""
+        return Pieces(self.stretches, self.stretch[order], self.start[order], self.lengths[order])
+
     def __iter__(self) -> Iterator[NDArray[np.int64]]:
         return (self[i] for i in range(len(self)))
 

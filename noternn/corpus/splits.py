@@ -26,6 +26,7 @@ SPLITS = ("train", "validation", "test")
 PLAYABLE = (21, 108)  # pitches of the piano's keys: transposed music stays within
 VERBS = {"train": "learn from", "validation": "validate on"}
 UNUSED = -1  # in place of the index of a split
+IN_ORDER = "in_order"  # in split.json: its pieces stand in the order of training
 VERSION = 4  # raise it when a change of the code changes what `encode_corpus` keeps in the cache
 
 
@@ -106,11 +107,13 @@ class EncodedCorpus:
     def recorded(self) -> dict[str, Any]:
         """What split.json tells of each split: its size, and its pieces by name with their music hashes."""
         names, hashes = self.names, self.music_hashes
-        pieces = {s: dict(sorted(zip(names[s], hashes[s], strict=True))) for s in SPLITS}
-        return {"sizes": {split: asdict(self.sizes[split]) for split in SPLITS}, **pieces}
+        pieces = {s: dict(zip(names[s], hashes[s], strict=True)) for s in SPLITS}
+        return {"sizes": {split: asdict(self.sizes[split]) for split in SPLITS}, IN_ORDER: True, **pieces}
 
     def is_that_of(self, fingerprint: object, vocabulary: Sequence[str], split_file: Path) -> bool:
         """Whether a run was trained on these tokens, by this version or by one that read them the same.
+
+        What the files are called is no matter: their music is compared.
 
         Args:
             fingerprint: of the run's corpus.
@@ -119,16 +122,65 @@ class EncodedCorpus:
         """
         if self.fingerprint == fingerprint:
             return True
-        try:
-            written = json.loads(split_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        recorded = recorded_pieces(split_file)
+        hashes = {split: sorted(pieces.values()) for split, pieces in recorded.items()}
+        is_same = hashes == {split: sorted(own) for split, own in self.music_hashes.items()}
+        if not is_same or self.vocabulary.tokens != tuple(vocabulary):
             return False
-        recorded = self.recorded()
-        is_same = isinstance(written, dict) and recorded == {name: written.get(name) for name in recorded}
-        return is_same and self.vocabulary.tokens == tuple(vocabulary)
+        sizes = json.loads(split_file.read_text(encoding="utf-8")).get("sizes")
+        try:  # their seconds add up otherwise in another order
+            return all(sizes[split]["num_tokens"] == self.sizes[split].num_tokens for split in SPLITS)
+        except (KeyError, TypeError):
+            return False
+
+    def in_order_of(self, split_file: Path) -> EncodedCorpus:
+        """The same, each split in the order of the music in split.json, whatever its files are called.
+
+        Args:
+            split_file: of a run that was trained on this music.
+        """
+        recorded, members, ids = (
+            recorded_pieces(split_file, in_order=True),
+            dict(self.members),
+            dict(self.ids),
+        )
+        transpositions = self.transpositions
+        for split, hashes in self.music_hashes.items():
+            order = _order(hashes, list(recorded.get(split, {}).values()))
+            members[split], ids[split] = members[split][order], ids[split].taken(order)
+            if split == "train":
+                transpositions = transpositions[order]
+        return replace(self, members=members, ids=ids, transpositions=transpositions)
 
     def _by_split(self, values: Sequence[str]) -> dict[str, list[str]]:
         return {split: [values[i] for i in members.tolist()] for split, members in self.members.items()}
+
+
+def recorded_pieces(split_file: Path, *, in_order: bool = False) -> dict[str, dict[str, str]]:
+    """The music hash of each piece by its name, for each split of a split.json.
+
+    Args:
+        split_file: none is read where it cannot be.
+        in_order: read it only if its pieces stand in the order of training, not in that of their names.
+    """
+    try:
+        written = json.loads(split_file.read_text(encoding="utf-8"))
+        if in_order and written.get(IN_ORDER) is not True:
+            return {}
+        pieces = {split: {str(n): str(h) for n, h in written[split].items()} for split in SPLITS}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+    return pieces
+
+
+def _order(hashes: Sequence[str], recorded: Sequence[str]) -> NDArray[np.int64]:
+    """The indices of `hashes` as they are recorded; those that are not come last."""
+    places: dict[str, list[int]] = {}
+    for place, music in enumerate(recorded):
+        places.setdefault(music, []).append(place)
+    last = len(recorded)
+    key = [places[music].pop(0) if places.get(music) else last for music in hashes]
+    return np.argsort(np.array(key, dtype=np.int64), kind="stable")
 
 
 def pieces_of(corpus: EncodedCorpus, tokenizer: Tokenizer, split: str) -> Iterator[Piece]:

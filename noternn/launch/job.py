@@ -15,11 +15,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from noternn.launch import launchers, notes
+from noternn.launch.log_file import held_back
 from noternn.launch.one_run import note_failure, run, run_of_sweep, users_reason
 from noternn.launch.progress import begun_jobs, sweep_line
 from noternn.launch.side_by_side import FORKS, is_side_by_side, leave_the_terminal, run_apart
 from noternn.launch.table import save_table
 from noternn.runs.folder import CACHE, RunFolder
+from noternn.runs.owner import TakenError, claimed
 from noternn.runs.summary import read_summary
 
 log = logging.getLogger(__name__)
@@ -37,7 +39,8 @@ def run_job(composed: DictConfig) -> float | None:
         return _run_job_of_sweep(composed, hydra_config, run_dir)
     sweep_dir = _sweep_of(run_dir)
     try:
-        best = run(composed, run_dir, sweep_dir.name if sweep_dir else None)
+        with held_back() as write_log:
+            best = run(composed, run_dir, sweep_dir.name if sweep_dir else None, begin=write_log)
     except Exception as error:
         reason = users_reason(error, run_dir)
         if reason is None:
@@ -49,12 +52,28 @@ def run_job(composed: DictConfig) -> float | None:
 
 
 def _run_job_of_sweep(composed: DictConfig, hydra_config: HydraConf, run_dir: Path) -> float | None:
+    """Run a job in the folder that it claims; one in which another process trains is left to that."""
+    if not run_dir.resolve().is_relative_to(Path(hydra_config.sweep.dir).resolve()):
+        sys.exit(f"error: {run_dir}: the folder of a job lies in that of its sweep; see hydra.sweep.subdir")
+    is_started_again = hydra_config.runtime.choices["hydra/launcher"] in launchers.STARTING_AGAIN and (
+        notes.is_started_again(run_dir, hydra_config.job.id)
+    )
+    try:
+        with claimed(run_dir, is_ours=is_started_again):
+            return _run_claimed_job(composed, hydra_config, run_dir, is_started_again)
+    except TakenError as error:
+        print(f"left out: {error}", file=sys.stderr)
+    return None
+
+
+def _run_claimed_job(
+    composed: DictConfig, hydra_config: HydraConf, run_dir: Path, is_started_again: bool
+) -> float | None:
     sweep_dir = Path(hydra_config.sweep.dir)
     are_side_by_side = is_side_by_side(hydra_config)
     launcher = hydra_config.runtime.choices["hydra/launcher"]
-    is_started_again = launcher in launchers.STARTING_AGAIN and notes.is_started_again(
-        run_dir, hydra_config.job.id
-    )
+    if launcher in launchers.STARTING_AGAIN:
+        notes.note_start(run_dir, hydra_config.job.id)
     is_over = None
     if composed.resume or is_started_again or notes.is_again(sweep_dir):
         is_over = read_summary(run_dir)
@@ -120,5 +139,3 @@ def _sweep_of(run_dir: Path) -> Path | None:
 def _go_on(composed: DictConfig, run_dir: Path) -> None:
     """Begin where a job that was stopped left its last checkpoint."""
     composed.resume = str(run_dir) if RunFolder(run_dir).last_checkpoint.exists() else None
-    if not composed.resume:
-        RunFolder(run_dir).metrics.unlink(missing_ok=True)

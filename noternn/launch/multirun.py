@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
+import itertools
 import math
 import shlex
 import shutil
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
@@ -21,6 +22,7 @@ from noternn.files import shortest
 from noternn.launch import launchers, notes, search
 from noternn.launch.one_run import note_failure
 from noternn.launch.progress import SweepProgress
+from noternn.launch.resume import to_give_again
 from noternn.launch.side_by_side import FORKS, go_on_when_killed, is_side_by_side, stop_jobs
 from noternn.launch.table import save_table
 from noternn.runs.folder import CACHE, RunFolder
@@ -29,7 +31,8 @@ from noternn.runs.sweep import SWEEP_COLUMNS
 from noternn.tables import format_table
 from noternn.training.stopping import Stopped
 
-_progress: list[SweepProgress] = []  # of the sweep that this process has started
+_under_way: list[Path] = []  # the folder of the sweep that this process has started
+_progress: list[SweepProgress] = []  # of that sweep
 
 
 class SweepCallback(Callback):
@@ -50,10 +53,12 @@ class SweepCallback(Callback):
                     f"hydra.job.config.override_dirname.exclude_keys=[{keys}]"
                 )
 
-        sweep_dir = Path(config.hydra.sweep.dir)
         is_search = config.hydra.runtime.choices["hydra/sweeper"] == "optuna"
+        if not is_search:
+            _refuse_doubles(config, overrides)
+        sweep_dir = Path(config.hydra.sweep.dir)
         notes.note_sweep(sweep_dir, config.hydra.sweeper.n_trials if is_search else _num_jobs(overrides))
-        atexit.register(_leave, sweep_dir)  # `on_multirun_end` is not called after a signal
+        _under_way.append(sweep_dir)
         are_side_by_side = is_side_by_side(config.hydra)
         by_submitit = config.hydra.runtime.choices["hydra/launcher"] in launchers.BY_SUBMITIT
         if are_side_by_side or by_submitit:
@@ -71,7 +76,7 @@ class SweepCallback(Callback):
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Print and keep the table of all jobs, and a learning curve of some; status 1 if a job failed."""
         sweep_dir = Path(config.hydra.sweep.dir)
-        atexit.unregister(_leave)
+        _under_way.clear()
         _end_progress(sweep_dir)
         rows = save_table(sweep_dir)
         print(f"\n{format_table(rows, SWEEP_COLUMNS)}\n")
@@ -102,11 +107,16 @@ def _show_best(sweep_dir: Path, row: dict[str, Any]) -> None:
     print(f"best: {train_command()} {shlex.join(given_settings(sweep_dir / row['job']))}")
 
 
-def _leave(sweep_dir: Path) -> None:
-    """End a sweep that was stopped between or in jobs which stand one after the other."""
-    _end_progress(sweep_dir)
-    if save_table(sweep_dir):
-        _say_how_to_go_on("stopped", sweep_dir)
+def leave() -> None:
+    """End a sweep that was stopped between or in jobs which stand one after the other.
+
+    `on_multirun_end` is not called after a signal.
+    """
+    while _under_way:
+        sweep_dir = _under_way.pop()
+        _end_progress(sweep_dir)
+        if save_table(sweep_dir):
+            _say_how_to_go_on("stopped", sweep_dir)
 
 
 def _end_progress(sweep_dir: Path) -> None:
@@ -117,8 +127,8 @@ def _end_progress(sweep_dir: Path) -> None:
 
 
 def _say_how_to_go_on(why: str, sweep_dir: Path) -> None:
-    place = shlex.quote(f"resume={shortest(sweep_dir)}")
-    print(f"{why}; go on with the whole sweep: {train_command()} {place}", file=sys.stderr)
+    again = shlex.join([f"resume={shortest(sweep_dir)}", *to_give_again(sweep_dir)])
+    print(f"{why}; go on with the whole sweep: {train_command()} {again}", file=sys.stderr)
 
 
 def _command_of(run_dir: Path) -> str:
@@ -143,6 +153,42 @@ def _shared_keys(overrides: list[Override]) -> list[str]:
     if not swept:
         return []
     return [override.key_or_group for override in overrides if override.key_or_group not in swept]
+
+
+def _refuse_doubles(config: DictConfig, overrides: list[Override]) -> None:
+    """End the program if two jobs would have one folder.
+
+    Raises:
+        SystemExit: says which.
+    """
+    choices = [_choices(override) for override in overrides if override.is_discrete_sweep()]
+    double = next((c for c in choices if len(set(c)) < len(c)), None)
+    if double:
+        value = next(v for v in double if double.count(v) > 1)
+        sys.exit(f"error: {value} stands twice in the sweep; each of its jobs has a folder of its own")
+    subdir = str(OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"])  # type: ignore[index, call-overload]
+    if any(name in subdir for name in ("job.override_dirname", "job.num", "job.id")):
+        return
+    fixed = [o.input_line or "" for o in overrides if not o.is_sweep_override()]
+    seen: dict[str, str] = {}
+    for job in itertools.product(*choices):
+        folder = _folder(config, [*fixed, *job])
+        first = seen.setdefault(folder, " ".join(job))
+        if first != " ".join(job):
+            both = f"{first} and {' '.join(job)}"
+            sys.exit(f"error: hydra.sweep.subdir={subdir}: {both} would have one folder, {folder}")
+
+
+def _choices(override: Override) -> list[str]:
+    """The settings of a swept list or range, one a job."""
+    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+
+
+def _folder(config: DictConfig, overrides: list[str]) -> str:
+    """The folder of a job in the sweep's, by these settings."""
+    composed = GlobalHydra.instance().config_loader().load_sweep_config(config, overrides)
+    HydraConfig.instance().set_config(composed)  # its name may refer to it
+    return str(composed.hydra.sweep.subdir)
 
 
 def _num_jobs(overrides: list[Override]) -> int | None:

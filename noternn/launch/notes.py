@@ -57,9 +57,12 @@ def _read(path: Path) -> dict[str, Any]:
 def is_started_again(run_dir: Path, job_id: str) -> bool:
     """Whether this job was in its folder before: it was preempted, ran out of time, or was killed."""
     note = run_dir / JOB
-    was_here = note.is_file() and note.read_text(encoding="utf-8") == job_id
-    write_text(note, job_id)
-    return was_here
+    return note.is_file() and note.read_text(encoding="utf-8") == job_id
+
+
+def note_start(run_dir: Path, job_id: str) -> None:
+    """Note which job begins in its folder, for the case that it is started again."""
+    write_text(run_dir / JOB, job_id)
 
 
 def ask_to_stop(sweep_dir: Path, signum: int) -> None:

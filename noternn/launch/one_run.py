@@ -7,17 +7,22 @@ import json
 import logging
 import shlex
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from noternn.config import schema as configuration
 from noternn.config.programs import train_command
 from noternn.errors import UserError
 from noternn.files import shortest, write_text
 from noternn.launch import search
+from noternn.launch.resume import quoted
 from noternn.runs.folder import RunFolder
+from noternn.runs.leftover import holds_a_run
+from noternn.runs.record import write_record
+from noternn.runs.summary import read_summary
 from noternn.training.stopping import answering_signals
 
 log = logging.getLogger(__name__)
@@ -32,6 +37,7 @@ def run(
     run_dir: Path,
     sweep: str | None,
     is_hopeless: Callable[[int, float], bool] | None = None,
+    begin: Callable[[], object] | None = None,
 ) -> float:
     """Train with a composed configuration; the best val/nll.
 
@@ -40,6 +46,7 @@ def run(
         run_dir: the folder of the run.
         sweep: the name of the sweep that it is a job of.
         is_hopeless: told an epoch and its val/nll, whether to give the run up.
+        begin: called when all is checked, before the first file is written; the record is, at that moment.
     """
     logging.raiseExceptions = False  # on a full disk every line of the log would bring a traceback
     from noternn.datasets.configured import (
@@ -51,7 +58,30 @@ def run(
         sources = sources_of(config.dataset)
         from noternn.training.run import train  # imports torch: only once all is known to be there
 
-        return float(train(config, sources, run_dir, sweep, stop, is_hopeless)["val/nll"])
+        def begin_run() -> None:
+            if begin:
+                begin()
+            _write_record(composed, run_dir)
+
+        return float(train(config, sources, run_dir, sweep, stop, is_hopeless, begin_run)["val/nll"])
+
+
+def _write_record(composed: DictConfig, run_dir: Path) -> None:
+    """Note the settings that are trained with, the options that were chosen, and what was given."""
+    hydra_config, settings = HydraConfig.get(), OmegaConf.to_container(composed, resolve=True)
+    assert isinstance(settings, dict)
+    given = [_without_references(override, composed) for override in hydra_config.overrides.task]
+    plain = {str(section): values for section, values in settings.items()}
+    write_record(run_dir, plain, dict(hydra_config.runtime.choices), given)
+
+
+def _without_references(override: str, composed: DictConfig) -> str:
+    """An override with the value that a `${...}` in it had: it is taken from no record."""
+    name = override.partition("=")[0].lstrip("+")
+    value = OmegaConf.select(composed, name) if "${" in override else None
+    if not isinstance(value, (str, int, float, bool)):
+        return override
+    return f"{override.partition('=')[0]}={quoted(value) if isinstance(value, str) else value}"
 
 
 def run_of_sweep(composed: DictConfig, run_dir: Path, sweep_dir: Path) -> float | None:
@@ -63,6 +93,9 @@ def run_of_sweep(composed: DictConfig, run_dir: Path, sweep_dir: Path) -> float 
         reason = users_reason(error, run_dir)
         if reason is None:
             log.exception("the job failed")
+        if not RunFolder(run_dir).overrides.exists():  # it did not begin: the record says what it would be
+            with suppress(OSError):
+                _write_record(composed, run_dir)
         note_failure(run_dir, reason or f"{type(error).__name__}: {error}")
     return None
 
@@ -73,15 +106,20 @@ def users_reason(error: Exception, run_dir: Path) -> str | None:
         return str(error)
     if not isinstance(error, OSError) or error.errno not in DISK_TROUBLES:
         return None
+    folder, place = RunFolder(run_dir), shlex.quote(f"resume={shortest(run_dir)}")
     advice = "make room, or choose another place with hydra.run.dir=FOLDER"
-    if RunFolder(run_dir).last_checkpoint.exists():
-        place = shlex.quote(f"resume={shortest(run_dir)}")
+    if folder.last_checkpoint.exists():
         advice = f"what was written before is intact; make room, then go on with: {train_command()} {place}"
+    elif folder.overrides.exists() and not holds_a_run(run_dir):
+        advice = f"make room, then start over with: {train_command()} {place}"
     return f"{error.filename or run_dir}: cannot be written ({error.strerror}); {advice}"
 
 
 def note_failure(run_dir: Path, reason: str) -> None:
-    """Leave the reason in the job's folder, for the sweep's table."""
+    """Leave the reason in the job's folder, for the sweep's table; what a run came to is never replaced."""
     first_line = reason.splitlines()[0]
     log.error("failed: %s", first_line)
+    summary = read_summary(run_dir)
+    if summary and summary["status"] != "failed":
+        return
     write_text(RunFolder(run_dir).summary, json.dumps({"status": "failed", "error": first_line}))

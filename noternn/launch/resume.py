@@ -11,6 +11,7 @@ import yaml  # type: ignore[import-untyped]
 
 from noternn.errors import UserError
 from noternn.runs.folder import RunFolder, refuse_links
+from noternn.runs.leftover import holds_a_run
 from noternn.training.slurm import noted_run
 
 MULTIRUN = "hydra.mode=MULTIRUN"
@@ -21,6 +22,10 @@ FROM_RECORD = re.compile(
     r"|hydra\.launcher\.(n_jobs|timeout_min|signal_delay_s|max_num_timeout|array_parallelism|nodes|tasks_per_node"
     r"|cpus_per_task|gpus_per_node|mem_gb|name|partition|qos|account|constraint)=[\w.-]+"
     r"|\+?hydra\.launcher\.ray\.(init|remote)\.num_(cpus|gpus)=\d+"
+    r"|hydra\.verbose=(true|false|\w+|\[[\w.,]+\])"
+    # Folders of jobs: of plain names, the number of the job and settings, and never above the sweep's.
+    r"|hydra\.sweep\.subdir=(?!.*\.\.)(?!['\"]?/)['\"]?([\w=,.+/-]|\$\{(hydra[.:])?[\w./]+\})+['\"]?"
+    r"|hydra\.sweeper\.max_batch_size=\d+"
 )
 SET_ANEW = re.compile(r"hydra\.(mode|sweep\.dir|job\.config\.override_dirname\.exclude_keys)=")
 # What may change when a sweep goes on: everything else decides the results of its finished jobs.
@@ -45,36 +50,60 @@ def resumed(overrides: Sequence[str]) -> list[str]:
     if folder.is_sweep:
         return _resumed_sweep(run, others)
     record = folder.overrides
-    if not folder.last_checkpoint.is_file() or not record.is_file():
+    has_begun, starts_over = folder.last_checkpoint.is_file(), not holds_a_run(run)
+    if not record.is_file() or not (has_begun or starts_over):
         advice = "give the folder of a run, which holds last.ckpt, or of a sweep"
         raise UserError(f"resume={run}: no run to continue there; {advice}")
     before = _plain(run, record, _record(run, record))
-    place = quoted(str(run))  # that of a sweep's job holds a "="
-    return [*before, *others, f"resume={place}", "hydra.mode=RUN", f"hydra.run.dir={place}"]
+    place = quoted(str(run))  # of a sweep's job it holds a "="
+    again = [f"resume={place}"] if has_begun else []
+    return [*before, *others, *again, "hydra.mode=RUN", f"hydra.run.dir={place}"]
 
 
-def _resumed_sweep(sweep: Path, others: Sequence[str]) -> list[str]:
+def _resumed_sweep(sweep: Path, given: Sequence[str]) -> list[str]:
     """The same for a sweep: with its launcher or another, its sweeper, and nothing else changed."""
+    record = RunFolder(sweep).multirun
+    task, own = _recorded_sweep(sweep)
+    others = [o for o in given if o not in task]
     changed = next((o for o in others if not MAY_CHANGE.match(o.lstrip("+~"))), None)
     if changed:
         raise UserError(f"{changed}: it cannot change in a sweep that goes on; start another")
+    before = _plain(sweep, record, task, given)
+    unknown = next((o for o in own if not _is_known(o) and o not in given), None)
+    if unknown:
+        raise _refused(sweep, unknown)
+    kept = [o for o in own if FROM_RECORD.fullmatch(o)]
+    if any(o.startswith("hydra/launcher=") for o in others):  # the settings of another are not its own
+        kept = [o for o in kept if "launcher" not in o.split("=")[0]]
+    folder = quoted(str(sweep))
+    return [*before, *kept, *others, f"resume={folder}", MULTIRUN, f"hydra.sweep.dir={folder}"]
+
+
+def _recorded_sweep(sweep: Path) -> tuple[list[str], list[str]]:
+    """The overrides of a sweep's jobs and those of Hydra's own settings.
+
+    Raises:
+        UserError: if its record cannot be read.
+    """
     record = RunFolder(sweep).multirun
     content = _record(sweep, record)
     try:
         task, own = (content["hydra"]["overrides"][part] for part in ("task", "hydra"))
     except (KeyError, TypeError):
         task, own = None, None
-    before = _plain(sweep, record, task)
-    if not _is_list_of_text(own):
+    if not (_is_list_of_text(task) and _is_list_of_text(own)):
         raise _unreadable(sweep, record)
-    for override in own:
-        if not (FROM_RECORD.fullmatch(override) or SET_ANEW.match(override)):
-            raise UserError(f"resume={sweep}: its record sets {override}, which no record of a sweep may set")
-    kept = [o for o in own if FROM_RECORD.fullmatch(o)]
-    if any(o.startswith("hydra/launcher=") for o in others):  # the settings of another are not its own
-        kept = [o for o in kept if "launcher" not in o.split("=")[0]]
-    folder = quoted(str(sweep))
-    return [*before, *kept, *others, f"resume={folder}", MULTIRUN, f"hydra.sweep.dir={folder}"]
+    return task, own
+
+
+def to_give_again(sweep: Path) -> list[str]:
+    """The settings that a sweep which goes on does not take from its record."""
+    task, own = _recorded_sweep(sweep)
+    return [o for o in task if not _is_plain(o)] + [o for o in own if not _is_known(o)]
+
+
+def _is_known(override: str) -> bool:
+    return bool(FROM_RECORD.fullmatch(override) or SET_ANEW.match(override))
 
 
 def _record(run: Path, record: Path) -> Any:
@@ -92,15 +121,26 @@ def _is_list_of_text(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
-def _plain(run: Path, record: Path, overrides: Any) -> list[str]:
-    """Recorded overrides; runs are shared, so only plain settings are taken."""
+def _plain(run: Path, record: Path, overrides: Any, given: Sequence[str] = ()) -> list[str]:
+    """Recorded overrides; runs are shared, so only plain settings are taken, and those that are given too."""
     if not _is_list_of_text(overrides):
         raise _unreadable(run, record)
     for override in overrides:
-        # Hydra calls what a _target_ names, its own settings hold such, and ${} can read the environment.
-        if override.lstrip("+~").startswith("hydra") or "_target_" in override or "${" in override:
-            raise UserError(f"resume={run}: its record sets {override}, which no record of a run may set")
+        if not _is_plain(override) and override not in given:
+            raise _refused(run, override)
     return [override for override in overrides if not override.startswith("resume=")]
+
+
+def _is_plain(override: str) -> bool:
+    """Hydra calls what a _target_ names, its own settings hold such, and ${} can read the environment."""
+    return not (override.lstrip("+~").startswith("hydra") or "_target_" in override or "${" in override)
+
+
+def _refused(run: Path, override: str) -> UserError:
+    return UserError(
+        f"resume={run}: its record sets {override}, which no record may set; "
+        "if it is meant, give it on the command line too"
+    )
 
 
 def quoted(value: str) -> str:

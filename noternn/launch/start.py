@@ -11,8 +11,10 @@ from omegaconf import DictConfig
 
 from noternn.config.schema import CONF_DIR, register
 from noternn.errors import UserError
-from noternn.launch import command_line
+from noternn.launch import command_line, multirun
+from noternn.launch.claims import release_claims
 from noternn.launch.job import run_job
+from noternn.launch.streams import outlive_readers
 from noternn.terminal import make_streams_harmless
 from noternn.training.stopping import answering_signals
 
@@ -35,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Read when torch is imported: a thread that waits must not burn the core that another process needs.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     register()
+    outlive_readers()
     make_streams_harmless()
     with answering_signals():
         try:
@@ -42,4 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except UserError as error:
             sys.exit(f"error: {error}")
         sys.argv[1:] = checked
-        _train()
+        try:
+            _train()
+        finally:
+            multirun.leave()
+            release_claims()

@@ -13,7 +13,7 @@ from typing import Any
 from noternn.errors import UserError
 from noternn.runs.epochs import Row, read_epochs, so_far
 from noternn.runs.record import read_choices, read_overrides, read_settings
-from noternn.runs.sweep import STATUSES, sweep_rows
+from noternn.runs.sweep import STATUSES, sweep_rows, with_runs
 from noternn.tables import format_table
 
 # Settings that say where a run is kept or watched, not what it is.
@@ -65,16 +65,14 @@ def read_runs(folders: Sequence[Path]) -> list[ComparedRun]:
     """The runs in some folders of runs or sweeps, each once: the finished ones first, by nats a note.
 
     Raises:
-        UserError: if a folder is not there or holds no run.
+        UserError: if a folder is not there or none holds a run.
     """
     rows: dict[Path, dict[str, Any]] = {}
-    for folder in folders:
-        if not folder.is_dir():
-            raise UserError(f"{folder}: there is no such folder; give folders of runs or sweeps")
-        found = {(folder / row["job"]).resolve(): row for row in sweep_rows(folder)}
-        if not found:
-            raise UserError(f"{folder}: no run: give folders that train.py has written, such as runs/NAME")
-        rows |= found
+    for folder in with_runs(folders):
+        rows |= {(folder / row["job"]).resolve(): row for row in sweep_rows(folder)}
+    if not rows:
+        none = ", ".join(map(str, folders))
+        raise UserError(f"{none}: no run: give folders that train.py has written, such as runs/NAME")
     names = _names(list(rows))
     runs = [_read_run(name, folder, row) for name, (folder, row) in zip(names, rows.items(), strict=True)]
     order = [STATES.get(status, status) for status in STATUSES]

@@ -92,8 +92,13 @@ class RunFolder:
         return self.path / "wandb"
 
     @property
+    def owner(self) -> Path:
+        """While a process trains here, its note, see `noternn.runs.owner`."""
+        return self.path / ".owner"
+
+    @property
     def record(self) -> Path:
-        """The folder of what Hydra has noted of the run, see `noternn.runs.record`."""
+        """The folder of the settings that the run was trained with, see `noternn.runs.record`."""
         return self.path / ".hydra"
 
     @property

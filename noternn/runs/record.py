@@ -1,17 +1,43 @@
-"""What Hydra has noted of a run: its settings, the options that were chosen, what the run was given."""
+"""What is noted of a run when it begins: its settings, the options that were chosen, what it was given."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
 from noternn.errors import UserError
+from noternn.files import write_text
 from noternn.runs.folder import RunFolder
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, for sweeps of hundreds
+
+
+def write_record(
+    folder: Path, settings: Mapping[str, Any], choices: Mapping[str, Any], given: Sequence[str]
+) -> None:
+    """Write the record of a run, in the form that Hydra gives it.
+
+    Args:
+        folder: of the run.
+        settings: all that it is trained with, by section.
+        choices: the option of each group of the settings.
+        given: its overrides.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    files = RunFolder(folder)
+    files.record.mkdir(exist_ok=True)
+    content = {
+        files.settings: dict(settings),
+        files.choices: {"hydra": {"runtime": {"choices": dict(choices)}}},
+        files.overrides: list(given),
+    }
+    for path, value in content.items():
+        write_text(path, yaml.safe_dump(value, allow_unicode=True, sort_keys=False))
 
 
 def read_settings(folder: Path) -> Mapping[str, Any]:

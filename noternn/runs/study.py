@@ -19,7 +19,7 @@ from noternn.runs.epochs import best_row
 from noternn.runs.estimates import Estimate, estimate
 from noternn.runs.folder import RunFolder
 from noternn.runs.record import read_overrides, read_settings
-from noternn.runs.sweep import sweep_rows
+from noternn.runs.sweep import sweep_rows, with_runs
 from noternn.tables import read_csv, write_csv
 
 log = logging.getLogger(__name__)
@@ -171,9 +171,7 @@ def read_study(folders: Sequence[Path], baseline: str | None = None) -> Study:
         UserError: if a folder is not there or holds no finished run.
     """
     jobs = []
-    for folder in folders:
-        if not folder.is_dir():
-            raise UserError(f"{folder}: there is no such folder; give folders of sweeps or runs")
+    for folder in with_runs(folders):
         jobs += [(folder / row["job"], row) for row in sweep_rows(folder)]
     for path, row in jobs:
         if row["status"] != "finished":

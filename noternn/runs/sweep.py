@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,8 @@ from noternn.errors import UserError
 from noternn.runs.epochs import read_epochs, so_far
 from noternn.runs.folder import RunFolder
 from noternn.runs.summary import read_summary
+
+log = logging.getLogger(__name__)
 
 STATUSES = ("finished", "pruned", "stopped", "failed")  # of a run, in the order of tables
 SWEEP_COLUMNS = (
@@ -22,6 +27,22 @@ SWEEP_COLUMNS = (
     "status",
 )
 CSV_COLUMNS = (*SWEEP_COLUMNS, "cpu_seconds", "num_train_notes", "error")
+
+
+def with_runs(folders: Sequence[Path]) -> list[Path]:
+    """Those of some folders that hold runs; the others are told, as `runs/wandb` in `runs/*`.
+
+    Raises:
+        UserError: if a folder is not there.
+    """
+    lost = next((folder for folder in folders if not os.path.lexists(folder)), None)
+    if lost is not None:
+        raise UserError(f"{lost}: there is no such folder; give folders of runs or sweeps")
+    found = [folder for folder in folders if RunFolder(folder).jobs]
+    for folder in folders if found else ():
+        if folder not in found:
+            log.warning("left out: %s: no run", folder)
+    return found
 
 
 def sweep_rows(sweep_dir: Path) -> list[dict[str, Any]]:

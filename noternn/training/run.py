@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from pytorch_lightning.loggers import Logger
 
 from noternn.config import schema as configuration
 from noternn.config.schema import Config
+from noternn.corpus.changes import changed_files
 from noternn.corpus.loading import Corpus, corpus_of
 from noternn.datasets.sources import Source
 from noternn.errors import UserError
@@ -23,6 +24,7 @@ from noternn.model.checkpoint import CHECKPOINT_KEY, load_checkpoint
 from noternn.runs.curves import save_curves
 from noternn.runs.epochs import best_row
 from noternn.runs.folder import RunFolder, refuse_links
+from noternn.runs.leftover import forget_false_start, forget_half_written, refuse_second_run
 from noternn.sampling.composer import load_composer
 from noternn.tables import read_csv
 from noternn.training import slurm
@@ -51,8 +53,9 @@ def train(
     sweep: str | None = None,
     stop: StopRequest | None = None,
     is_hopeless: Callable[[int, float], bool] | None = None,
+    begin: Callable[[], object] | None = None,
 ) -> dict[str, Any]:
-    """Train, compose and write everything into the run's folder.
+    """Train, compose and write everything into the run's folder; what is refused has written nothing there.
 
     Args:
         config: the checked configuration.
@@ -62,6 +65,7 @@ def train(
         sweep: name of the sweep that the run belongs to, or None.
         stop: what signals ask for; None where nobody answers them.
         is_hopeless: given an epoch, counted from 1, and its val/nll: whether to end there; None never does.
+        begin: called once when all is checked, before the first file is written.
 
     Returns:
         What summary.json holds.
@@ -73,7 +77,7 @@ def train(
     folder = RunFolder(run_dir)
     pruning = Pruning(is_hopeless) if is_hopeless else None
     try:
-        return _train(config, sources, run_dir, sweep, stop or StopRequest(), pruning)
+        return _train(config, sources, run_dir, sweep, stop or StopRequest(), pruning, begin)
     except Stopped as stopped:
         if folder.metrics.exists():
             _draw_curves(config, run_dir)
@@ -90,25 +94,26 @@ def _train(
     sweep: str | None,
     stop: StopRequest,
     pruning: Pruning | None,
+    begin: Callable[[], object] | None,
 ) -> dict[str, Any]:
     folder = RunFolder(run_dir)
     refuse_links(run_dir)
-    if not config.resume and folder.metrics.exists():
-        raise UserError(f"{run_dir} already holds a run; continue it with resume={run_dir}, or wait a second")
+    if not config.resume:
+        refuse_second_run(run_dir)
     check_loggers(config.logger)
     check_monitors(config.callbacks)
     check_devices(config.trainer.accelerator, config.trainer.precision)
     plain = configuration.to_plain(config)
     check_optimizer(**plain["optimizer"])
     resumed = _resumed(config, plain, run_dir) if config.resume else None
+    corpus = corpus_of(config, sources)
+    if resumed:
+        corpus = _as_trained_on(corpus, resumed[CHECKPOINT_KEY], config.resume or "", folder)
+    if begin:
+        begin()
+    (forget_half_written if resumed else forget_false_start)(run_dir)
     if not sweep:  # what starts a sweep's job again knows its folder
         slurm.note_run(run_dir)
-    corpus = corpus_of(config, sources)
-    if resumed and not _is_trained_on(corpus, resumed[CHECKPOINT_KEY], folder):
-        raise UserError(
-            f"resume={config.resume}: it was trained with other files, or an earlier version of NoteRNN "
-            "read or split them otherwise; start a new run"
-        )
     _write_split(corpus, config.seed, folder.split)
     torch.manual_seed(config.seed)
     module = NoteRNN.of(plain, corpus.codec)
@@ -123,17 +128,31 @@ def _train(
     return summary
 
 
-def _is_trained_on(corpus: Corpus, content: dict[str, Any], folder: RunFolder) -> bool:
+def _as_trained_on(corpus: Corpus, content: dict[str, Any], resume: str, folder: RunFolder) -> Corpus:
+    """The corpus in the order that it had when the run began, whatever its files are called now.
+
+    Raises:
+        UserError: if it is another; names the files that differ.
+    """
     fingerprint, vocabulary = content["corpus_fingerprint"], content["vocabulary"]
-    return corpus.encoded.is_that_of(fingerprint, vocabulary, folder.split)
+    if not corpus.encoded.is_that_of(fingerprint, vocabulary, folder.split):
+        changed = changed_files(corpus.encoded, folder.split)
+        if changed:
+            raise UserError(
+                f"resume={resume}: it was trained with other files ({changed}); "
+                "put back what it was trained with, or start a new run"
+            )
+        raise UserError(
+            f"resume={resume}: it was trained with other files, or an earlier version of NoteRNN "
+            "read or split them otherwise; start a new run"
+        )
+    return replace(corpus, encoded=corpus.encoded.in_order_of(folder.split))
 
 
 def _resumed(config: Config, plain: dict[str, Any], run_dir: Path) -> dict[str, Any]:
     """What last.ckpt of a run that can go on holds."""
     checkpoint = load_checkpoint(RunFolder(run_dir).last_checkpoint)
     check_resumable(config, plain, checkpoint, run_dir)
-    for half_written in run_dir.rglob(".*.tmp"):  # by a process that was killed
-        half_written.unlink()
     return checkpoint
 
 

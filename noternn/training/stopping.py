@@ -8,8 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-# Windows has no SIGUSR1, which Slurm sends some time before it takes the machine away.
-SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+# SIGHUP comes from a terminal that is closed, SIGUSR1 and SIGUSR2 from clusters some time before they take
+# the machine away. Windows has none of these. A process that nohup started leaves SIGHUP ignored.
+_NAMES = ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"]
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    _NAMES.remove("SIGHUP")
+SIGNALS = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
 
 
 class Stopped(SystemExit):

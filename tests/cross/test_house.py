@@ -15,7 +15,7 @@ MAX_LINES = 70
 FILES_OF_RUNS = (  # what runs/folder.py names
     "best.ckpt", "last.ckpt", "metrics.csv", "summary.json", "split.json", "audit.csv", "health.json",
     "copy.json", "curves.png", "sample.mid", "sweep.csv", "multirun.yaml", "overrides.yaml", "hydra.yaml",
-    "config.yaml", ".hydra",
+    "config.yaml", ".hydra", ".owner",
 )  # fmt: skip
 NAMED_ELSEWHERE = {  # in what users read, and by a record of a study; may only shrink
     ("config/training.py", "last.ckpt"),

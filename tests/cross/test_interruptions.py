@@ -32,9 +32,11 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def start(corpus_dir: Path, tiny: list[str], offline: dict[str, str], tmp_path: Path) -> Start:
-    """`start(*overrides, **environment)`: train.py in a process group of its own."""
+    """`start(*overrides)`: train.py in a process group of its own; `alone`: with nothing but these."""
 
-    def run(*overrides: str, limit: int | None = None, **environment: str) -> subprocess.Popen[str]:
+    def run(
+        *overrides: str, limit: int | None = None, alone: bool = False, **environment: str
+    ) -> subprocess.Popen[str]:
         def limit_files() -> None:
             if limit:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
@@ -42,6 +44,8 @@ def start(corpus_dir: Path, tiny: list[str], offline: dict[str, str], tmp_path: 
         flags = [o for o in overrides if o.startswith("-")]
         command = [sys.executable, str(TRAIN), *flags, "dataset=folder", f"dataset.path={corpus_dir}", *tiny]
         command += ["trainer.accelerator=cpu", "logger=csv", *(o for o in overrides if o not in flags)]
+        if alone:
+            command = [sys.executable, str(TRAIN), *overrides]
         return subprocess.Popen(
             command, cwd=tmp_path, env=offline | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             text=True, start_new_session=True, preexec_fn=limit_files,
@@ -88,7 +92,7 @@ def test_a_program_that_is_stopped_before_it_trains_ends_with_the_status_alone(
     start: Start, tmp_path: Path
 ) -> None:
     process = start(ENDLESS, "hydra.run.dir=run")
-    wait_for(tmp_path / "run" / ".hydra", process)
+    wait_for(tmp_path / "run" / ".owner", process)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 143
@@ -169,8 +173,6 @@ class Killed:
     def live(self, seconds: float) -> None:
         """Train for some time, then kill."""
         resume = [f"resume={self.run}"] if (self.run / "last.ckpt").exists() else []
-        if not resume:
-            (self.run / "metrics.csv").unlink(missing_ok=True)
         options = [ENDLESS, "checkpoint.every_minutes=1e-9", "checkpoint.every_n_epochs=3", *resume]
         process = self.context.Process(target=train_in_fork, args=(self.run, [*self.overrides, *options]))
         process.start()
@@ -245,6 +247,22 @@ def test_a_full_disk_is_told_in_one_line_and_leaves_the_last_checkpoint(start: S
     assert not list(run.glob(".*.tmp"))
 
 
+def test_a_disk_that_is_full_in_the_first_epoch_leaves_a_run_that_starts_over_as_is_advised(
+    start: Start, tmp_path: Path
+) -> None:
+    full = start("hydra.run.dir=run", limit=30_000)
+    _, err = full.communicate(timeout=120)
+    assert full.returncode == 1, err
+    assert "cannot be written (File too large); make room, then start over with: " in err.splitlines()[-1]
+    command = err.splitlines()[-1].rpartition("python train.py ")[2]
+    again = start(command, alone=True)
+    _, err = again.communicate(timeout=120)
+    assert again.returncode == 0, err
+    whole = start("hydra.run.dir=whole")
+    whole.communicate(timeout=120)
+    assert rows_of(tmp_path / "run") == rows_of(tmp_path / "whole")
+
+
 def test_a_cache_that_cannot_be_written_is_told_and_not_needed(
     train_tiny: TrainTiny, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -256,9 +274,7 @@ def test_a_cache_that_cannot_be_written_is_told_and_not_needed(
 
 
 def test_a_cache_on_a_full_disk_is_told_and_not_needed(start: Start, tmp_path: Path) -> None:
-    process = start(
-        "hydra.run.dir=run", "hydra.output_subdir=null", f"datamodule.cache_dir={tmp_path}/cache", limit=3000
-    )
+    process = start("hydra.run.dir=run", f"datamodule.cache_dir={tmp_path}/cache", limit=3000)
     _, err = process.communicate(timeout=120)
     assert "the token cache was not written" in err
     assert "epoch   1/3" in err  # then there is no room for a checkpoint

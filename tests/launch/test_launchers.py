@@ -19,7 +19,7 @@ from noternn.errors import LIBRARIES, UserError
 from noternn.launch import command_line
 from noternn.launch.command_line import check
 from noternn.launch.launchers import run_queued
-from noternn.launch.notes import is_started_again
+from noternn.launch.notes import is_started_again, note_start
 from noternn.tables import read_csv
 from noternn.training.stopping import Stopped
 
@@ -144,9 +144,11 @@ def test_a_sweep_of_ray_lists_its_jobs_and_what_failed(
 
 
 def test_a_job_is_started_again_if_its_folder_knows_it(tmp_path: Path) -> None:
-    assert [is_started_again(tmp_path, job) for job in ("7_0", "7_0", "7_0", "8_0")] == [
-        False, True, True, False,
-    ]  # fmt: skip
+    again = []
+    for job in ("7_0", "7_0", "7_0", "8_0"):
+        again.append(is_started_again(tmp_path, job))
+        note_start(tmp_path, job)
+    assert again == [False, True, True, False]
 
 
 def test_a_job_that_may_not_be_queued_again_is_told_to_have_failed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from written_runs import write_run
 
 from noternn.__main__ import main
 from noternn.runs.comparison import differing, read_runs, table_rows
+from noternn.runs.study import read_study
 from noternn.runs.summary import read_summary
 
 Capture = pytest.CaptureFixture[str]
@@ -141,6 +143,18 @@ def test_a_run_without_a_record_of_its_settings_is_compared(tmp_path: Path) -> N
     shutil.rmtree(write_run(tmp_path / "a") / ".hydra")
     write_run(tmp_path / "b", "model.dropout=0.5")
     assert settings_that_differ(tmp_path) == {}
+
+
+@pytest.mark.parametrize("read", [read_runs, read_study])
+def test_what_is_no_run_among_runs_is_told_and_left_out(
+    read: Callable[[list[Path]], object], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_run(tmp_path / "a", val_nll=(1.0,))
+    (tmp_path / "wandb" / "offline-run-1").mkdir(parents=True)
+    (tmp_path / "notes.txt").touch()
+    assert read(sorted(tmp_path.iterdir()))
+    told = [record.getMessage() for record in caplog.records]
+    assert told == [f"left out: {tmp_path / name}: no run" for name in ("notes.txt", "wandb")]
 
 
 @pytest.mark.parametrize(("name", "words"), [("empty", "no run:"), ("missing", "there is no such folder")])

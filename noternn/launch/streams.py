@@ -1,0 +1,56 @@
+"""Output that may lose its reader: a run goes on without one."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+GONE = {errno.EPIPE, errno.EIO}  # a pipe that nobody reads, a terminal that was closed
+
+
+class Outliving:
+    """A stream that from the loss of its reader on takes what is written and drops it.
+
+    Args:
+        stream: stdout or stderr.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """As the stream does."""
+        with self._outliving():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """As the stream does."""
+        with self._outliving():
+            self._stream.flush()
+
+    @contextmanager
+    def _outliving(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())  # what is buffered goes there too
+            os.close(nowhere)
+
+
+def outlive_readers() -> None:
+    """From now on a reader of stdout or stderr that goes away ends nothing."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is not None and not isinstance(stream, Outliving):
+            setattr(sys, name, Outliving(stream))
