@@ -21,6 +21,7 @@ from noternn.launch.progress import begun_jobs, sweep_line
 from noternn.launch.side_by_side import FORKS, is_side_by_side, leave_the_terminal, run_apart
 from noternn.launch.table import save_table
 from noternn.runs.folder import CACHE, RunFolder
+from noternn.runs.leftover import forget_false_start
 from noternn.runs.owner import TakenError, claimed
 from noternn.runs.summary import read_summary
 
@@ -139,3 +140,5 @@ def _sweep_of(run_dir: Path) -> Path | None:
 def _go_on(composed: DictConfig, run_dir: Path) -> None:
     """Begin where a job that was stopped left its last checkpoint."""
     composed.resume = str(run_dir) if RunFolder(run_dir).last_checkpoint.exists() else None
+    if not composed.resume:
+        forget_false_start(run_dir)

@@ -254,7 +254,7 @@ def test_a_disk_that_is_full_in_the_first_epoch_leaves_a_run_that_starts_over_as
     _, err = full.communicate(timeout=120)
     assert full.returncode == 1, err
     assert "cannot be written (File too large); make room, then start over with: " in err.splitlines()[-1]
-    command = err.splitlines()[-1].rpartition("python train.py ")[2]
+    command = err.splitlines()[-1].rpartition("train.py ")[2]
     again = start(command, alone=True)
     _, err = again.communicate(timeout=120)
     assert again.returncode == 0, err
