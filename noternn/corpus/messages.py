@@ -10,6 +10,7 @@ from noternn.config.dataset import Dataset
 from noternn.corpus.splits import SPLITS, EncodedCorpus
 from noternn.corpus.tokenized import TokenizedCorpus
 from noternn.music.remarks import kinds
+from noternn.runs.verdict import FEW_PIECES, few_pieces
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,9 @@ def describe_corpus(
             split, size.num_pieces, f"{size.num_notes:,}", f"{size.num_tokens:,}",
             size.seconds / 60, 100 * size.unknown_fraction,
         )  # fmt: skip
+    num_validated = corpus.sizes["validation"].num_pieces
+    if num_validated < FEW_PIECES:  # told before the hours are spent, and again at the end
+        log.warning("  %s", few_pieces(num_validated, dataset.validation_fraction))
     if corpus.unused:
         log.info(
             "  %-10s %4d pieces: dataset.train_fraction=%g",

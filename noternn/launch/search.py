@@ -105,13 +105,22 @@ def settings(drawn: Mapping[str, object], space: Space) -> Settings:
 def open_study(sweep_dir: Path, n_startup_trials: int, n_warmup_epochs: int) -> optuna.Study:
     """The study in a sweep's folder, a new one if there is none, with a pruner; see `OptunaSweeper`."""
     import optuna
+    from sqlalchemy.exc import SQLAlchemyError
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = optuna.storages.RDBStorage(
-        f"sqlite:///{sweep_dir / STUDY}", engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}}
-    )
     pruner = optuna.pruners.MedianPruner(n_startup_trials, n_warmup_epochs + 1)  # epochs count from 1
-    return optuna.create_study(storage=storage, study_name="search", pruner=pruner, load_if_exists=True)
+    path = sweep_dir / STUDY
+    try:
+        storage = optuna.storages.RDBStorage(
+            f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}}
+        )
+        return optuna.create_study(storage=storage, study_name="search", pruner=pruner, load_if_exists=True)
+    except (SQLAlchemyError, optuna.exceptions.OptunaError) as error:
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise UserError(
+            f"{path}: the study of this search cannot be opened ({reason}); end what uses it, or search in a "
+            "new folder"
+        ) from error
 
 
 def pruning(sweep_dir: Path, sweeper: DictConfig) -> Callable[[int, float], bool] | None:
@@ -173,7 +182,10 @@ class OptunaSweeper(Sweeper):
         sweep_dir = Path(self.config.hydra.sweep.dir)
         sweep_dir.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, RunFolder(sweep_dir).multirun)
-        study = open_study(sweep_dir, self.search.n_startup_trials, self.search.n_warmup_epochs)
+        try:
+            study = open_study(sweep_dir, self.search.n_startup_trials, self.search.n_warmup_epochs)
+        except UserError as error:
+            sys.exit(f"error: {error}")
         begun = self._take_up(study, space)
         num_left = self.search.n_trials - len(study.get_trials(deepcopy=False, states=_settled()))
         while num_left > 0:

@@ -78,13 +78,17 @@ def advice(rows: Sequence[Row], config: Mapping[str, Any], num_validation_pieces
     else:
         lines = [f"try {' and '.join(_smaller_steps(config))}"]
     if num_validation_pieces < FEW_PIECES:
-        pieces = "1 piece is" if num_validation_pieces == 1 else f"{num_validation_pieces} pieces are"
-        larger = min(0.5, max(0.2, 2 * config["dataset"]["validation_fraction"]))
-        lines.append(
-            f"only {pieces} validated on, so these figures may be chance: "
-            f"try several seeds, dataset.validation_fraction={larger:g} or more music"
-        )
+        lines.append(few_pieces(num_validation_pieces, config["dataset"]["validation_fraction"]))
     return lines
+
+
+def few_pieces(num_pieces: int, fraction: float) -> str:
+    """What to do about so few validation pieces, and whatever their share was."""
+    pieces = "1 piece is" if num_pieces == 1 else f"{num_pieces} pieces are"
+    return (
+        f"only {pieces} validated on, so these figures may be chance: "
+        f"try several seeds, dataset.validation_fraction={min(0.5, max(0.2, 2 * fraction)):g} or more music"
+    )
 
 
 def _cures(config: Mapping[str, Any], best_epoch: int) -> list[str]:

@@ -27,7 +27,7 @@ from omegaconf import OmegaConf
 from noternn.config.schema import CONF_DIR, register
 from noternn.errors import UserError
 from noternn.launch.command_line import check
-from noternn.launch.search import OptunaSweeper, distribution, open_study, settings
+from noternn.launch.search import STUDY, OptunaSweeper, distribution, open_study, settings
 
 optuna = pytest.importorskip("optuna", reason='needs the extra: pip install "noternn[optuna]"')
 TRAIN = CONF_DIR.parent / "train.py"
@@ -262,3 +262,10 @@ def test_a_search_side_by_side_goes_on_with_the_trials_it_was_stopped_in(
     after = table(tmp_path)
     assert after.keys() == before.keys()
     assert {(row["status"], row["num_epochs"]) for row in after.values()} == {("finished", "60")}
+
+
+def test_a_study_that_is_damaged_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / STUDY).write_bytes(b"SQLite format 3\0" + b"\xff" * 500)
+    with pytest.raises(UserError, match=r"study\.db: the study of this search cannot be opened") as told:
+        open_study(tmp_path, 5, 5)
+    assert "\n" not in str(told.value)
