@@ -229,15 +229,31 @@ class PitchConvolution(nn.Module):
             pitches: (n, MEMORY) as `Intervals.recall` gives them.
             ages: (n, MEMORY) as `Intervals.recall` gives them.
         """
-        is_compiled = pitch_sums is not None and self.weight.device.type == "cpu"
-        if is_compiled and self.weight.dtype == torch.float32:
-            # channels innermost, from the lowest of the pitches that a heard one adds to
-            weight = self.weight.permute(1, 2, 0).flip(1).contiguous()
-            sizes = self.num_pitches, len(self.weight), REACH, self.lowest
-            heard = pitches.contiguous(), ages.contiguous(), self.lag, self.ages
-            found: Tensor = _Sums.apply(weight, *heard, sizes)  # type: ignore[no-untyped-call]
-            return found
+        if self.is_compiled:
+            return self.sums(self.laid_out(), pitches, ages)
         return conv1d(self.rolls(pitches, ages), self.weight).transpose(1, 2)
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether `sums` can be called."""
+        is_there = pitch_sums is not None and self.weight.device.type == "cpu"
+        return is_there and self.weight.dtype == torch.float32
+
+    def laid_out(self) -> Tensor:
+        """The weights as `sums` takes them: channels innermost, from the lowest pitch that one adds to."""
+        return self.weight.permute(1, 2, 0).flip(1).contiguous()
+
+    def sums(self, weight: Tensor, pitches: Tensor, ages: Tensor) -> Tensor:
+        """`convolve` from the pitches that are heard; no row depends on how many there are.
+
+        Args:
+            weight: as `laid_out` gives it.
+            pitches, ages: see `convolve`.
+        """
+        sizes = self.num_pitches, len(self.weight), REACH, self.lowest
+        heard = pitches.contiguous(), ages.contiguous(), self.lag, self.ages
+        found: Tensor = _Sums.apply(weight, *heard, sizes)  # type: ignore[no-untyped-call]
+        return found
 
     def spread(self, scores: Tensor) -> Tensor:
         """Scores of pitches, (n, num_pitches), at the ids that say them, (n, vocab_size); else 0."""

@@ -100,7 +100,7 @@ class PreparedStepper:
         self.convolution = self.intervals.convolution if self.intervals is not None else None
         if self.convolution is not None:
             pairs += [(self.convolution.hidden.weight, self.convolution.hidden.bias)]
-            self.kernel = np.ascontiguousarray(self.convolution.weight.flatten(1).T.numpy())
+            self.kernel = self._kernel(self.convolution)
         products = list(build(pairs))
         self.channels = products.pop() if self.convolution is not None else None
         self.scores = products.pop() if self.intervals is not None else None
@@ -113,6 +113,12 @@ class PreparedStepper:
         """What is added to the first layer's gates and, if it is residual, the layer's input beside them."""
         gates = tables @ w_ih.T
         return torch.cat([gates, tables], -1) if self.network.residual else gates
+
+    def _kernel(self, convolution: PitchConvolution) -> Tensor:
+        """The convolution's weights, for `_convolve`."""
+        if convolution.is_compiled:
+            return convolution.laid_out()
+        return convolution.weight.flatten(1).T.contiguous()
 
     def _look_up(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """What is added to the first layer's gates, (n, 4 * size), and its input if it is residual."""
@@ -163,9 +169,12 @@ class PreparedStepper:
 
     def _convolve(self, hidden: Tensor, convolution: PitchConvolution) -> Tensor:
         """What the convolution adds to the logits; each stream is a matrix of its own, for the same bits."""
-        rolls = convolution.rolls(self.pitches[0], self.ages)
-        windows = rolls.unfold(2, 2 * REACH + 1, 1).transpose(1, 2).flatten(2)  # (n, pitches, weights)
-        found = torch.from_numpy(np.matmul(windows.numpy(), self.kernel))  # (n, pitches, channels)
+        if convolution.is_compiled:
+            found = convolution.sums(self.kernel, self.pitches[0], self.ages)  # (n, pitches, channels)
+        else:
+            rolls = convolution.rolls(self.pitches[0], self.ages)
+            windows = rolls.unfold(2, 2 * REACH + 1, 1).transpose(1, 2).flatten(2)  # (n, pitches, weights)
+            found = torch.from_numpy(np.matmul(windows.numpy(), self.kernel.numpy()))
         channels = found.add_(hidden[:, None]).relu_()
         scores = np.matmul(channels.numpy(), convolution.output.weight[0].numpy())
         return convolution.spread(torch.from_numpy(scores))
