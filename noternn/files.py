@@ -1,12 +1,16 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and read at a bounded cost."""
 
 from __future__ import annotations
 
+import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+MAX_RECORD_BYTES = 5_000_000  # of what is noted of a run; its settings have some kilobytes
 
 
 def shortest(path: Path) -> str:
@@ -44,3 +48,33 @@ def write_text(path: Path, text: str) -> None:
     """Write a text as UTF-8, whole or not at all."""
     with replacing(path) as file:
         file.write(text.encode("utf-8"))
+
+
+def read_text(path: Path, max_bytes: int = MAX_RECORD_BYTES) -> str:
+    """Read a text in UTF-8 that anyone may have written.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if it is no regular file, too large or no text; the message says so in one line.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):  # opening a named pipe would wait for ever
+        raise ValueError("no regular file")
+    if status.st_size > max_bytes:
+        raise ValueError(
+            f"too large: {status.st_size / 1e6:,.1f} MB; at most {max_bytes / 1e6:g} MB are read"
+        )
+    with path.open("rb") as file:
+        return file.read(max_bytes).decode("utf-8")
+
+
+def read_json(path: Path, max_bytes: int = MAX_RECORD_BYTES) -> Any:
+    """Read JSON that anyone may have written.
+
+    Raises:
+        OSError, ValueError: as `read_text`; ValueError also if it is no JSON or too deeply nested.
+    """
+    try:
+        return json.loads(read_text(path, max_bytes))
+    except RecursionError as error:
+        raise ValueError("too deeply nested") from error

@@ -8,8 +8,10 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from noternn.files import write_text
+from noternn.files import read_text, write_text
 from noternn.terminal import one_line
+
+MAX_BYTES = 50_000_000  # of a table; an epoch takes some hundred
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> None:
@@ -22,9 +24,19 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, object]], columns: Sequenc
 
 
 def read_csv(path: Path) -> list[dict[str, float]]:
-    """The rows of a table of numbers."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    """The rows of a table of numbers.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if it is no such table; the message is one line.
+    """
+    lines = io.StringIO(read_text(path, MAX_BYTES), newline="")
+    try:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(lines)]
+    except (TypeError, csv.Error) as error:  # rows of different lengths
+        raise ValueError(
+            "its rows are not of one length" if isinstance(error, TypeError) else str(error)
+        ) from error
 
 
 def format_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> str:

@@ -19,8 +19,9 @@ from noternn.corpus.tokenized import CACHE_VERSION
 from noternn.datasets.configured import sources_of
 from noternn.datasets.sources import Source
 from noternn.errors import UserError
+from noternn.files import read_json
 from noternn.music.piece import Piece
-from noternn.runs.folder import RunFolder
+from noternn.runs.folder import MAX_SPLIT_BYTES, RunFolder
 from noternn.runs.record import read_settings
 from noternn.terminal import printable
 
@@ -96,7 +97,7 @@ def reference_of_run(run: Path) -> Reference:
     except UserError as error:
         raise _unreadable(run, error.__cause__ or error) from error
     try:
-        split = json.loads(RunFolder(run).split.read_text(encoding="utf-8"))
+        split = read_json(RunFolder(run).split, MAX_SPLIT_BYTES)
         dataset = dataset_of(config["dataset"])
         cache_dir, num_processes = (config["datamodule"][name] for name in ("cache_dir", "num_processes"))
         hashes = {name: dict(split[name]) for name in ("train", "validation")}

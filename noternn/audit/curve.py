@@ -12,7 +12,7 @@ from noternn.audit.index import Index
 from noternn.audit.streams import Ints
 from noternn.errors import UserError
 from noternn.music.piece import Piece
-from noternn.runs.epochs import best_row
+from noternn.runs.epochs import best_row, read_epochs
 from noternn.runs.folder import RunFolder
 from noternn.tables import read_csv, write_csv
 
@@ -95,17 +95,26 @@ def choose_checkpoint(run: Path, max_copied: float) -> Path:
         raise UserError(
             f"{run}: its checkpoints were not audited; give a run's folder that holds {folder.audit.name}"
         )
-    rows = read_csv(folder.metrics)
+    rows = read_epochs(run)
     losses = {row["epoch"]: row["val/nll"] for row in rows}
-    best = best_row(rows)["epoch"]
+    best = best_row(rows)["epoch"] if rows else None
     copied: dict[Path, tuple[float, float]] = {}
-    for row in read_csv(folder.audit):
-        epoch = row["epoch"]
+    for epoch, share in _copied_of(folder.audit):
+        if epoch not in losses:
+            continue
         checkpoint = folder.best_checkpoint if epoch == best else folder.checkpoint(int(epoch))
-        if checkpoint.is_file() and epoch in losses:
-            copied[checkpoint] = (losses[epoch], row["audit/copied_16"])
+        if checkpoint.is_file():
+            copied[checkpoint] = (losses[epoch], share)
     allowed = {path: loss for path, (loss, share) in copied.items() if share <= max_copied}
     if not allowed:
         least = min((share for _, share in copied.values()), default=float("nan"))
         raise UserError(f"{run}: no checkpoint copies at most {max_copied:.1%}; the least is {least:.1%}")
     return min(allowed, key=lambda path: allowed[path])
+
+
+def _copied_of(path: Path) -> list[tuple[float, float]]:
+    """The epochs in an audit.csv, each with the share of its samples' notes that are copied."""
+    try:
+        return [(row["epoch"], row["audit/copied_16"]) for row in read_csv(path)]
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path}: no table of what samples copy: {error}") from error

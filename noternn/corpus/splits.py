@@ -18,8 +18,10 @@ from noternn.corpus.merging import Bpe
 from noternn.corpus.pieces import Pieces
 from noternn.corpus.tokenized import TokenizedCorpus
 from noternn.errors import UserError
+from noternn.files import read_json
 from noternn.metrics import SplitSize
 from noternn.music.piece import Piece
+from noternn.runs.folder import MAX_SPLIT_BYTES
 from noternn.tokenizer import UNK_ID, Codec, Merges, Tokenizer, Vocabulary
 
 SPLITS = ("train", "validation", "test")
@@ -127,7 +129,7 @@ class EncodedCorpus:
         is_same = hashes == {split: sorted(own) for split, own in self.music_hashes.items()}
         if not is_same or self.vocabulary.tokens != tuple(vocabulary):
             return False
-        sizes = json.loads(split_file.read_text(encoding="utf-8")).get("sizes")
+        sizes = read_json(split_file, MAX_SPLIT_BYTES).get("sizes")
         try:  # their seconds add up otherwise in another order
             return all(sizes[split]["num_tokens"] == self.sizes[split].num_tokens for split in SPLITS)
         except (KeyError, TypeError):
@@ -164,11 +166,11 @@ def recorded_pieces(split_file: Path, *, in_order: bool = False) -> dict[str, di
         in_order: read it only if its pieces stand in the order of training, not in that of their names.
     """
     try:
-        written = json.loads(split_file.read_text(encoding="utf-8"))
+        written = read_json(split_file, MAX_SPLIT_BYTES)
         if in_order and written.get(IN_ORDER) is not True:
             return {}
         pieces = {split: {str(n): str(h) for n, h in written[split].items()} for split in SPLITS}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
     return pieces
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from noternn.errors import UserError
-from noternn.files import write_text
+from noternn.files import read_json, write_text
 from noternn.health.measures import QUANTITIES, Floats, Health, measure, pitch_classes
 from noternn.music.facts import find_key
 from noternn.music.piece import Piece
@@ -25,6 +25,7 @@ MIN_NOTES = 16  # fewer can be anything
 OUTSIDE = "num_outside"
 MAX_PIECES = 256  # of a split that are measured
 MAX_BYTES = 10**6  # of a file of these measures; one has some kilobytes
+MAX_VALUE = 1e12  # of a measure; beats and notes are far below
 MAX_EXCERPTS = 4  # of each piece and length
 PERCENTILES = (0, 5, 50, 95, 100)
 
@@ -91,9 +92,7 @@ class Yardstick:
             UserError: if it holds anything else.
         """
         try:
-            if path.stat().st_size > MAX_BYTES:
-                raise ValueError("too large")
-            plain = json.loads(path.read_text(encoding="utf-8"))
+            plain = read_json(path, MAX_BYTES)
             names = {OUTSIDE, *(quantity.name for quantity in QUANTITIES)}
             ranges = {
                 int(length): {name: Range(*(float(row[key]) for key in Range.__dataclass_fields__))
@@ -102,10 +101,13 @@ class Yardstick:
             }  # fmt: skip
             profile = tuple(float(share) for share in plain["profile"])
             are_ranges = all(n >= 1 and set(rows) == names for n, rows in ranges.items())
-            if len(profile) != 12 or not min(profile) >= 0 or not are_ranges:
+            values = [getattr(row, key) for rows in ranges.values() for row in rows.values()
+                      for key in Range.__dataclass_fields__]  # fmt: skip
+            are_ranges &= not any(abs(value) > MAX_VALUE for value in values)
+            if len(profile) != 12 or not all(0 <= share <= 1 for share in profile) or not are_ranges:
                 raise ValueError("other quantities")
             return cls(int(plain["num_pieces"]), profile, ranges)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             raise UserError(
                 f"{path}: not the measures of held-out pieces; delete it to have the corpus measured anew"
             ) from error

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
-
 from noternn.errors import UserError
 from noternn.runs.folder import RunFolder, refuse_links
 from noternn.runs.leftover import holds_a_run
+from noternn.runs.plain_yaml import read_yaml
 from noternn.training.slurm import noted_run
 
 MULTIRUN = "hydra.mode=MULTIRUN"
@@ -108,8 +107,8 @@ def _is_known(override: str) -> bool:
 
 def _record(run: Path, record: Path) -> Any:
     try:
-        return yaml.safe_load(record.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return read_yaml(record)
+    except (OSError, ValueError):
         raise _unreadable(run, record) from None
 
 

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import noternn
 from noternn.config.programs import PROGRAM, TRAIN
 from noternn.errors import UserError
-from noternn.files import write_text
+from noternn.files import read_json, write_text
 from noternn.health.yardstick import Yardstick
 from noternn.pages import listen, player
 from noternn.pages.html import SORT_SCRIPT, html_page, table
@@ -34,7 +34,7 @@ from noternn.runs.comparison import (
     table_rows,
 )
 from noternn.runs.epochs import best_row
-from noternn.runs.folder import RunFolder
+from noternn.runs.folder import MAX_SPLIT_BYTES, RunFolder
 from noternn.runs.record import given_settings
 from noternn.runs.summary import read_summary
 from noternn.runs.verdict import verdict
@@ -415,7 +415,7 @@ def _counted(heading: str, lines: Sequence[str]) -> str:
 def _data(folder: Path) -> str:
     """How much music a run had, in a line."""
     try:
-        split = json.loads(RunFolder(folder).split.read_text("utf-8"))
+        split = read_json(RunFolder(folder).split, MAX_SPLIT_BYTES)
         sizes = [
             f"{name} {size['num_pieces']:,} pieces, {size['num_notes']:,} notes"
             for name, size in split["sizes"].items()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from noternn.runs.folder import RunFolder
 from noternn.tables import read_csv
 
 Row = dict[str, float]
+MAX_EPOCH = 1e9
 NEEDED = ("epoch", "train/nll", "train_eval/nll", "val/nll", "gap/nll", "val/nats_per_note")
 
 
@@ -24,10 +24,13 @@ def read_epochs(run_dir: Path) -> list[Row]:
     path = RunFolder(run_dir).metrics
     try:
         rows = read_csv(path)
-        return [row for row in rows if all(math.isfinite(row[name]) for name in NEEDED)]
+        whole = [row for row in rows if all(math.isfinite(row[name]) for name in NEEDED)]
+        if any(not 0 < row["epoch"] <= MAX_EPOCH for row in whole):
+            raise ValueError("an epoch is none")
+        return whole
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{path.name}: no table of losses: {error}") from error
 
 

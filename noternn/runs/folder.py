@@ -11,6 +11,8 @@ from noternn.terminal import printable
 
 CACHE = ".cache"  # in a sweep's folder: the tokens of its corpora, where there is no other place for them
 
+MAX_SPLIT_BYTES = 100_000_000  # of split.json, which names every piece
+
 
 @dataclass(frozen=True)
 class RunFolder:

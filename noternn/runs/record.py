@@ -6,13 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
-
 from noternn.errors import UserError
 from noternn.files import write_text
 from noternn.runs.folder import RunFolder
-
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, for sweeps of hundreds
+from noternn.runs.plain_yaml import read_yaml
 
 
 def write_record(
@@ -88,8 +85,8 @@ def read_overrides(folder: Path) -> dict[str, str]:
 
 def _read(path: Path, folder: Path) -> Any:
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), LOADER)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        return read_yaml(path)
+    except (OSError, ValueError) as error:
         raise _unreadable(folder) from error
 
 

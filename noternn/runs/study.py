@@ -15,12 +15,12 @@ from typing import Any
 
 from noternn.errors import UserError
 from noternn.runs.comparison import ELSEWHERE
-from noternn.runs.epochs import best_row
+from noternn.runs.epochs import best_row, read_epochs
 from noternn.runs.estimates import Estimate, estimate
 from noternn.runs.folder import RunFolder
 from noternn.runs.record import read_overrides, read_settings
 from noternn.runs.sweep import sweep_rows, with_runs
-from noternn.tables import read_csv, write_csv
+from noternn.tables import write_csv
 
 log = logging.getLogger(__name__)
 
@@ -182,8 +182,10 @@ def read_study(folders: Sequence[Path], baseline: str | None = None) -> Study:
     runs = []
     for (path, row), own, dataset in zip(finished, overrides, datasets, strict=True):
         others = [other for other, name in zip(overrides, datasets, strict=True) if name == dataset]
-        epochs = read_csv(RunFolder(path).metrics)
-        seed = int(own.get("seed", 0))
+        epochs = read_epochs(path)
+        if not epochs:
+            raise UserError(f"{path}: it is finished, but its {RunFolder(path).metrics.name} has no epoch")
+        seed = _seed(path, own)
         runs.append(FinishedRun(dataset, _arm(own, others), seed, _measures(row, epochs), epochs))
     _refuse_doubles(runs, [path for path, _ in finished])
     return Study(runs, baseline, [row for _, row in jobs])
@@ -195,6 +197,13 @@ def _refuse_doubles(runs: Sequence[FinishedRun], paths: Sequence[Path]) -> None:
         first = seen.setdefault((run.dataset, run.arm, run.seed), path)
         if first is not path:
             raise UserError(f"{first} and {path}: both are {run.arm} on {run.dataset} with seed {run.seed}")
+
+
+def _seed(path: Path, own: Mapping[str, str]) -> int:
+    try:
+        return int(own.get("seed", 0))
+    except ValueError as error:
+        raise UserError(f"{path}: its record of settings has a seed that is none") from error
 
 
 def _dataset(path: Path) -> str:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from noternn.config.programs import program_command, quoted
 from noternn.errors import UserError
-from noternn.files import write_text
+from noternn.files import read_json, write_text
 from noternn.tokenizer import SPECIAL_TOKENS, Codec
 
 Floats = NDArray[np.float64]
@@ -309,14 +309,12 @@ def load_weights(path: Path) -> Floats:
     """
     shape = (NUM_SUGGESTIONS, NUM_FEATURES)
     try:
-        if path.stat().st_size > 1e5:
-            raise ValueError("too large")
-        weights = np.array(json.loads(path.read_text(encoding="utf-8"))["weights"], dtype=np.float64)
+        weights = np.array(read_json(path, 100_000)["weights"], dtype=np.float64)
         if weights.shape != shape or not (np.abs(weights) <= MAX_WEIGHT).all():
             raise ValueError("other weights")
     except FileNotFoundError:
         raise UserError(f"{path}: not there; fit it to the run first: {_fitting(path)}") from None
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, KeyError, OverflowError) as error:
         raise UserError(
             f"{path}: not the weights of a copy model, {shape[0]} rows of {shape[1]} numbers of at most "
             f"{MAX_WEIGHT:g}; fit them anew: {_fitting(path)}"
