@@ -12,7 +12,7 @@ from noternn.audit.index import Index
 from noternn.audit.streams import Ints
 from noternn.errors import UserError
 from noternn.music.piece import Piece
-from noternn.runs.epochs import best_row, read_epochs
+from noternn.runs.epochs import MAX_EPOCH
 from noternn.runs.folder import RunFolder
 from noternn.tables import read_csv, write_csv
 
@@ -95,11 +95,10 @@ def choose_checkpoint(run: Path, max_copied: float) -> Path:
         raise UserError(
             f"{run}: its checkpoints were not audited; give a run's folder that holds {folder.audit.name}"
         )
-    rows = read_epochs(run)
-    losses = {row["epoch"]: row["val/nll"] for row in rows}
-    best = best_row(rows)["epoch"] if rows else None
+    losses = _of_epochs(folder.metrics, "val/nll")
+    best = min(losses, key=lambda epoch: losses[epoch], default=None)
     copied: dict[Path, tuple[float, float]] = {}
-    for epoch, share in _copied_of(folder.audit):
+    for epoch, share in _of_epochs(folder.audit, "audit/copied_16").items():
         if epoch not in losses:
             continue
         checkpoint = folder.best_checkpoint if epoch == best else folder.checkpoint(int(epoch))
@@ -112,9 +111,16 @@ def choose_checkpoint(run: Path, max_copied: float) -> Path:
     return min(allowed, key=lambda path: allowed[path])
 
 
-def _copied_of(path: Path) -> list[tuple[float, float]]:
-    """The epochs in an audit.csv, each with the share of its samples' notes that are copied."""
+def _of_epochs(path: Path, name: str) -> dict[float, float]:
+    """One column of a table with a row an epoch.
+
+    Raises:
+        UserError: if it is no such table.
+    """
     try:
-        return [(row["epoch"], row["audit/copied_16"]) for row in read_csv(path)]
+        values = {row["epoch"]: row[name] for row in read_csv(path)}
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: no table of what samples copy: {error}") from error
+        raise UserError(f"{path}: no table of epochs with {name}: {error}") from error
+    if not all(0 < epoch <= MAX_EPOCH for epoch in values):
+        raise UserError(f"{path}: no table of epochs with {name}: an epoch is none")
+    return values
