@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from noternn.errors import UserError
 from noternn.files import shortest
 from noternn.launch.resume import quoted
-from noternn.runs.folder import RunFolder
+from noternn.runs.folder import RunFolder, refuse_links
 from noternn.runs.leftover import holds_a_run, refuse_second_run
 from noternn.runs.owner import Claim
 
@@ -80,6 +80,7 @@ def _claim(config: DictConfig, setting: str, refuse_second: Callable[[Path], Non
     folder = Path(str(OmegaConf.select(config, setting)))
     as_written = OmegaConf.to_container(OmegaConf.select(config, section), resolve=False)
     is_by_clock = isinstance(as_written, dict) and CLOCK in str(as_written[name])
+    refuse_links(folder)  # before Hydra opens its log
     if not is_by_clock:
         claim = Claim(folder)
         _claims.append(claim)

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml  # type: ignore[import-untyped]
+
 from noternn.errors import UserError
 from noternn.files import write_text
 from noternn.runs.folder import RunFolder

@@ -51,6 +51,8 @@ def _checked(summary: Any) -> dict[str, Any]:
     for name, kind in KINDS.items():
         if not isinstance(kept.get(name, kind()), kind):
             raise ValueError(f"{name} is of another kind")
+    if not all(isinstance(line, str) for line in kept.get("advice", [])):
+        raise ValueError("advice is of another kind")
     if kept["status"] == "failed":
         kept["error"] = one_line(kept.get("error", "it does not say why"))
     return kept

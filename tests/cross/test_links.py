@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from noternn.files import write_text
 from noternn.launch.resume import resumed
 from noternn.runs.folder import RunFolder, refuse_links
 
+ROOT = Path(__file__).resolve().parents[2]
 PLACES = ("train.log", ".hydra", ".hydra/config.yaml", "samples", "checkpoints", "last.ckpt", "split.json")
 
 
@@ -91,3 +94,14 @@ def test_a_link_in_the_place_of_a_file_is_replaced(tmp_path: Path) -> None:
     write_text(RunFolder(tmp_path).metrics, "new")
     assert (link.read_text(), outside.read_text()) == ("new", "as before")
     assert not link.is_symlink()
+
+
+def test_the_log_of_a_new_run_is_not_opened_through_a_link(tmp_path: Path, tiny: list[str]) -> None:
+    outside = tmp_path / "outside"
+    (tmp_path / "run").mkdir()
+    linked(tmp_path / "run", "train.log", outside)
+    command = [sys.executable, str(ROOT / "train.py"), *tiny, f"hydra.run.dir={tmp_path / 'run'}"]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=None)
+    assert result.returncode == 1
+    assert "train.log: is a symbolic link" in result.stderr
+    assert not outside.exists()
