@@ -31,6 +31,9 @@ from noternn.runs.sweep import SWEEP_COLUMNS
 from noternn.tables import format_table
 from noternn.training.stopping import Stopped
 
+MAX_NAME_LENGTH = 255  # bytes of a file's name
+LENGTH_OF_DRAWN = 12  # of a number that a search has drawn, such as -0.000123456
+
 _under_way: list[Path] = []  # the folder of the sweep that this process has started
 _progress: list[SweepProgress] = []  # of that sweep
 
@@ -54,6 +57,7 @@ class SweepCallback(Callback):
                 )
 
         is_search = config.hydra.runtime.choices["hydra/sweeper"] == "optuna"
+        _refuse_long_names(config, overrides)
         if not is_search:
             _refuse_doubles(config, overrides)
         sweep_dir = Path(config.hydra.sweep.dir)
@@ -155,6 +159,34 @@ def _shared_keys(overrides: list[Override]) -> list[str]:
     return [override.key_or_group for override in overrides if override.key_or_group not in swept]
 
 
+def _refuse_long_names(config: DictConfig, overrides: list[Override]) -> None:
+    """End the program if folders named by their job's settings would have names that no system can hold.
+
+    Raises:
+        SystemExit: says what names them otherwise.
+    """
+    if "job.override_dirname" not in _subdir(config):
+        return
+    longest = [
+        max((len(choice.encode()) for choice in _choices(o)), default=0)
+        if o.is_discrete_sweep()
+        else len(o.get_key_element()) + 1 + LENGTH_OF_DRAWN
+        for o in overrides
+        if o.is_sweep_override()
+    ]
+    length = sum(longest) + max(0, len(longest) - 1)
+    if length > MAX_NAME_LENGTH:
+        sys.exit(
+            f"error: {len(longest)} swept settings make names of folders of {length} bytes, above "
+            f"{MAX_NAME_LENGTH}; add 'hydra.sweep.subdir=${{hydra.job.num}}', which numbers them"
+        )
+
+
+def _subdir(config: DictConfig) -> str:
+    sweep = OmegaConf.to_container(config.hydra.sweep, resolve=False)
+    return str(sweep["subdir"])  # type: ignore[index, call-overload]
+
+
 def _refuse_doubles(config: DictConfig, overrides: list[Override]) -> None:
     """End the program if two jobs would have one folder.
 
@@ -166,7 +198,7 @@ def _refuse_doubles(config: DictConfig, overrides: list[Override]) -> None:
     if double:
         value = next(v for v in double if double.count(v) > 1)
         sys.exit(f"error: {value} stands twice in the sweep; each of its jobs has a folder of its own")
-    subdir = str(OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"])  # type: ignore[index, call-overload]
+    subdir = _subdir(config)
     if any(name in subdir for name in ("job.override_dirname", "job.num", "job.id")):
         return
     fixed = [o.input_line or "" for o in overrides if not o.is_sweep_override()]

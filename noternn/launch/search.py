@@ -234,7 +234,8 @@ class OptunaSweeper(Sweeper):
         from optuna.samplers import TPESampler
 
         # Draws depend on the trials before, not on whether the search was stopped between them.
-        study.sampler = TPESampler(seed=self.search.seed + len(study.get_trials(deepcopy=False)))
+        seed = (self.search.seed + len(study.get_trials(deepcopy=False))) % 2**32
+        study.sampler = TPESampler(seed=seed)
         trial = study.ask(space)
         return trial.number, settings(trial.params, space)
 

@@ -91,3 +91,14 @@ def test_messages_can_be_turned_off(tmp_path: Path, corpus_dir: Path, offline: d
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "best.ckpt").is_file()
     assert "pieces read" not in done.stderr
+
+
+def test_names_of_folders_that_no_system_can_hold_are_refused(
+    tmp_path: Path, offline: dict[str, str]
+) -> None:
+    many = [f"dataset.name={'a' * 200},b", f"logger.project={'c' * 60},d"]
+    command = [sys.executable, str(ROOT / "train.py"), "-m", *many]
+    done = subprocess.run(command, cwd=tmp_path, env=offline, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "add 'hydra.sweep.subdir=${hydra.job.num}'" in done.stderr.splitlines()[-1]
+    assert not list(tmp_path.glob("runs/*/*"))
