@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import shutil
+import stat
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -187,7 +188,7 @@ def _save(entry: Entry, path: Path, fingerprint: str) -> None:
         _flushed_checksum(temporary / CONTENT)
         temporary.chmod(0o755)  # mkdtemp's folders are for their owner alone
         shutil.rmtree(path, ignore_errors=True)  # a damaged one
-        os.rename(temporary, path)
+        os.rename(temporary, path)  # fails where another user's entry cannot be taken away
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -210,6 +211,10 @@ def _load(path: Path, fingerprint: str, warn: bool) -> Entry | None:
     """The entry in a folder, or None where there is no whole one of this fingerprint."""
     if not path.is_dir():
         return None
+    if not _is_trusted(path):
+        if warn:
+            log.warning("the token cache %s is another user's and is made again", path)
+        return None
     try:
         content = json.loads((path / CONTENT).read_text(encoding="utf-8"))
         if content["fingerprint"] != fingerprint:
@@ -224,6 +229,27 @@ def _load(path: Path, fingerprint: str, warn: bool) -> Entry | None:
         if warn:
             log.warning("the token cache %s is damaged and is made again (%s)", path, error)
         return None
+
+
+def _is_trusted(path: Path) -> bool:
+    """Whether an entry was made by this user, by root, or by the owner of a folder that none else may write.
+
+    Where others may write into the folder as well, one of them could have put anything there. Who names a
+    folder into which only its owner may write trusts that owner.
+    """
+    if not hasattr(os, "geteuid"):  # Windows keeps users apart by other means
+        return True
+    trusted = {0, os.geteuid()}
+    real = path.resolve()
+    folder = real.parent.stat()
+    if not folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        trusted.add(folder.st_uid)
+    found = [each.lstat() for each in (real, *real.iterdir())]
+    return all(status.st_uid in trusted and not _may_all_write(status) for status in found)
+
+
+def _may_all_write(status: os.stat_result) -> bool:
+    return bool(status.st_mode & stat.S_IWOTH) and not stat.S_ISLNK(status.st_mode)
 
 
 def _values_checksum(values: dict[str, Any]) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from noternn.errors import UserError
+from noternn.terminal import printable
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,8 @@ def table_splits(path: Path, names: Sequence[str]) -> dict[str, str]:
     or by the end of its path, if no other file ends so. A warning counts what only one of the two has.
 
     Raises:
-        UserError: if the table cannot be read, names an unknown split, or leaves a split empty.
+        UserError: if the table cannot be read, names an unknown split, puts a file into two splits, or leaves
+            one empty.
     """
     rows = _rows(path)
     ends: dict[str, list[str]] = {}
@@ -60,11 +62,19 @@ def table_splits(path: Path, names: Sequence[str]) -> dict[str, str]:
         parts = _parts(name)
         for i in range(len(parts)):
             ends.setdefault("/".join(parts[i:]), []).append(name)
-    splits, missing = {}, []
-    for file, split in rows.items():
+    splits: dict[str, str] = {}
+    lines: dict[str, int] = {}  # in which each is named first
+    missing = []
+    for line, file, split in rows:
         found = ends.get("/".join(_parts(file)), [])
         if len(found) == 1:
-            splits[found[0]] = split
+            name = found[0]
+            if splits.setdefault(name, split) != split:
+                raise UserError(
+                    f"dataset.split={path}: {printable(name)} is of {splits[name]} in line {lines[name]} and "
+                    f"of {split} in line {line}; it must be of one"
+                )
+            lines.setdefault(name, line)
         else:
             missing.append(file)
     if missing:
@@ -81,21 +91,22 @@ def table_splits(path: Path, names: Sequence[str]) -> dict[str, str]:
     return splits
 
 
-def _rows(path: Path) -> dict[str, str]:
-    """Each file of a table with its split."""
+def _rows(path: Path) -> list[tuple[int, str, str]]:
+    """Each file of a table, with the number of the line before it and its split after it."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
+            reader = csv.DictReader(file)
+            numbered = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no CSV table in UTF-8"
         raise UserError(f"dataset.split={path}: {reason}; give a CSV table, auto or content") from error
-    columns = rows[0].keys() if rows else ()
+    columns = numbered[0][1].keys() if numbered else ()
     file_column = next((name for name in FILE_COLUMNS if name in columns), None)
     if file_column is None or SPLIT_COLUMN not in columns:
         allowed = f"one of {', '.join(FILE_COLUMNS)}, and {SPLIT_COLUMN}"
         given = ", ".join(map(str, columns)) or "none"
         raise UserError(f"dataset.split={path}: its columns must be {allowed}; it has {given}")
-    return {row[file_column] or "": _split(path, row) for row in rows}
+    return [(line, row[file_column] or "", _split(path, row)) for line, row in numbered]
 
 
 def _split(path: Path, row: Mapping[str, str | None]) -> str:

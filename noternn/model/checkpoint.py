@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -16,11 +15,16 @@ import noternn
 from noternn.errors import UserError
 from noternn.model.build import network_for
 from noternn.model.lstm import NoteLSTM
-from noternn.music.midi import is_writable_metre
+from noternn.music.midi import is_writable_metre, is_writable_tempo
 from noternn.runs.folder import RunFolder
+from noternn.terminal import printable
 from noternn.tokenizer import BpeTokenizer, Codec, Vocabulary, build_tokenizer
 
 CHECKPOINT_KEY = "noternn"
+
+
+class WrongContentError(ValueError):
+    """What a checkpoint holds is none of ours; the message says what."""
 
 
 class Trained(NamedTuple):
@@ -75,8 +79,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise UserError(f"{path}: refused, it is compressed, as no checkpoint of NoteRNN is")
             damaged = archive.testzip()  # torch.load does not look at the checksums
         checkpoint = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
     except pickle.UnpicklingError as error:
         raise UserError(f"{path}: refused, it holds more than weights and plain data") from error
     except Exception as error:  # damage shows in many ways
@@ -96,10 +104,12 @@ def trained_of(checkpoint: dict[str, Any], path: Path) -> Trained:
     """
     try:
         return _trained(checkpoint)
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
+        version = printable(str(checkpoint[CHECKPOINT_KEY].get("version")))
+        reason = f": {error}" if isinstance(error, WrongContentError) else ""
         raise UserError(
             f"{path}: NoteRNN {noternn.__version__} cannot use this checkpoint, "
-            f"which version {checkpoint[CHECKPOINT_KEY].get('version')} wrote"
+            f"which version {version} wrote{reason}"
         ) from error
 
 
@@ -134,19 +144,34 @@ def _trained(checkpoint: dict[str, Any]) -> Trained:
         raise TypeError("a token is no string")
     codec = Codec(tokenizer, Vocabulary(content["vocabulary"]))
     weights = _weights(checkpoint["state_dict"])
+    _check_sizes(weights)
     num_layers = sum(name.startswith("layers.") and "weight_hh" in name for name in weights)
     if config["model"]["num_layers"] != num_layers:
-        raise ValueError("the weights are of another network")
+        raise WrongContentError("the weights are of another network")
     with torch.device("meta"), _WithoutNumbers():  # wrong sizes in the settings cost no memory here
         network = network_for(codec, config["model"])
+    kinds = {name: tensor.dtype for name, tensor in network.state_dict().items()}
     network.load_state_dict(weights, assign=True)
+    if any(tensor.dtype != kinds[name] for name, tensor in weights.items()):
+        raise WrongContentError("its weights are numbers of another kind")
+    if not all(tensor.isfinite().all() for tensor in weights.values()):
+        raise WrongContentError("a weight is no finite number")
     tempo = float(content["tempo"])
-    if not 0 < tempo < math.inf:
-        raise ValueError("the tempo is none")
+    if not is_writable_tempo(tempo):
+        raise WrongContentError("the tempo is none that a MIDI file can hold")
     numerator, denominator = content.get("metre", (4, 4))  # version 0.1.0 did not note it at first
     if not is_writable_metre(int(numerator), int(denominator)):
-        raise ValueError("the metre is none")
+        raise WrongContentError("the metre is none")
     return Trained(network.eval(), codec, tempo, (int(numerator), int(denominator)))
+
+
+def _check_sizes(weights: Mapping[str, torch.Tensor]) -> None:
+    """Refuse tensors that are larger than what the file holds of them, as those that repeat one number."""
+    for name, tensor in weights.items():
+        if tensor.layout != torch.strided:
+            raise WrongContentError(f"{printable(name)} is stored in another way")
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise WrongContentError(f"{printable(name)} is larger than what is stored of it")
 
 
 def _weights(state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

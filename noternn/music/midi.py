@@ -15,6 +15,7 @@ from noternn.music.piece import Piece
 MIDI_SUFFIXES = (".mid", ".midi", ".kar", ".rmi")
 MAX_TICKS_PER_BEAT = 0x7FFF
 MAX_MICROSECONDS_PER_BEAT = 0xFFFFFF
+SLOWEST = MICROSECONDS_PER_MINUTE / MAX_MICROSECONDS_PER_BEAT
 
 
 def read_midi(
@@ -87,13 +88,17 @@ def is_writable_metre(numerator: int, denominator: int) -> bool:
     return 1 <= numerator <= 255 and denominator > 0 and denominator & (denominator - 1) == 0
 
 
+def is_writable_tempo(tempo: float) -> bool:
+    """Whether a MIDI file can hold a tempo, in beats per minute."""
+    return SLOWEST <= tempo <= MICROSECONDS_PER_MINUTE
+
+
 def _check_writable(piece: Piece) -> None:
     if not 1 <= piece.ticks_per_beat <= MAX_TICKS_PER_BEAT:
         raise ValueError(f"ticks_per_beat must be 1 to {MAX_TICKS_PER_BEAT}; got {piece.ticks_per_beat}")
-    slowest = MICROSECONDS_PER_MINUTE / MAX_MICROSECONDS_PER_BEAT
     for tick, tempo in piece.tempos:
-        if not slowest <= tempo <= MICROSECONDS_PER_MINUTE:
-            allowed = f"{slowest:.2f} to {MICROSECONDS_PER_MINUTE:,} beats per minute"
+        if not is_writable_tempo(tempo):
+            allowed = f"{SLOWEST:.2f} to {MICROSECONDS_PER_MINUTE:,} beats per minute"
             raise ValueError(f"a tempo must be {allowed}; got {tempo:g} at tick {tick}")
     for tick, numerator, denominator in piece.metres:
         if not is_writable_metre(numerator, denominator):

@@ -22,7 +22,8 @@ SCORE_FORMATS = {
     ".xml": "musicxml",
 }
 MAX_SCORE_BYTES = 20_000_000  # of the file, and of the score in an archive; a late quartet takes 11 MB
-MAX_TEXT_BYTES = 2_000_000  # of a tune or of a Humdrum score, which say more in a byte
+MAX_TEXT_BYTES = 2_000_000  # of a Humdrum score, which says more in a byte
+MAX_TUNE_BYTES = 1_000_000  # of a tune, which says even more
 MAX_BARS = 2_000  # of one part
 MAX_TUNES = 10_000  # in one ABC file
 MAX_ARCHIVE_FILES = 1_000
@@ -63,8 +64,9 @@ def checked_text(data: bytes, suffix: str) -> str:
     """
     if suffix == ".abc" and (count := len(TUNE_START.findall(data))) > MAX_TUNES:
         raise PieceError(f"holds too many tunes: {count:,}; at most {MAX_TUNES:,} are read")
-    if len(data) > MAX_TEXT_BYTES:
-        size, limit = len(data) / 1e6, MAX_TEXT_BYTES / 1e6
+    max_bytes = MAX_TUNE_BYTES if suffix == ".abc" else MAX_TEXT_BYTES
+    if len(data) > max_bytes:
+        size, limit = len(data) / 1e6, max_bytes / 1e6
         raise PieceError(f"is too large: {size:,.1f} MB; at most {limit:g} MB of {suffix} are read")
     try:
         text = data.decode("utf-8-sig")

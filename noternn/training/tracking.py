@@ -26,6 +26,12 @@ log = logging.getLogger(__name__)
 
 INIT_TIMEOUT_SECONDS = 20.0  # before an unreachable server makes a run offline
 OVERLAID = ("train/nll", "train_eval/nll", "val/nll")
+# What wandb would keep of the machine and upload: host, command line, folders and hardware; the git remote;
+# code; installed packages. Where its variable WANDB_... is set for one, that holds.
+WITHHELD: dict[str, Any] = {
+    "x_disable_meta": True, "x_disable_machine_info": True, "disable_git": True, "disable_code": True,
+    "x_save_requirements": False, "host": "not told",
+}  # fmt: skip
 # Of these a run's summary has the values at the best epoch so far; of others the last.
 OF_BEST_EPOCH = (
     "val/nll", "val/nats_per_note", "val/nats_per_beat", "val/nats_per_second", "train_eval/nll", "gap/nll",
@@ -189,6 +195,11 @@ def _or_environment(value: str, default: str, variable: str) -> str:
     return os.environ.get(variable) or value if value == default else value
 
 
+def _withheld(environment: Mapping[str, str]) -> dict[str, Any]:
+    """The settings of `WITHHELD` of which the environment says nothing."""
+    return {name: value for name, value in WITHHELD.items() if f"WANDB_{name.upper()}" not in environment}
+
+
 def _start(
     mode: str | None,
     project: str,
@@ -213,7 +224,9 @@ def _start(
         "group": group or os.environ.get("WANDB_RUN_GROUP"),
         "config": config,
         "reinit": "finish_previous",
-        "settings": wandb.Settings(silent=True, init_timeout=INIT_TIMEOUT_SECONDS, console="off"),
+        "settings": wandb.Settings(
+            silent=True, init_timeout=INIT_TIMEOUT_SECONDS, console="off", **_withheld(os.environ)
+        ),
     }
     try:
         run = wandb.init(mode=mode, **options)  # type: ignore[arg-type]

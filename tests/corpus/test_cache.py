@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -151,3 +152,31 @@ def test_clearing_deletes_what_is_ours_and_nothing_else(tmp_path: Path) -> None:
     assert foreign.is_dir()
     assert clear(folder) == 0
     assert clear(tmp_path / "nowhere") == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize(
+    ("folder_mode", "folder_owner", "is_believed"),
+    [(0o777, 0, False), (0o775, 4242, False), (0o755, 0, False), (0o755, 4242, True)],
+    ids=["open to all", "open to a group", "of root", "of the same user alone"],
+)
+def test_another_users_entry_is_made_again_where_others_may_write(
+    folder_mode: int, folder_owner: int, is_believed: bool, tmp_path: Path
+) -> None:
+    folder = tmp_path / "cache"
+    ArrayCache(folder).get(FIRST, lambda: entry(7))
+    [path] = folder.glob("*/")
+    for each in (path, *path.iterdir()):
+        os.chown(each, 4242, 4242)
+    os.chown(folder, folder_owner, 0)
+    folder.chmod(folder_mode)
+    found = ArrayCache(folder).get(FIRST, entry)
+    assert_same(found, entry(7 if is_believed else 0))
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="Windows keeps users apart by other means")
+def test_an_entry_that_anyone_may_change_is_made_again(tmp_path: Path) -> None:
+    ArrayCache(tmp_path).get(FIRST, lambda: entry(7))
+    [path] = tmp_path.glob("*/numbers.npy")
+    path.chmod(0o666)
+    assert_same(ArrayCache(tmp_path).get(FIRST, entry), entry())

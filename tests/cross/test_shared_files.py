@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -93,8 +94,13 @@ def changed(checkpoint: Path, change: Callable[[dict[str, Any]], object], target
         lambda c: c.update(config=[]),
         lambda c: c.update(tempo="fast"),
         lambda c: c.update(tempo=float("nan")),
+        lambda c: c.update(tempo=1e300),
+        lambda c: c.update(tempo=1e-300),
+        lambda c: c.update(tempo=10**400),
+        lambda c: c.update(metre=[float("inf"), 4]),
+        lambda c: c.update(metre=[10**9, 4]),
     ],
-    ids=range(12),
+    ids=range(17),
 )
 def test_checkpoint_whose_data_cannot_be_is_refused_at_once(
     change: Callable[[dict[str, Any]], object],
@@ -106,6 +112,36 @@ def test_checkpoint_whose_data_cannot_be_is_refused_at_once(
     changed(tiny_run / "best.ckpt", change, hostile)
     assert main(["generate", str(hostile), "-o", str(tmp_path / "out.mid")]) == 1
     assert "cannot use this checkpoint" in capsys.readouterr().err
+
+
+WEIGHTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "not a number": lambda tensor: torch.full_like(tensor, float("nan")),
+    "infinite": lambda tensor: torch.full_like(tensor, float("inf")),
+    "whole numbers": lambda tensor: tensor.to(torch.int64),
+    "one number as many": lambda tensor: torch.zeros(()).expand(tensor.shape),
+    "10^12 numbers": lambda _: torch.zeros(1).expand(10**6, 10**6),
+}
+
+
+@pytest.mark.parametrize("kind", WEIGHTS)
+def test_weights_that_are_none_are_refused_and_nothing_is_written(
+    kind: str, tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = torch.load(tiny_run / "best.ckpt", weights_only=True)
+    for name, tensor in content["state_dict"].items():
+        if tensor.is_floating_point():
+            content["state_dict"][name] = WEIGHTS[kind](tensor)
+    torch.save(content, tmp_path / "hostile.ckpt")
+    assert main(["generate", str(tmp_path / "hostile.ckpt"), "-o", str(tmp_path / "out.mid")]) == 1
+    assert "cannot use this checkpoint" in capsys.readouterr().err
+    assert not (tmp_path / "out.mid").exists()
+
+
+def test_a_compressed_checkpoint_is_not_unpacked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with zipfile.ZipFile(tmp_path / "bomb.ckpt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(10**7))
+    assert main(["generate", str(tmp_path / "bomb.ckpt"), "-o", str(tmp_path / "out.mid")]) == 1
+    assert "refused, it is compressed" in capsys.readouterr().err
 
 
 def test_cache_takes_no_pickle(tmp_path: Path) -> None:

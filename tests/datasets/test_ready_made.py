@@ -76,10 +76,14 @@ def test_what_only_one_of_table_and_folder_has_is_counted(
     [
         ("file,split\na.mid,train\n", "puts no file of the corpus into validation"),
         ("file,split\na.mid,train\nx/b.mid,holdout\n", "'holdout'; it must be train, validation or test"),
+        (
+            "file,split\na.mid,train\na.mid,train\nx/b.mid,valid\na.mid,test\n",
+            "a.mid is of train in line 2 and of test in line 5",
+        ),
         ("song,split\na.mid,train\n", "columns must be one of file, .* it has song, split"),
         ("", "it has none"),
     ],
-    ids=["empty split", "unknown split", "no file column", "empty"],
+    ids=["empty split", "unknown split", "two splits", "no file column", "empty"],
 )
 def test_table_that_is_none_is_refused_in_one_line(text: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message) as error:
