@@ -109,7 +109,7 @@ def end(process: subprocess.Popen[str], signum: int = signal.SIGTERM) -> tuple[i
     [
         ["resume=one", "seed=5"],
         ["resume=one", "optimizer.lr=0.001"],
-        ["resume=one", "model.hidden_size=8"],
+        pytest.param(["resume=one", "model.hidden_size=8"], marks=pytest.mark.slow),
         ["resume=one"],
         ["resume=one", "dataset.path=nowhere", "trainer.max_epochs=9"],
         ["hydra.run.dir=one", "optimizer=sgd"],
@@ -223,6 +223,7 @@ def test_a_sweep_is_started_once_in_its_folder(start: Start, run: Run, tmp_path:
     assert content(tmp_path / "sweep") == before
 
 
+@pytest.mark.slow
 def test_a_sweep_leaves_a_job_to_the_process_that_trains_it_alone(start: Start, tmp_path: Path) -> None:
     sweep = start("-m", "seed=0,1", "hydra.sweep.dir=sweep", "trainer.max_epochs=300")
     job = tmp_path / "sweep" / "seed=0"
@@ -271,7 +272,7 @@ def test_a_failure_never_replaces_what_a_run_came_to(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "summary.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+@pytest.mark.parametrize("launcher", ["basic", pytest.param("joblib", marks=pytest.mark.slow)])
 def test_a_sweep_whose_output_nobody_reads_goes_on(start: Start, tmp_path: Path, launcher: str) -> None:
     if launcher == "joblib":
         pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs the extra joblib")
@@ -286,7 +287,7 @@ def test_a_sweep_whose_output_nobody_reads_goes_on(start: Start, tmp_path: Path,
         assert summary["status"] == "finished"
 
 
-@pytest.mark.parametrize("name", ["SIGHUP", "SIGUSR2"])
+@pytest.mark.parametrize("name", ["SIGHUP", pytest.param("SIGUSR2", marks=pytest.mark.slow)])
 def test_a_signal_saves_the_step_as_sigterm_does(
     name: str, start: Start, train_tiny: TrainTiny, tmp_path: Path
 ) -> None:
@@ -311,7 +312,9 @@ def test_a_run_started_with_nohup_outlives_its_terminal(start: Start, tmp_path: 
     assert end(process)[0] == 143
 
 
-@pytest.mark.parametrize("again", [["resume=run"], ["hydra.run.dir=run"]])
+@pytest.mark.parametrize(
+    "again", [["resume=run"], pytest.param(["hydra.run.dir=run"], marks=pytest.mark.slow)]
+)
 def test_a_run_without_a_checkpoint_starts_over(
     again: list[str], one: Path, run: Run, tmp_path: Path
 ) -> None:
@@ -329,7 +332,12 @@ def test_a_run_without_a_checkpoint_starts_over(
 
 
 @pytest.mark.parametrize(
-    "setting", ["hydra.sweep.subdir='${hydra.job.num}'", "hydra.verbose=true", "hydra.job.name=mine"]
+    "setting",
+    [
+        "hydra.sweep.subdir='${hydra.job.num}'",
+        pytest.param("hydra.verbose=true", marks=pytest.mark.slow),
+        pytest.param("hydra.job.name=mine", marks=pytest.mark.slow),
+    ],
 )
 def test_a_stopped_sweep_goes_on_with_the_command_that_it_prints(
     setting: str, start: Start, run: Run, tmp_path: Path
