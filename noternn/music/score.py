@@ -14,6 +14,7 @@ from noternn.music.notation import Score, piece_of
 from noternn.music.piece import Piece, PieceError
 from noternn.music.repeats import Repeats
 from noternn.music.score_bytes import MAX_SCORE_BYTES, SCORE_FORMATS, checked_text, checked_xml
+from noternn.terminal import one_line
 
 MAX_REASON_LENGTH = 80
 
@@ -64,7 +65,10 @@ def read_score_bytes(
     """Read a score from the bytes of a file; else as `read_score`."""
     if not data:
         raise PieceError("file is empty")
-    return piece_of(_read(data, suffix, limits), repeats, name, limits)
+    try:
+        return piece_of(_read(data, suffix, limits), repeats, name, limits)
+    except PieceError as error:  # it may quote the file
+        raise PieceError(one_line(str(error))) from error
 
 
 def _read(data: bytes, suffix: str, limits: Limits) -> Score:
