@@ -34,8 +34,8 @@ def harmless(text: str) -> str:
     return DRIVING.sub(lambda match: repr(match[0])[1:-1], text)
 
 
-class HarmlessStream:
-    """A stream that escapes what would drive a terminal, whoever wrote it: settings, names, reasons.
+class WrappedStream:
+    """A stream that does something else in one or two ways.
 
     Args:
         stream: stdout or stderr.
@@ -46,6 +46,18 @@ class HarmlessStream:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+def wrap_streams(kind: type[WrappedStream]) -> None:
+    """From now on stdout and stderr are of this kind."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is not None and not isinstance(stream, kind):
+            setattr(sys, name, kind(stream))
+
+
+class HarmlessStream(WrappedStream):
+    """A stream that escapes what would drive a terminal, whoever wrote it: settings, names, reasons."""
 
     def write(self, text: str) -> int:
         """As the stream does."""
@@ -68,7 +80,4 @@ def harmless_streams() -> Iterator[None]:
 
 def make_streams_harmless() -> None:
     """From now on nothing that is written to stdout or stderr drives the terminal."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is not None and not isinstance(stream, HarmlessStream):
-            setattr(sys, name, HarmlessStream(stream))
+    wrap_streams(HarmlessStream)

@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+
+from noternn.terminal import WrappedStream, wrap_streams
 
 GONE = {errno.EPIPE, errno.EIO}  # a pipe that nobody reads, a terminal that was closed
 
 
-class Outliving:
-    """A stream that from the loss of its reader on takes what is written and drops it.
-
-    Args:
-        stream: stdout or stderr.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+class Outliving(WrappedStream):
+    """A stream that from the loss of its reader on takes what is written and drops it."""
 
     def write(self, text: str) -> int:
         """As the stream does."""
@@ -50,7 +40,4 @@ class Outliving:
 
 def outlive_readers() -> None:
     """From now on a reader of stdout or stderr that goes away ends nothing."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is not None and not isinstance(stream, Outliving):
-            setattr(sys, name, Outliving(stream))
+    wrap_streams(Outliving)
