@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -27,6 +28,7 @@ from noternn.terminal import printable
 
 log = logging.getLogger(__name__)
 
+MAX_KINDS = 5  # of files left out that are named
 INSTALLED_CORPORA = ("airs", "bach", "classical", "fiddle", "freedoom", "oneill")
 MUSIC_SUFFIXES = (*MIDI_SUFFIXES, *SCORE_FORMATS)
 
@@ -119,10 +121,13 @@ def find_music_files(folder: Path) -> Iterator[Path]:
     Music in formats that are not read is found too, so that it can be named.
 
     Links to folders are followed, once for each folder however many lead there and under its own name
-    where it lies below `folder` anyway. Folders that cannot be read are named in a warning.
+    where it lies below `folder` anyway. Folders that cannot be read are named in a warning; hidden files and
+    folders, and files of other kinds, are counted in a message.
     """
     endings = MUSIC_SUFFIXES + FOREIGN_SUFFIXES
-    found = []
+    found: list[Path] = []
+    hidden: list[str] = []
+    others: Counter[str] = Counter()
     seen = set()
     waiting = [folder]  # links wait until the folders themselves are seen
     for start in waiting:
@@ -131,10 +136,31 @@ def find_music_files(folder: Path) -> Iterator[Path]:
                 folders.clear()
                 continue
             seen.add(os.path.realpath(parent))
+            hidden += [os.path.join(parent, name, "") for name in folders if name.startswith(".")]
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             waiting += [path for name in folders if (path := Path(parent, name)).is_symlink()]
-            found += [Path(parent, name) for name in files if name.lower().endswith(endings)]
-    yield from sorted(path for path in found if not path.name.startswith("."))
+            for name in files:
+                if not name.lower().endswith(endings):
+                    others[Path(name).suffix.lower()] += 1
+                elif name.startswith("."):
+                    hidden.append(os.path.join(parent, name))
+                else:
+                    found.append(Path(parent, name))
+    _tell_of_others(folder, hidden, others)
+    yield from sorted(found)
+
+
+def _tell_of_others(folder: Path, hidden: Sequence[str], others: Counter[str]) -> None:
+    """Count and name what is left out of a folder: hidden files and folders, and files of other kinds."""
+    parts = [f"{number:,} {suffix or 'without a suffix'}" for suffix, number in others.most_common(MAX_KINDS)]
+    if len(others) > MAX_KINDS:
+        parts.append(f"{len(others) - MAX_KINDS:,} more kinds")
+    if hidden:
+        names = [os.path.relpath(path, folder) for path in sorted(hidden)[:MAX_KINDS]]
+        more = ", ..." if len(hidden) > MAX_KINDS else ""
+        parts.append(f"{len(hidden):,} hidden ({', '.join(names)}{more})")
+    if parts:
+        log.info("%s: left out, as no music: %s", printable(str(folder)), printable("; ".join(parts)))
 
 
 def _warn_of_folder(error: OSError) -> None:

@@ -137,3 +137,15 @@ def test_other_formats_change_neither_choice_nor_split(
     assert split
     assert [source.name for source in with_split(after, split)] == sorted([*split, "score.mscz"])
     assert sample_sources(after, 2) == sample_sources(before, 2)
+
+
+def test_what_is_left_out_of_a_folder_is_counted_and_named(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in (".b.mid", "notes.txt", "more.txt", "README"):
+        (folder / name).write_text("x")
+    (folder / ".git").mkdir()
+    caplog.set_level(logging.INFO)
+    assert [source.name for source in folder_sources(folder)] == ["a.mid", "book.abc#1", "book.abc#2"]
+    [line] = [message for message in caplog.messages if "left out" in message]
+    assert line.endswith("left out, as no music: 2 .txt; 1 without a suffix; 2 hidden (.b.mid, .git)")
