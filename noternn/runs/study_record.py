@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,10 +75,11 @@ def as_markdown(study: Study) -> str:
 
 def _table_of(study: Study, dataset: str) -> str:
     rows = study.rows(dataset)
-    notes = round(np.mean([run["num_train_notes"] for row in rows for run in row.runs]))
+    mean = float(np.mean([run["num_train_notes"] for row in rows for run in row.runs]))
+    notes = f"{round(mean):,}" if math.isfinite(mean) else "an unknown number of"
     seeds = sorted({run.seed for row in rows for run in row.runs})
     lines = [
-        f"`{dataset}`, {notes:,} notes to train on, seeds {', '.join(map(str, seeds))}:",
+        f"`{dataset}`, {notes} notes to train on, seeds {', '.join(map(str, seeds))}:",
         "",
         "| arm | nats a note | difference | gap | rise after the best | best epoch | CPU seconds |",
         "|---|---|---|---|---|---|---|",
