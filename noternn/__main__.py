@@ -13,7 +13,7 @@ from pathlib import Path
 
 from noternn import __version__
 from noternn.errors import UserError
-from noternn.terminal import harmless_streams
+from noternn.terminal import harmless_streams, make_streams_harmless
 
 # Each is a module of noternn.commands; only the one that is asked for is imported.
 COMMANDS = {
@@ -44,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     is_program = arguments is None
     if is_program and isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may lack letters of a file's name
+    if is_program:
+        make_streams_harmless()  # also for what is said when the interpreter ends
     with harmless_streams():
         if is_program:
             logging.basicConfig(format="%(message)s")
