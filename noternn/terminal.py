@@ -42,10 +42,10 @@ class WrappedStream:
     """
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        self.stream = stream
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+        return getattr(self.stream, name)
 
 
 def wrap_streams(kind: type[WrappedStream]) -> None:
@@ -63,7 +63,7 @@ class HarmlessStream(WrappedStream):
         """As the stream does."""
         start = "\r" if text.startswith("\r") else ""  # as progress bars are written
         end = "\r" if text.endswith("\r") and len(text) > 1 else ""
-        self._stream.write(start + harmless(text[len(start) : len(text) - len(end)]) + end)
+        self.stream.write(start + harmless(text[len(start) : len(text) - len(end)]) + end)
         return len(text)
 
 

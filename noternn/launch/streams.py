@@ -18,13 +18,13 @@ class Outliving(WrappedStream):
     def write(self, text: str) -> int:
         """As the stream does."""
         with self._outliving():
-            self._stream.write(text)
+            self.stream.write(text)
         return len(text)
 
     def flush(self) -> None:
         """As the stream does."""
         with self._outliving():
-            self._stream.flush()
+            self.stream.flush()
 
     @contextmanager
     def _outliving(self) -> Iterator[None]:
@@ -34,7 +34,7 @@ class Outliving(WrappedStream):
             if error.errno not in GONE:
                 raise
             nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self._stream.fileno())  # what is buffered goes there too
+            os.dup2(nowhere, self.stream.fileno())  # what is buffered goes there too
             os.close(nowhere)
 
 

@@ -102,7 +102,8 @@ class Samples:
         stem.parent.mkdir(parents=True, exist_ok=True)
         midi, audio, picture = (stem.with_suffix(suffix) for suffix in (".mid", ".wav", ".png"))
         write_midi(piece, midi)
-        written = read_midi(midi)  # a key that was struck while it sounded ends there in the file
+        # A key that was struck while it sounded ends there in the file.
+        written = read_midi(midi) if piece.num_notes else piece
         save_audio(written, audio)
         end = self._end(self.primers[0]) or None
         save_piano_roll(written, picture, primer_end=end, title=f"sample, epoch {epoch}")

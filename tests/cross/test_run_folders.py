@@ -291,10 +291,12 @@ def test_a_sweep_whose_output_nobody_reads_goes_on(start: Start, tmp_path: Path,
 def test_a_signal_saves_the_step_as_sigterm_does(
     name: str, start: Start, train_tiny: TrainTiny, tmp_path: Path
 ) -> None:
-    process = start("hydra.run.dir=run", ENDLESS, "checkpoint.every_n_epochs=100000")
+    number = getattr(signal, name)
+    heard = lambda: signal.signal(number, signal.SIG_DFL)  # noqa: E731  # the tests may run under nohup
+    process = start("hydra.run.dir=run", ENDLESS, "checkpoint.every_n_epochs=100000", preexec_fn=heard)
     wait_for(tmp_path / "run" / "metrics.csv", process)
-    status, err = end(process, getattr(signal, name))
-    assert status == 128 + getattr(signal, name), err
+    status, err = end(process, number)
+    assert status == 128 + number, err
     assert re.fullmatch(r"stopped; go on with: \S+ \S*train.py resume=run", err.splitlines()[-1])
     epochs = [f"trainer.max_epochs={len(rows_of(tmp_path / 'run')) + 1}", "checkpoint.every_n_epochs=100000"]
     train_tiny(tmp_path / "run", *epochs, f"resume={tmp_path / 'run'}")
