@@ -156,6 +156,7 @@ def test_the_record_of_a_run_is_what_it_was_trained_with(
     assert "finished" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_setting_from_the_environment_is_recorded_by_its_value(
     run: Run, corpus_dir: Path, tmp_path: Path
 ) -> None:
@@ -333,12 +334,13 @@ def test_a_run_without_a_checkpoint_starts_over(
 # Printed commands
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "setting",
     [
         "hydra.sweep.subdir='${hydra.job.num}'",
-        pytest.param("hydra.verbose=true", marks=pytest.mark.slow),
-        pytest.param("hydra.job.name=mine", marks=pytest.mark.slow),
+        "hydra.verbose=true",
+        "hydra.job.name=mine",
     ],
 )
 def test_a_stopped_sweep_goes_on_with_the_command_that_it_prints(
