@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from noternn.music.notation import VELOCITIES
+
 # The letters that stand for decorations unless `U:` says otherwise (section 4.16); "" is none.
 SYMBOLS = {
     "~": "roll",
@@ -16,19 +18,7 @@ SYMBOLS = {
     "v": "downbow",
 }
 
-# The velocities that MusicXML's writers give to them, in sixteens from mf = 80.
-DYNAMICS = {
-    "pppp": 10,
-    "ppp": 16,
-    "pp": 33,
-    "p": 49,
-    "mp": 64,
-    "mf": 80,
-    "f": 96,
-    "ff": 112,
-    "fff": 126,
-    "ffff": 127,
-}
+DYNAMICS = VELOCITIES | {"pppp": 10}
 
 # Signs that a performer plays as more than what is written, by what a remark calls them.
 ORNAMENTS = {

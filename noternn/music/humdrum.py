@@ -14,7 +14,14 @@ from itertools import pairwise
 
 from noternn.music.kern import KEYBOARDS, Head, KernError, Token, instrument, kern_token
 from noternn.music.limits import Limits
-from noternn.music.notation import DEFAULT_VELOCITY, Bar, Note, Score, check_number_of_notes
+from noternn.music.notation import (
+    DEFAULT_VELOCITY,
+    VELOCITIES,
+    Bar,
+    Note,
+    Score,
+    check_number_of_notes,
+)
 from noternn.music.piece import PieceError
 from noternn.music.score_bytes import check_bars
 
@@ -25,10 +32,6 @@ STAFF = re.compile(r"\*staff(\d{1,4}(?:/\d{1,4})*)$")
 SECTIONS = re.compile(r"\*>([^\[\]]*)\[([^\]]*)\]$")
 ENDING = re.compile(r"(.+?)(\d{1,3})$")
 
-LEVELS = {
-    **dict(zip(("pppp", "ppp", "pp", "p", "mp"), (8, 16, 33, 49, 64), strict=True)),
-    **dict(zip(("mf", "f", "ff", "fff", "ffff"), (80, 96, 112, 126, 127), strict=True)),
-}
 ACCENTS = ("sf", "sfz", "fz", "sffz", "rf", "rfz")
 ACCENT_VELOCITY = 112
 DYNAMICS = ("**dynam", "**dyn")
@@ -282,9 +285,9 @@ class _Reader:
     def _set_levels(self, text: str, levels: Sequence[_Level], number: int) -> None:
         """Read a token of dynamics."""
         for word in re.findall(r"[a-zA-Z]+|[<>]", text):
-            if word in LEVELS:
+            if word in VELOCITIES:
                 for level in levels:
-                    level.velocity = LEVELS[word]
+                    level.velocity = VELOCITIES[word]
             elif word in ACCENTS:
                 for level in levels:
                     level.accented = number

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from noternn.errors import PieceError
 
 
@@ -67,3 +70,38 @@ def read_limited(path: Path, max_bytes: int, setting: str = "") -> bytes:
             return file.read(status.st_size)
     except OSError as error:
         raise PieceError(f"cannot be opened: {error.strerror or error}") from error
+
+
+def check_beats(beats: int, limits: Limits) -> None:
+    """Refuse music that lasts too many beats.
+
+    Raises:
+        PieceError: if it lasts more than the limit.
+    """
+    if beats > limits.max_beats:
+        raise PieceError(
+            f"is too long or damaged: it lasts {beats:,} beats; at most {limits.max_beats:,} are read "
+            "(dataset.limits.max_beats)"
+        )
+
+
+def check_length(
+    onset: NDArray[np.int64], duration: NDArray[np.int64], ticks_per_beat: int, limits: Limits
+) -> None:
+    """Refuse music that lasts too long, or whose notes do together.
+
+    Args:
+        onset, duration: (num_notes >= 1,) in ticks.
+        ticks_per_beat: ticks in a quarter note.
+        limits: of them, beats and sounding beats.
+
+    Raises:
+        PieceError: if it is above one of them.
+    """
+    check_beats(int((onset + duration).max()) // ticks_per_beat, limits)
+    sounding = int(duration.sum()) // ticks_per_beat
+    if sounding > limits.max_sounding_beats:
+        raise PieceError(
+            f"is damaged: its notes last {sounding:,} beats together; at most {limits.max_sounding_beats:,} "
+            "are read (dataset.limits.max_sounding_beats)"
+        )

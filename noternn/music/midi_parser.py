@@ -69,7 +69,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from noternn.music.limits import DEFAULT_LIMITS, Limits
+from noternn.music.limits import DEFAULT_LIMITS, Limits, check_length
 from noternn.music.midi_endings import BY_STRIKE, remarks, settle
 from noternn.music.midi_events import NO_PROGRAM, PEDAL_DOWN, Columns, TrackEvents, read_tracks
 from noternn.music.midi_kits import drum_notes
@@ -145,10 +145,10 @@ def parse_midi(data: bytes, limits: Limits = DEFAULT_LIMITS, pedal: bool = False
     events = _read_events(data, num_tracks, limits)
     notes, is_drum, said = _notes(events, ticks_per_beat // scale)
     notes[:2] *= scale
-    _check_length(notes, ticks_per_beat, limits)
+    check_length(notes[0], notes[1], ticks_per_beat, limits)
     if pedal and events.pedals:
         _hold(notes, np.array(events.pedals, dtype=np.int64) * (1, scale, 1))
-        _check_length(notes, ticks_per_beat, limits)
+        check_length(notes[0], notes[1], ticks_per_beat, limits)
     last_tick = limits.max_beats * ticks_per_beat
     return ParsedMidi(
         ticks_per_beat=ticks_per_beat,
@@ -335,21 +335,6 @@ def _inherit_programs(notes: Columns, programs: list[tuple[int, int, int, int]])
         rows = heirs[channels[heirs] == channel]
         _, tick, program = changes[changes[:, 0] == channel].T
         own[rows] = np.append(0, program)[np.searchsorted(tick, onset[rows], side="right")]
-
-
-def _check_length(notes: Columns, ticks_per_beat: int, limits: Limits) -> None:
-    beats = int((notes[0] + notes[1]).max()) // ticks_per_beat
-    if beats > limits.max_beats:
-        raise PieceError(
-            f"is too long or damaged: it lasts {beats:,} beats; at most {limits.max_beats:,} are read "
-            "(dataset.limits.max_beats)"
-        )
-    sounding = int(notes[1].sum()) // ticks_per_beat
-    if sounding > limits.max_sounding_beats:
-        raise PieceError(
-            f"is damaged: its notes last {sounding:,} beats together; at most "
-            f"{limits.max_sounding_beats:,} are read (dataset.limits.max_sounding_beats)"
-        )
 
 
 def _hold(notes: Columns, pedals: Columns) -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
 from noternn.errors import PieceError
-from noternn.music.limits import Limits
+from noternn.music.limits import Limits, check_beats
 from noternn.music.musicxml_instruments import Instrument, Instruments, guessed_key
 from noternn.music.musicxml_signs import (
     Levels,
@@ -155,11 +155,7 @@ class PartReader:
         bar.tempos = sorted(tempos.items())
         bar.length = max(bar.length, round(self._reached))
         beats = max(bar.length, round(self._elastic)) // UNITS_PER_BEAT
-        if beats > self._limits.max_beats:
-            raise PieceError(
-                f"is too long or damaged: it lasts {beats:,} beats; at most {self._limits.max_beats:,} "
-                "are read (dataset.limits.max_beats)"
-            )
+        check_beats(beats, self._limits)
         self._done.append((bar, self._staves))
         full = 0 if self._is_implicit else bar_units(self._metre)
         return ReadBar(bar, self._number, round(self._elastic), full)

@@ -8,19 +8,13 @@ from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
 from noternn.music.musicxml_values import TYPE_UNITS, attribute_number, dotted, shown, table
-from noternn.music.notation import DEFAULT_VELOCITY, UNITS_PER_BEAT, Bar
+from noternn.music.notation import DEFAULT_VELOCITY, UNITS_PER_BEAT, VELOCITIES, Bar
 from noternn.music.remarks import Remarks
 
 LOUDEST = 127
 SOUND_VELOCITY = 90  # of `dynamics="100"`, as the standard says
 ACCENT = 112
-VELOCITIES = {
-    mark: int(velocity)
-    for mark, velocity in table("""
-    pppppp 2, ppppp 5, pppp 8, ppp 16, pp 33, p 49, mp 64, mf 80, pf 88, f 96, ff 112, fff 126, ffff 127
-    fffff 127, ffffff 127, n 1
-    """).items()
-}
+MARKS = VELOCITIES | {"pppppp": 2, "ppppp": 5, "pf": 88, "fffff": 127, "ffffff": 127, "n": 1}
 SOFT_AFTER = table("fp p, sfp p, sfpp pp, sfzp p")  # what holds after an accent
 ACCENTS = frozenset(["sf", "sfz", "sffz", "fz", "rf", "rfz", *SOFT_AFTER])
 _JUMPS = (
@@ -86,10 +80,10 @@ def marks_of(dynamics: Element, offset: int, staff: str, remarks: Remarks, place
     for element in dynamics:
         if element.tag in ACCENTS:
             if element.tag in SOFT_AFTER:
-                yield Mark(offset, staff, VELOCITIES[SOFT_AFTER[element.tag]])
+                yield Mark(offset, staff, MARKS[SOFT_AFTER[element.tag]])
             yield Mark(offset, staff, ACCENT, is_accent=True)
-        elif element.tag in VELOCITIES:
-            yield Mark(offset, staff, VELOCITIES[element.tag])
+        elif element.tag in MARKS:
+            yield Mark(offset, staff, MARKS[element.tag])
         else:
             remarks.add("dynamics not understood", place)
 

@@ -13,9 +13,9 @@ from itertools import groupby, pairwise
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from noternn.music.limits import DEFAULT_LIMITS, Limits
+from noternn.music.limits import DEFAULT_LIMITS, Limits, check_length
+from noternn.music.midi import is_writable_tempo
 from noternn.music.piece import DEFAULT_TEMPO, Piece, PieceError
 from noternn.music.remarks import Remarks
 from noternn.music.repeats import Repeats, playing_order
@@ -24,7 +24,11 @@ TICKS_PER_BEAT = 480  # of the pieces that are made: whole for triplets, quintup
 UNITS_PER_BEAT = 64 * 720_720  # whole for tuplets of up to 16 in 256th notes, in whose sum nothing is rounded
 DEFAULT_VELOCITY = 80
 MAX_METRE_NUMERATOR, MAX_METRE_DENOMINATOR = 255, 64
-SLOWEST, FASTEST = 60e6 / 0xFFFFFF, 60e6  # quarter notes a minute that a MIDI file can hold
+# The velocities of dynamics marks: in sixteens around mf, which is what notes without a mark have.
+VELOCITIES = {
+    "pppp": 8, "ppp": 16, "pp": 33, "p": 49, "mp": 64,
+    "mf": DEFAULT_VELOCITY, "f": 96, "ff": 112, "fff": 126, "ffff": 127,
+}  # fmt: skip
 MAX_UNITS = 1 << 52  # of a time: 97 million beats, far above the limits
 
 
@@ -134,7 +138,9 @@ def piece_of(score: Score, repeats: Repeats, name: str, limits: Limits = DEFAULT
             notes[key] = max(notes.get(key, 0), velocity)
         check_number_of_notes(len(notes), limits)
     rows = np.array([(*key, velocity) for key, velocity in notes.items()], dtype=np.int64).reshape(-1, 6)
-    _check_length(rows, limits)
+    if not len(rows):
+        raise PieceError("holds no notes")
+    check_length(rows[:, 0], rows[:, 1], TICKS_PER_BEAT, limits)
     return Piece.from_notes(
         *rows[:, :3].T,
         velocity=rows[:, 5],
@@ -279,7 +285,7 @@ def _tempo_map(parts: Sequence[Sequence[_Placed]]) -> list[tuple[int, float]]:
             if placed.is_jump:
                 tempos[_ticks(placed.start)] = placed.tempo
             for offset, tempo in placed.bar.tempos:
-                if SLOWEST <= tempo <= FASTEST:
+                if is_writable_tempo(tempo):
                     tempos[_ticks(placed.start + offset)] = tempo
     changes = sorted(tempos.items())
     return changes[:1] + [change for before, change in pairwise(changes) if change[1] != before[1]]
@@ -325,22 +331,4 @@ def check_number_of_notes(num_notes: int, limits: Limits) -> None:
         raise PieceError(
             f"holds too many notes: {num_notes:,}; at most {limits.max_notes:,} are read "
             "(dataset.limits.max_notes)"
-        )
-
-
-def _check_length(rows: NDArray[np.int64], limits: Limits) -> None:
-    """Refuse what holds no notes or lasts too long; rows begin with onset and duration in ticks."""
-    if not len(rows):
-        raise PieceError("holds no notes")
-    beats = int((rows[:, 0] + rows[:, 1]).max()) // TICKS_PER_BEAT
-    if beats > limits.max_beats:
-        raise PieceError(
-            f"is too long or damaged: it lasts {beats:,} beats; at most {limits.max_beats:,} are read "
-            "(dataset.limits.max_beats)"
-        )
-    sounding = int(rows[:, 1].sum()) // TICKS_PER_BEAT
-    if sounding > limits.max_sounding_beats:
-        raise PieceError(
-            f"is damaged: its notes last {sounding:,} beats together; at most {limits.max_sounding_beats:,} "
-            "are read (dataset.limits.max_sounding_beats)"
         )
