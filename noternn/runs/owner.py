@@ -24,6 +24,7 @@ except ImportError:  # Windows
 
 BEAT_SECONDS = 20.0  # between two signs of life
 GONE_SECONDS = 180.0  # without a sign of life, after which a process on another machine is taken for dead
+FORK_SECONDS = 5.0  # for a child of a dead process to let go of its parent's lock
 SETTLE_SECONDS = 0.5  # for two processes that wrote their notes at once, where files cannot be locked
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 
@@ -169,12 +170,17 @@ def _make(folder: Path, is_new: bool) -> list[Path]:
 
 def _take(path: Path, is_ours: bool) -> int:
     """Put our note into the file; it stays open, and locked where that can be."""
+    give_up = time.monotonic() + FORK_SECONDS
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
         try:
             has_lock = _lock(file)
             if not _is_still(path, file):
                 os.close(file)
+                continue
+            if has_lock is False and _is_of_dead(file) and time.monotonic() < give_up:
+                os.close(file)
+                time.sleep(0.02)
                 continue
             _refuse_living(path, file, has_lock, is_ours)
             _write_note(path, file, has_lock)
@@ -183,6 +189,12 @@ def _take(path: Path, is_ours: bool) -> int:
                 os.close(file)
             raise
         return file
+
+
+def _is_of_dead(file: int) -> bool:
+    """Whether the note in a file is of a process of this machine that is dead."""
+    other = _read_note(file)
+    return other is not None and other.is_on(Owner.this()) and not _is_alive(other)
 
 
 def _lock(file: int) -> bool | None:

@@ -92,6 +92,16 @@ def test_a_child_does_not_hold_what_its_dead_parent_held(tmp_path: Path) -> None
             pass
 
 
+def test_a_child_that_is_slow_to_let_go_keeps_nobody_out(tmp_path: Path) -> None:
+    slow = "import os, time\nos.register_at_fork(after_in_child=lambda: time.sleep(0.5))\n"
+    code = slow + HOLD.replace("print", "if not os.fork(): time.sleep(100)\nprint")
+    with held(tmp_path, code) as process:
+        process.kill()
+        process.wait()
+        with claimed(tmp_path):
+            pass
+
+
 def test_a_process_of_another_machine_is_believed_until_it_gives_no_sign_of_life(tmp_path: Path) -> None:
     leave_note(tmp_path, OTHER)
     with pytest.raises(TakenError, match="process 77 on elsewhere trains there since 2026-11-29 10:00:00"):
