@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, embedding, embedding_bag
+from torch.nn.functional import embedding, embedding_bag
 
+from noternn.model.dropout import Dropout, dropout
 from noternn.model.intervals import MEMORY, Intervals
 
 
@@ -152,7 +153,7 @@ class NoteLSTM(nn.Module):
             width = self.embedding.embedding_dim if tied else (self.hidden_size + vocab_size) // 2
             last = nn.Linear(width, vocab_size)
             first = nn.Linear(self.hidden_size, width)
-            head = nn.Sequential(first, nn.ReLU(), nn.Dropout(self.output_dropout), last)
+            head = nn.Sequential(first, nn.ReLU(), Dropout(self.output_dropout), last)
         if tied:
             last.weight = self.embedding.weight
         return head
@@ -299,6 +300,11 @@ def select_lanes(state: NetworkState, lane: Tensor, is_start: Tensor) -> Network
         return part[:, lane] * keep
 
     return state.map(select)
+
+
+def of_lanes(state: NetworkState, lanes: slice) -> NetworkState:
+    """The states of lanes that follow each other."""
+    return state.map(lambda part: part[:, lanes])
 
 
 def store_lanes(state: NetworkState, lane: Tensor, new: NetworkState) -> None:

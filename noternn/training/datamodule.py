@@ -33,6 +33,10 @@ class Batch(NamedTuple):
     lane: Tensor
     is_start: Tensor
 
+    def of(self, rows: slice) -> Batch:
+        """Some of its rows."""
+        return Batch(*(part[rows] for part in self))
+
 
 class Variation(NamedTuple):
     """Each piece in another key or louder.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import pytorch_lightning as pl
 import torch
@@ -16,11 +17,21 @@ from torch.nn.functional import cross_entropy
 import noternn
 from noternn.errors import UserError
 from noternn.metrics import NllMeter
-from noternn.model.build import network_for
+from noternn.model.build import network_for, num_parameters
 from noternn.model.checkpoint import checkpoint_content, load_checkpoint, trained_of
-from noternn.model.lstm import NetworkState, NoteLSTM, select_lanes, store_lanes
+from noternn.model.dropout import drawing_from
+from noternn.model.lstm import NetworkState, NoteLSTM, of_lanes, select_lanes, store_lanes
 from noternn.tokenizer import PAD_ID, Codec
 from noternn.training.datamodule import Batch, MidiDataModule
+from noternn.training.lanes import (
+    Gradients,
+    Twins,
+    gradients_of,
+    one_thread,
+    parts_of,
+    side_by_side,
+    with_gradients,
+)
 from noternn.training.optim import Schedule, averaged, build_optimizer
 
 EVALUATED = ("val", "train_eval")  # what the two validation loaders measure
@@ -77,6 +88,7 @@ class NoteRNN(pl.LightningModule):
             "seed": seed,
         }
         self.content: dict[str, Any] = {}  # what generation needs beside the weights
+        self._twins = Twins(network)
         self._state: NetworkState | None = None
         self._train_meter = NllMeter()
         self._meters = [NllMeter() for _ in EVALUATED]
@@ -168,22 +180,49 @@ class NoteRNN(pl.LightningModule):
         self._train_meter = NllMeter()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        state = self._state_before(batch, is_first=batch_idx == 0)
         # Dropout depends on the seed and the step alone, so that resuming changes nothing.
-        torch.manual_seed((self.seed * 1_000_003 + self.global_step) % 2**63)
-        logits = self._logits(self.network, batch, is_first=batch_idx == 0)
-        total, num_tokens = nll_sum(logits, batch.targets)
-        nll = total.item()
-        self._require_finite("train/nll", nll)
-        self._train_meter.update(nll, num_tokens)
+        seed = (self.seed * 1_000_003 + self.global_step) % 2**63
+        torch.manual_seed(seed)
         # A batch weighs as many lanes as it still holds. A mean over the few rows that are left when
         # most lanes have run out of pieces would let the last pieces of an epoch pull the weights away
         # from all others.
         assert self._state is not None
-        num_lanes = self._state.hidden.shape[1]
-        if self.label_smoothing:
-            uniform = uniform_nll_sum(logits, batch.targets)
-            total = total + self.label_smoothing * (uniform - total)
-        return total / (num_lanes * batch.inputs.shape[1])
+        size = self._state.hidden.shape[1] * batch.inputs.shape[1]
+        parts = self._parts(batch)
+        if len(parts) == 1:
+            found = side_by_side([partial(scored, self.network, batch, state, self.label_smoothing)])
+            loss = found[0].total / size
+        else:
+            loss, found = self._learn(parts, batch, state, size, seed)
+        nll = sum(part.nll for part in found)
+        self._require_finite("train/nll", nll)
+        self._train_meter.update(nll, sum(part.num_tokens for part in found))
+        self._carry(parts, batch, found)
+        return loss
+
+    def _learn(
+        self, parts: Sequence[slice], batch: Batch, state: NetworkState, size: int, seed: int
+    ) -> tuple[Tensor, list[Scored]]:
+        """The loss of a batch, its gradients known, from parts that are computed side by side."""
+        twins = self._twins.of(len(parts))
+
+        def learn(number: int) -> tuple[Scored, Gradients]:
+            # Of a seed torch's generator takes the last 32 bits alone.
+            generator = torch.Generator().manual_seed((len(parts) * seed + number) % 2**63)
+            lanes = parts[number]
+            with drawing_from(generator):
+                found = scored(twins[number], batch.of(lanes), of_lanes(state, lanes), self.label_smoothing)
+            return found, gradients_of(found.total / size, twins[number])
+
+        results = side_by_side([partial(learn, number) for number in range(len(parts))])
+        found = [scores for scores, _ in results]
+        loss = torch.stack([scores.total.detach() for scores in found]).sum() / size
+        return with_gradients(loss, [gradients for _, gradients in results], self.network), found
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        with one_thread():
+            super().backward(loss, *args, **kwargs)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
@@ -203,7 +242,8 @@ class NoteRNN(pl.LightningModule):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
+        with one_thread():
+            norm = torch.nn.utils.get_total_norm(gradients)
         self._gradient_norm = norm.item()
         # In 16-mixed such a step is left out, and the scale of the loss lowered, as a matter of course.
         if self.trainer.precision != "16-mixed":
@@ -236,9 +276,7 @@ class NoteRNN(pl.LightningModule):
         self._meters = [NllMeter() for _ in EVALUATED]
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        logits = self._logits(self.evaluated, batch, is_first=batch_idx == 0)
-        total, num_tokens = nll_sum(logits, batch.targets)
-        self._meters[dataloader_idx].update(total.item(), num_tokens)
+        self._meters[dataloader_idx].update(*self.nll_of(batch, is_first=batch_idx == 0))
 
     def on_validation_epoch_end(self) -> None:
         self._state = None  # of the validation pieces
@@ -257,22 +295,79 @@ class NoteRNN(pl.LightningModule):
         self._test_meter = NllMeter()
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        logits = self._logits(self.evaluated, batch, is_first=batch_idx == 0)
-        total, num_tokens = nll_sum(logits, batch.targets)
-        self._test_meter.update(total.item(), num_tokens)
+        self._test_meter.update(*self.nll_of(batch, is_first=batch_idx == 0))
 
     def on_test_epoch_end(self) -> None:
         self._state = None
         self.log("test/nll", self._test_meter.mean())
 
-    def _logits(self, network: NoteLSTM, batch: Batch, is_first: bool) -> Tensor:
-        """The logits of a batch, (batch, time, vocab_size); the state is taken up and carried on."""
+    def nll_of(self, batch: Batch, is_first: bool) -> tuple[float, int]:
+        """The summed nll of a batch in nats, and how many targets it scored; the state is carried on.
+
+        Args:
+            batch: of an evaluation.
+            is_first: whether no lane goes on from a batch before.
+        """
+        state = self._state_before(batch, is_first)
+        parts = self._parts(batch)
+        found = side_by_side(
+            [partial(scored, self.evaluated, batch.of(lanes), of_lanes(state, lanes)) for lanes in parts]
+        )
+        self._carry(parts, batch, found)
+        return sum(part.nll for part in found), sum(part.num_tokens for part in found)
+
+    def _parts(self, batch: Batch) -> list[slice]:
+        """The lanes of a batch that are computed together; a GPU computes all at once."""
+        is_on_cpu = batch.inputs.device.type == "cpu"
+        work = batch.inputs.numel() * num_parameters(self.network) if is_on_cpu else 0
+        return parts_of(len(batch.lane), work)
+
+    def _state_before(self, batch: Batch, is_first: bool) -> NetworkState:
+        """The state from which the lanes of a batch go on."""
         if is_first or self._state is None:
-            self._state = network.initial_state(len(batch.lane))
-        logits: Tensor
-        logits, after = network(batch.inputs, select_lanes(self._state, batch.lane, batch.is_start))
-        store_lanes(self._state, batch.lane, after)
-        return logits.float()
+            self._state = self.network.initial_state(len(batch.lane))
+        return select_lanes(self._state, batch.lane, batch.is_start)
+
+    def _carry(self, parts: Sequence[slice], batch: Batch, found: Sequence[Scored]) -> None:
+        """Keep the states after the parts of a batch."""
+        assert self._state is not None
+        for lanes, part in zip(parts, found, strict=True):
+            store_lanes(self._state, batch.lane[lanes], part.state)
+
+
+class Scored(NamedTuple):
+    """What a network makes of a batch.
+
+    Args:
+        total: what is trained on, summed over the targets.
+        nll: in nats, summed.
+        num_tokens: how many targets were scored.
+        state: after the batch.
+    """
+
+    total: Tensor
+    nll: float
+    num_tokens: int
+    state: NetworkState
+
+
+def scored(network: NoteLSTM, batch: Batch, state: NetworkState, label_smoothing: float = 0.0) -> Scored:
+    """Score the targets of a batch.
+
+    Args:
+        network: may be in training mode or not.
+        batch: some lanes.
+        state: before it, of the same lanes.
+        label_smoothing: see `NoteRNN`; only in `total`.
+    """
+    logits, after = network(batch.inputs, state)
+    logits = logits.float()
+    total, num_tokens = nll_sum(logits, batch.targets)
+    nll = total.item()
+    if label_smoothing:
+        uniform = uniform_nll_sum(logits, batch.targets)
+        total = total + label_smoothing * (uniform - total)
+    return Scored(total, nll, num_tokens, after)
 
 
 def nll_sum(logits: Tensor, targets: Tensor) -> tuple[Tensor, int]:

@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy
 from noternn.corpus.pieces import Pieces
 from noternn.model.lstm import NoteLSTM
 from noternn.training.datamodule import LaneLoader
-from noternn.training.module import NoteRNN, nll_sum, uniform_nll_sum
+from noternn.training.module import NoteRNN, uniform_nll_sum
 
 FAST = settings(max_examples=30, deadline=None, derandomize=True, database=None)
 VOCAB_SIZE = 17
@@ -87,12 +87,10 @@ def test_val_nll_is_that_of_whole_pieces_for_any_batch_size_and_window(
 
 def total_nll(module: NoteRNN, loader: LaneLoader) -> tuple[float, int]:
     """The summed nll of an evaluation in nats, and how many tokens it scored."""
-    totals = []
+    module.eval()
     with torch.no_grad():
-        for i, batch in enumerate(loader):
-            logits = module.eval()._logits(module.network, batch, is_first=i == 0)
-            totals.append(nll_sum(logits, batch.targets))
-    return sum(total.item() for total, _ in totals), sum(num for _, num in totals)
+        totals = [module.nll_of(batch, is_first=i == 0) for i, batch in enumerate(loader)]
+    return sum(total for total, _ in totals), sum(num for _, num in totals)
 
 
 @FAST
