@@ -17,6 +17,14 @@ from numpy.typing import NDArray
 
 from noternn.config.sampling import Sampling
 
+try:
+    from noternn.sampling import draws as draws
+except ImportError:  # there was no compiler
+    draws = None  # type: ignore[assignment]
+
+ROUNDING = 1e-11  # nats; far more than two orders of the same sums differ by
+UNDECIDED = -1
+
 
 def probabilities(
     log_probs: NDArray[np.float64],
@@ -92,6 +100,36 @@ def choose(probs: NDArray[np.float64], point: NDArray[np.float64]) -> NDArray[np
     cumulative = np.cumsum(probs, axis=-1)
     chosen: NDArray[np.int64] = (cumulative <= point[..., None] * cumulative[..., -1:]).sum(axis=-1)
     return chosen
+
+
+def draw(
+    log_probs: NDArray[np.float64],
+    which: NDArray[np.int64],
+    masks: NDArray[np.bool_],
+    states: NDArray[np.int64],
+    point: NDArray[np.float64],
+    options: Sampling,
+    tolerance: float = ROUNDING,
+) -> NDArray[np.int64]:
+    """The ids that `choose` draws from `probabilities`, or `UNDECIDED` where `is_close` says so.
+
+    It never decides where it was not compiled.
+
+    Args:
+        log_probs: (rows, vocab_size) of the network.
+        which: (n,) rows.
+        masks: (num_states, vocab_size) what may come next in each state of the grammar.
+        states: (n,).
+        point: (n,) evenly random in [0, 1).
+        options: how to choose; without a repetition penalty.
+        tolerance: nats by which the log-probabilities may be off.
+    """
+    drawn = np.full(len(which), UNDECIDED)
+    if draws is not None:
+        given = np.ascontiguousarray(log_probs), which, masks, states, point, drawn
+        filters = options.top_k, options.top_p, options.min_p, options.temperature
+        draws.draw(*given, masks.shape[1], *filters, tolerance)
+    return drawn
 
 
 def is_close(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from itertools import takewhile
 
 import numpy as np
@@ -13,14 +12,16 @@ from numpy.typing import NDArray
 from noternn.config.sampling import Sampling
 from noternn.errors import UserError
 from noternn.model.lstm import NoteLSTM
-from noternn.model.stepper import MAX_STREAMS, DraftStepper, Stepper, build_stepper
-from noternn.sampling.probabilities import choose, is_close, probabilities
+from noternn.model.products import MAX_STREAMS
+from noternn.model.stepper import DraftStepper, Stepper, build_stepper
+from noternn.sampling.probabilities import ROUNDING, UNDECIDED, choose, draw, is_close, probabilities
 from noternn.tokenizer import BOS_ID, EOS_ID, Codec, State
 
 BuildStepper = Callable[[NoteLSTM, int], Stepper]  # for so many streams
 
 MAX_TOKENS_PER_NOTE = 64  # a sample that writes only shifts and rests ends here
 MAX_TOKENS_PER_BEAT = 1024  # and one that never moves on; dense orchestral music has about 250
+POINTS = 256  # random numbers of a stream that are made at once
 TOKENS_BETWEEN_LOOKS = 32  # at how far a sample has come that is measured in beats
 
 
@@ -92,37 +93,55 @@ def end_in_beats(codec: Codec, primer: Sequence[int], beats: float) -> float:
 
 
 class _Grammar:
-    """A codec's grammar over ids, and when a sample is long enough; what was asked once is kept."""
+    """A codec's grammar over ids, and when a sample is long enough; what was asked once is kept.
+
+    Its states are numbered in the order in which they come up. What is known of each stands in lists.
+    """
 
     def __init__(self, codec: Codec, options: Sampling, beats: float | None) -> None:
         self.codec = codec
         self.options = options
         self.beats = beats
-        self.start = codec.tokenizer.start
         tokens, tokenizer = codec.vocabulary.tokens, codec.tokenizer
         self.note_counts = [tokenizer.note_count(token) for token in tokens]
         self.is_pitched = [tokenizer.transposed(token, 1) != token for token in tokens]  # drums stay
-        self._masks: dict[State, NDArray[np.bool_]] = {}
-        self._next: dict[tuple[State, int], State] = {}
+        self.penalizes = options.repetition_penalty != 1
+        self._numbers: dict[State, int] = {}
+        self._states: list[State] = []
+        self._next: list[dict[int, int]] = []  # by the id that comes
+        self.masks = np.zeros((16, len(tokens)), dtype=np.bool_)  # which ids may come next but EOS; grows
+        self.must_end: list[bool] = []
+        self.may_end: list[bool] = []
+        self.start = self._number(tokenizer.start)
+        self.most = (  # ids of a sample
+            MAX_TOKENS_PER_NOTE * options.num_notes if beats is None else MAX_TOKENS_PER_BEAT * (1 + beats)
+        )
 
-    def mask(self, state: State) -> NDArray[np.bool_]:
-        """Which ids may come next but EOS."""
-        if state not in self._masks:
-            mask = self.codec.mask(state).copy()
-            mask[EOS_ID] = False
-            self._masks[state] = mask
-        return self._masks[state]
+    def _number(self, state: State) -> int:
+        if state in self._numbers:
+            return self._numbers[state]
+        number = self._numbers[state] = len(self._states)
+        if number == len(self.masks):
+            self.masks = np.concatenate([self.masks, np.zeros_like(self.masks)])
+        self.masks[number] = self.codec.mask(state)
+        self.masks[number, EOS_ID] = False
+        self._states.append(state)
+        self._next.append({})
+        self.must_end.append(not self.masks[number].any())
+        self.may_end.append(self.codec.tokenizer.is_complete(state))
+        return number
 
-    def advance(self, state: State, id_: int) -> State:
+    def advance(self, number: int, id_: int) -> int:
         """The state after an id."""
-        if (state, id_) not in self._next:
+        known = self._next[number]
+        if id_ not in known:
             token = self.codec.vocabulary.tokens[id_]
-            self._next[state, id_] = self.codec.tokenizer.advance(state, token)
-        return self._next[state, id_]
+            known[id_] = self._number(self.codec.tokenizer.advance(self._states[number], token))
+        return known[id_]
 
     def repeated(self, streams: Sequence[_Stream]) -> NDArray[np.bool_] | None:
         """What the repetition penalty acts on, (num_streams, vocab_size)."""
-        if self.options.repetition_penalty == 1:
+        if not self.penalizes:
             return None
         repeated = np.zeros((len(streams), len(self.is_pitched)), dtype=np.bool_)
         for row, stream in zip(repeated, streams, strict=True):
@@ -131,14 +150,9 @@ class _Grammar:
 
     def is_over(self, stream: _Stream) -> bool:
         """Whether a stream has its notes or beats and may end, or must."""
-        beats, num_notes = self.beats, self.options.num_notes
-        has_all = stream.num_notes >= num_notes if beats is None else self._has_come(stream)
-        most = MAX_TOKENS_PER_NOTE * num_notes if beats is None else MAX_TOKENS_PER_BEAT * (1 + beats)
-        return (
-            (has_all and self.codec.tokenizer.is_complete(stream.state))
-            or stream.num_added >= most
-            or not self.mask(stream.state).any()
-        )
+        state = stream.state
+        has_all = stream.num_notes >= self.options.num_notes if self.beats is None else self._has_come(stream)
+        return (has_all and self.may_end[state]) or stream.num_added >= self.most or self.must_end[state]
 
     def _has_come(self, stream: _Stream) -> bool:
         """Whether a stream's last onset is no longer before its end, looked at now and then."""
@@ -149,33 +163,39 @@ class _Grammar:
         return stream.has_come
 
 
-@dataclass(eq=False)
 class _Stream:
     """One primer and its continuation under way."""
 
-    grammar: _Grammar
-    primer: Sequence[int]
-    rng: np.random.Generator
-    ids: list[int] = field(default_factory=list)  # so far, the primer included
-    num_notes: int = 0  # added to the primer
-    has_come: bool = False  # to the last onset before its end, if that is told in beats
-
-    def __post_init__(self) -> None:
-        self.state, beats = self.grammar.start, self.grammar.beats
-        self.recent: deque[int] = deque(maxlen=self.grammar.options.repetition_window)
+    def __init__(self, grammar: _Grammar, primer: Sequence[int], rng: np.random.Generator) -> None:
+        self.grammar = grammar
+        self.primer = primer
+        self.ids: list[int] = []  # so far, the primer included
+        self.num_added = -len(primer)  # ids beyond the primer
+        self.num_notes = 0  # added to the primer
+        self.has_come = False  # to the last onset before its end, if that is told in beats
+        self.state = grammar.start
+        self.recent: deque[int] = deque(maxlen=grammar.options.repetition_window)
         self.end = 0.0  # in beats, if they are asked for
-        if beats is not None:
-            self.end = end_in_beats(self.grammar.codec, self.primer, beats)
+        if grammar.beats is not None:
+            self.end = end_in_beats(grammar.codec, primer, grammar.beats)
+        self._rng = rng
+        self._points: list[float] = []  # the next ones last
 
-    @property
-    def num_added(self) -> int:
-        return len(self.ids) - len(self.primer)
+    def point(self) -> float:
+        """The next number of its generator, evenly random in [0, 1)."""
+        if not self._points:  # many at once are the same as one by one
+            self._points = self._rng.random(POINTS)[::-1].tolist()
+        return self._points.pop()
 
     def append(self, id_: int) -> None:
-        self.num_notes += self.grammar.note_counts[id_] if self.num_added >= 0 else 0
+        """Go on by an id."""
+        grammar = self.grammar
+        if self.num_added >= 0:
+            self.num_notes += grammar.note_counts[id_]
+        self.num_added += 1
         self.ids.append(id_)
-        self.state = self.grammar.advance(self.state, id_)
-        if self.grammar.is_pitched[id_]:
+        self.state = grammar.advance(self.state, id_)
+        if grammar.penalizes and grammar.is_pitched[id_]:
             self.recent.append(id_)
 
 
@@ -190,19 +210,20 @@ def _continue(stepper: Stepper, grammar: _Grammar, streams: Sequence[_Stream]) -
     stepper.repeat(len(streams))
     log_probs = np.repeat(log_probs, len(streams), axis=0)  # (num_streams, vocab_size)
     ids = [BOS_ID] * len(streams)  # of streams that are over any: they are stepped on, and not looked at
+    under_way = list(enumerate(streams))
     while True:
-        reading = [k for k, s in enumerate(streams) if s.num_added < 0]
-        drawing = [k for k, s in enumerate(streams) if s.num_added >= 0 and not grammar.is_over(s)]
-        if not reading and not drawing:
+        under_way = [(k, s) for k, s in under_way if s.num_added < 0 or not grammar.is_over(s)]
+        if not under_way:
             return
-        for k in reading:
-            ids[k] = streams[k].primer[len(streams[k].ids)]
+        drawing = [(k, s) for k, s in under_way if s.num_added >= 0]
         if drawing:
-            drawn = _draw(stepper, grammar, log_probs, [(k, streams[k]) for k in drawing])
-            for k, id_ in zip(drawing, drawn, strict=True):
+            drawn = _draw(stepper, grammar, log_probs, drawing)
+            for (k, _), id_ in zip(drawing, drawn, strict=True):
                 ids[k] = id_
-        for k in reading + drawing:
-            streams[k].append(ids[k])
+        for k, stream in under_way:
+            if stream.num_added < 0:
+                ids[k] = stream.primer[len(stream.ids)]
+            stream.append(ids[k])
         log_probs = stepper.step(ids)
 
 
@@ -213,14 +234,25 @@ def _draw(
     rows: Sequence[tuple[int, _Stream]],
 ) -> list[int]:
     """The next id of some streams, which stand in these rows of `log_probs`."""
-    options, streams = grammar.options, [stream for _, stream in rows]
-    mask = np.stack([grammar.mask(stream.state) for stream in streams])
-    point = np.array([stream.rng.random() for stream in streams])
-    repeated = grammar.repeated(streams)
-    if isinstance(stepper, DraftStepper) and is_close(
-        log_probs, mask, point, options, stepper.TOLERANCE, repeated
-    ):
-        log_probs = stepper.settle()
-    probs = probabilities(log_probs[[k for k, _ in rows]], mask, options, repeated)
-    drawn: list[int] = choose(probs, point).tolist()
-    return drawn
+    options, masks = grammar.options, grammar.masks
+    which = np.array([k for k, _ in rows])
+    states = np.array([stream.state for _, stream in rows])
+    point = np.array([stream.point() for _, stream in rows])
+    is_draft = isinstance(stepper, DraftStepper)
+    tolerance = DraftStepper.TOLERANCE if is_draft else ROUNDING
+    repeated = grammar.repeated([stream for _, stream in rows])
+    drawn = np.full(len(rows), UNDECIDED)
+    if not grammar.penalizes:
+        drawn = draw(log_probs, which, masks, states, point, options, tolerance)
+    left = np.flatnonzero(drawn == UNDECIDED)
+    if len(left):
+        mask = masks[states[left]]
+        repeated = None if repeated is None else repeated[left]
+        if isinstance(stepper, DraftStepper) and is_close(
+            log_probs, mask, point, options, tolerance, repeated
+        ):
+            log_probs = stepper.settle()
+        probs = probabilities(log_probs[which[left]], mask, options, repeated)
+        drawn[left] = choose(probs, point[left])
+    ids: list[int] = drawn.tolist()
+    return ids

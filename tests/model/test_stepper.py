@@ -12,17 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from noternn.model import past
 from noternn.model.lstm import NoteLSTM, Place
-from noternn.model.stepper import (
-    MAX_STREAMS,
-    DraftStepper,
-    ModuleStepper,
-    PreparedStepper,
-    RowwiseProduct,
-    Stepper,
-    build_products,
-    build_stepper,
-)
+from noternn.model.products import MAX_STREAMS, RowwiseProduct, build_products
+from noternn.model.stepper import DraftStepper, ModuleStepper, PreparedStepper, Stepper, build_stepper
 
 FEW = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 networks = st.builds(
@@ -38,7 +31,9 @@ networks = st.builds(
     st.booleans(),  # has_places
     st.integers(0, 5),  # num_pitches
     st.integers(0, 4),  # pitch_channels
+    st.booleans(),  # has_followers
 )
+compiled = pytest.mark.skipif(past.steps is None, reason="steps.c was not compiled")
 
 
 def random_network(
@@ -53,9 +48,13 @@ def random_network(
     has_places: bool = False,
     num_pitches: int = 0,
     pitch_channels: int = 0,
+    has_followers: bool = False,
 ) -> NoteLSTM:
     torch.manual_seed(seed)
     steps = [id_ % 4 for id_ in range(vocab_size)]
+    id_ = torch.arange(vocab_size)
+    may_follow = (id_[:, None] + id_) % 2 == 0
+    may_follow[1::3] = id_ % 3 == 0  # no pitch comes after these
     network = NoteLSTM(
         vocab_size,
         embedding_dim,
@@ -69,6 +68,7 @@ def random_network(
         num_pitches=num_pitches,
         pitch_channels=pitch_channels,
         token_pitches=[id_ % 40 if id_ % 3 else -1 for id_ in range(vocab_size)],
+        followers=may_follow if has_followers else None,
     )
     return network.eval()
 
@@ -85,26 +85,54 @@ def log_probs_of(stepper: Stepper, ids: NDArray[np.int64]) -> NDArray[np.float64
 
 
 @contextmanager
-def without_onednn() -> Iterator[None]:
-    """As on a machine whose torch was built without it."""
+def on_a_machine(onednn: bool = True, compiler: bool = True) -> Iterator[None]:
+    """As where torch was built with oneDNN and `steps.c` was compiled, or not."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+        if not onednn:
+            patch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+        if not compiler:
+            patch.setattr(past, "steps", None)
         yield
 
 
 @FEW
-@given(networks, st.booleans())
-def test_stepping_gives_the_log_probabilities_of_the_network(network: NoteLSTM, onednn: bool) -> None:
+@given(networks, st.booleans(), st.booleans())
+def test_stepping_gives_the_log_probabilities_of_the_network(
+    network: NoteLSTM, onednn: bool, compiler: bool
+) -> None:
     ids = random_ids(network, 12, 3)
-    if onednn:
+    with on_a_machine(onednn, compiler):
         stepped = log_probs_of(PreparedStepper(network, build_products), ids)
-    else:
-        with without_onednn():
-            stepped = log_probs_of(PreparedStepper(network, build_products), ids)
     whole = torch.from_numpy(np.concatenate([np.zeros_like(ids[:1]), ids]).T)  # (num_streams, time)
     with torch.no_grad():
         expected = network(whole)[0][:, 1:].double().log_softmax(-1).numpy()
     np.testing.assert_allclose(stepped, expected, rtol=0, atol=1e-5)
+
+
+@compiled
+@FEW
+@given(networks, st.integers(1, 9))
+def test_compiled_steps_of_several_streams_have_the_bits_of_torchs(
+    network: NoteLSTM, num_streams: int
+) -> None:
+    ids = random_ids(network, 70, num_streams)  # more than are remembered
+    found = log_probs_of(PreparedStepper(network, build_products), ids)
+    with on_a_machine(compiler=False):
+        expected = log_probs_of(PreparedStepper(network, build_products), ids)
+    np.testing.assert_array_equal(found, expected)
+
+
+@FEW
+@given(networks, st.booleans())
+def test_reading_many_ids_at_once_has_the_bits_of_steps(network: NoteLSTM, compiler: bool) -> None:
+    ids = random_ids(network, 70, 1)[:, 0].tolist()
+    with on_a_machine(compiler=compiler):
+        one_by_one, at_once = (PreparedStepper(network, build_products) for _ in range(2))
+        for id_ in ids:
+            expected = one_by_one.step([id_])
+        np.testing.assert_array_equal(at_once.read(ids[:3]).shape, expected.shape)
+        np.testing.assert_array_equal(at_once.read(ids[3:]), expected)
+        np.testing.assert_array_equal(at_once.step([1]), one_by_one.step([1]))
 
 
 @FEW
@@ -114,15 +142,10 @@ def test_a_stream_has_the_same_bits_alone_and_among_others(
 ) -> None:
     ids = random_ids(network, 4, num_streams)
     last = num_streams - 1
-    if onednn:
+    with on_a_machine(onednn):
         together, alone = (
             log_probs_of(PreparedStepper(network, build_products), i) for i in (ids, ids[:, last:])
         )
-    else:
-        with without_onednn():
-            together, alone = (
-                log_probs_of(PreparedStepper(network, build_products), i) for i in (ids, ids[:, last:])
-            )
     np.testing.assert_array_equal(together[last], alone[0])
 
 
@@ -136,7 +159,7 @@ def test_a_large_network_has_the_same_bits_alone_and_among_others() -> None:
 
 
 def test_without_onednn_rows_are_multiplied_one_by_one() -> None:
-    with without_onednn():
+    with on_a_machine(onednn=False):
         (product,) = build_products([(torch.ones(2, 3), torch.ones(2))])
     assert isinstance(product, RowwiseProduct)
     assert product(torch.ones(4, 3)).tolist() == [[4, 4]] * 4
@@ -158,13 +181,14 @@ def test_stepping_changes_no_weight_and_needs_no_gradient() -> None:
 
 
 @FEW
-@given(networks, st.lists(st.booleans(), min_size=8, max_size=8))
+@given(networks, st.lists(st.booleans(), min_size=8, max_size=8), st.booleans())
 def test_a_draft_is_within_its_tolerance_and_settles_for_the_exact_bits(
-    network: NoteLSTM, settles: list[bool]
+    network: NoteLSTM, settles: list[bool], compiler: bool
 ) -> None:
     for parameter in network.parameters():
         parameter.data *= 2
-    draft, exact = DraftStepper(network), PreparedStepper(network, build_products)
+    with on_a_machine(compiler=compiler):
+        draft, exact = DraftStepper(network), PreparedStepper(network, build_products)
     for id_, settle in zip(random_ids(network, 8, 1)[:, 0].tolist(), settles, strict=True):
         drafted, expected = draft.step([id_]), exact.step([id_])
         likely = expected > -12
@@ -177,3 +201,52 @@ def test_one_stream_is_drafted_and_several_are_exact() -> None:
     network = random_network(0, 20, 8, 16, 2, 2)
     assert isinstance(build_stepper(network, 1), DraftStepper)
     assert isinstance(build_stepper(network, 2), PreparedStepper)
+
+
+@compiled
+def test_a_draft_of_many_ids_stays_within_its_tolerance() -> None:
+    network = random_network(0, 98, 128, 256, 1, 1, residual=True, num_pitches=8, pitch_channels=16)
+    draft, exact = DraftStepper(network), PreparedStepper(network, build_products)
+    for id_ in random_ids(network, 500, 1)[:, 0].tolist():
+        np.testing.assert_allclose(draft.step([id_]), exact.step([id_]), rtol=0, atol=draft.TOLERANCE)
+
+
+@compiled
+@pytest.mark.parametrize("num_streams", [1, 2])
+@pytest.mark.parametrize(
+    "name",
+    ["token_steps", "intervals.pitches", "intervals.place", "intervals.span", "intervals.convolution.column"],
+)
+@pytest.mark.parametrize("value", [-(2**40), 2**40], ids=["low", "high"])
+def test_an_index_outside_as_a_checkpoint_may_hold_one_is_an_error(
+    name: str, value: int, num_streams: int
+) -> None:
+    network = random_network(0, 20, 8, 16, 1, 1, num_pitches=3, pitch_channels=2)
+    network.get_buffer(name)[:] = abs(value) if name == "intervals.pitches" else value  # below 0 is none
+    stepper = build_stepper(network, num_streams)
+    with pytest.raises(ValueError, match="an index lies outside"):
+        log_probs_of(stepper, random_ids(network, 3, num_streams))
+
+
+@compiled
+def test_an_id_outside_is_an_error() -> None:
+    for num_streams in (1, 2):
+        stepper = build_stepper(random_network(0, 20, 8, 16, 1, 1), num_streams)
+        with pytest.raises(ValueError, match="an index lies outside"):
+            stepper.step([20])
+
+
+@compiled
+@pytest.mark.parametrize("which", [k for k in range(12) if k != 5])  # 5 says how many counts there are
+def test_buffers_of_sizes_that_do_not_agree_are_refused(which: int) -> None:
+    network = random_network(
+        0, 20, 8, 16, 1, 1, num_input_tokens=2, has_places=True, num_pitches=3, pitch_channels=2
+    )
+    kept = past.CompiledPast(network, torch.zeros(200, 8), None)
+    kept.recall([1])
+    buffers = list(kept.buffers)
+    buffers[which] = np.zeros(buffers[which].size + 1, buffers[which].dtype)
+    with pytest.raises(ValueError, match="do not agree"):
+        past.steps.recall(tuple(buffers), *kept.sizes)
+    with pytest.raises(ValueError, match="12 buffers"):
+        past.steps.recall(tuple(buffers[:-1]), *kept.sizes)
