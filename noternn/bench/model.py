@@ -24,6 +24,7 @@ from pytorch_lightning.loggers import Logger
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
+from noternn.bench.cores import NUM_STEPS, time_cores
 from noternn.bench.timing import Timing, interleaved
 from noternn.config.sampling import Sampling
 from noternn.corpus.pieces import Pieces
@@ -103,6 +104,7 @@ def bench_train(sizes: Sequence[Size] = SIZES, num_steps: int = 500) -> tuple[st
     with _one_thread():
         rows = [row for size in sizes for row in _train_rows(size)]
         rows += _lightning_rows(num_steps)
+    rows += _cores_rows(min(NUM_STEPS, num_steps))
     return "training, one thread; the limit is that of multiplying 32-bit matrices", rows
 
 
@@ -175,7 +177,7 @@ def _rows(timings: Sequence[Timing], counts: Sequence[int], limit: float) -> lis
 
 
 def _row(timing: Timing, **figures: float) -> Row:
-    columns = ("tokens_per_second", "times_reference", "share_of_limit", "ms_per_step")
+    columns = ("tokens_per_second", "times_reference", "share_of_limit", "ms_per_step", "times_one_core")
     return {"name": timing.name} | dict.fromkeys(columns) | figures | {"spread": timing.spread}
 
 
@@ -211,6 +213,19 @@ def _lightning_rows(num_steps: int) -> list[Row]:
         timings = interleaved(contestants)
     costs = [(timing.seconds - timings[0].seconds) / len(loader) for timing in timings[1:]]
     return [_row(timing, ms_per_step=1000 * cost) for timing, cost in zip(timings[1:], costs, strict=True)]
+
+
+def _cores_rows(num_steps: int) -> list[Row]:
+    """A step of the default network on one core and on all, by a clock."""
+    timings = time_cores(num_steps)
+    return [
+        _row(
+            timing,
+            ms_per_step=1000 * timing.seconds / num_steps,
+            times_one_core=timings[0].seconds / timing.seconds,
+        )
+        for timing in timings
+    ]
 
 
 def _random_pieces(num_steps: int, window_length: int) -> Pieces:

@@ -59,6 +59,7 @@ def run(options: argparse.Namespace) -> None:
         "times_scan": ("x a scan", "{:,.0f}"),
         "share_of_limit": ("of the limit", "{:.0%}"),
         "ms_per_step": ("ms a step", "{:.2f}"),
+        "times_one_core": ("x one core", "{:.2f}"),
         "disk_mb": ("MB on disk", "{:,.0f}"),
         "first_start_s": ("first start (s)", "{:.1f}"),
         "first_peak_mb": ("peak then (MB)", "{:,.0f}"),

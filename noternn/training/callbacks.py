@@ -19,8 +19,10 @@ from noternn.files import replacing
 from noternn.metrics import SplitSize, rates
 from noternn.runs.epochs import Row, best_row
 from noternn.tables import write_csv
+from noternn.training.datamodule import LaneLoader
 from noternn.training.module import NoteRNN
 from noternn.training.stopping import Stopped, StopRequest
+from noternn.training.time_left import TimeLeft, in_words
 
 log = logging.getLogger(__name__)
 
@@ -103,22 +105,28 @@ class SampleEveryCheckpoint(Callback):
 
 
 class Progress(Callback):
-    """A bar for the running epoch, and a line for each one that is over.
+    """A bar for the running epoch, a line for each one that is over, and how long it will all take here.
 
     Where stderr is no terminal (a log file, a cluster) there are only the lines.
 
     Args:
         curve: the rows to read.
+        time_left: is told of steps and epochs.
+        may_end_sooner: whether anything but the number of epochs may end the run.
     """
 
-    def __init__(self, curve: OverfittingCurve) -> None:
+    def __init__(self, curve: OverfittingCurve, time_left: TimeLeft, may_end_sooner: bool) -> None:
         self.curve = curve
+        self.time_left = time_left
+        self.may_end_sooner = may_end_sooner
         self._bar: tqdm[Any] | None = None
+        self._is_told = False
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         if self._bar is None:
+            self.time_left.begin(is_whole=batch_idx == 0)
             self._bar = tqdm(
                 desc=f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}",
                 initial=batch_idx,  # a resumed run may begin within an epoch
@@ -133,28 +141,58 @@ class Progress(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         assert self._bar is not None
+        self.time_left.end_step(batch.inputs.numel())
+        left = self._seconds_left(trainer, (batch_idx + 1) / float(trainer.num_training_batches))
+        if left is not None:
+            self._tell(trainer, left)
         if not self._bar.disable:
             assert isinstance(pl_module, NoteRNN)
-            losses = {"train/nll": f"{pl_module.train_nll():.3f}"}
+            shown = {"train/nll": f"{pl_module.train_nll():.3f}"}
             if self.curve.rows:
-                losses["val/nll"] = f"{self.curve.rows[-1]['val/nll']:.3f}"
-            self._bar.set_postfix(losses, refresh=False)
+                shown["val/nll"] = f"{self.curve.rows[-1]['val/nll']:.3f}"
+            if left is not None:
+                shown["run"] = f"about {in_words(left)} left"
+            self._bar.set_postfix(shown, refresh=False)
         self._bar.update()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._close()
+        self.time_left.end_epoch()
         row = self.curve.rows[-1]
         best = " *" if best_row(self.curve.rows) is row else ""
+        left = self._seconds_left(trainer, 1.0)
         log.info(
-            "epoch %3d/%d  train/nll %.4f  train_eval/nll %.4f  val/nll %.4f  gap/nll %+.4f  %4.0f s%s",
+            "epoch %3d/%d  train/nll %.4f  train_eval/nll %.4f  val/nll %.4f  gap/nll %+.4f  %4.0f s%s%s",
             row["epoch"], trainer.max_epochs, row["train/nll"], row["train_eval/nll"],
-            row["val/nll"], row["gap/nll"], row["seconds"], best,
+            row["val/nll"], row["gap/nll"], row["seconds"],
+            f", about {in_words(left)} left" if left else "", best,
         )  # fmt: skip
+        self._is_told = True
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         self._close()
+
+    def _seconds_left(self, trainer: pl.Trainer, share: float) -> float | None:
+        """After a share of the running epoch."""
+        loader = trainer.train_dataloader
+        assert isinstance(loader, LaneLoader)
+        num_epochs = (trainer.max_epochs or 0) - trainer.current_epoch - share
+        used = float(trainer.num_training_batches) / len(loader)
+        return self.time_left.seconds(num_epochs, round(used * loader.num_tokens))
+
+    def _tell(self, trainer: pl.Trainer, left: float) -> None:
+        """Say once how long the run will take."""
+        if self._is_told:
+            return
+        self._is_told = True
+        assert self._bar is not None
+        self._bar.clear()
+        number = (trainer.max_epochs or 0) - trainer.current_epoch
+        sooner = "; it may end sooner" if self.may_end_sooner and number > 1 else ""
+        epochs = "1 epoch" if number == 1 else f"{number} epochs"
+        log.info("about %s here for %s%s", in_words(left), epochs, sooner)
 
     def _close(self) -> None:
         if self._bar is not None:

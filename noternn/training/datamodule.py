@@ -82,7 +82,10 @@ class LaneLoader:
         self.batch_size = batch_size
         self.window_length = window_length
         self.seed = seed
-        self._length = sum(1 for _ in self._steps())
+        sizes = [len(lane) * length for lane, _, _, length in self._steps()]
+        self._length = len(sizes)
+        #: in all batches, what lies behind the ends of pieces too
+        self.num_tokens = sum(sizes)
         self._start = 0  # the batch at which the next iteration begins
         self._next = 0  # the batch that the current iteration gives next
 

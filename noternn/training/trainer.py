@@ -28,6 +28,7 @@ from noternn.training.callbacks import (
     SampleEveryCheckpoint,
 )
 from noternn.training.stopping import StopRequest
+from noternn.training.time_left import TimeLeft
 
 
 def build_trainer(
@@ -82,7 +83,11 @@ def build_callbacks(
         monitors: only watch.
     """
     every = config.checkpoint.every_n_epochs
-    callbacks: list[pl.Callback] = [curve, Progress(curve), SampleEveryCheckpoint(every, compose)]
+    # After an epoch as many training tokens are evaluated as validation tokens.
+    time_left = TimeLeft(2 * curve.validation.num_tokens)
+    ends_sooner = config.early_stopping.patience or config.trainer.max_time or pruning
+    progress = Progress(curve, time_left, may_end_sooner=bool(ends_sooner))
+    callbacks: list[pl.Callback] = [curve, progress, SampleEveryCheckpoint(every, compose)]
     callbacks += _checkpoints(run_dir, every)
     if config.early_stopping.patience is not None:
         stopping = asdict(config.early_stopping)

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from noternn.__main__ import main
 from noternn.bench import memory as bench_memory
+from noternn.bench.cores import time_cores
 from noternn.bench.ingest import OURS
 from noternn.bench.model import Predecessor, Size, bench_generate, bench_train
 from noternn.bench.timing import interleaved
@@ -42,7 +44,8 @@ def test_a_folder_without_music_is_refused(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_training_is_compared_with_the_predecessor_and_the_machine() -> None:
-    _, (theirs, ours, masked, lightning, logging) = bench_train([Size(2, 8, 3, 5, repeats=1)], num_steps=3)
+    _, rows = bench_train([Size(2, 8, 3, 5, repeats=1)], num_steps=3)
+    theirs, ours, masked, lightning, logging, one_core, *_ = rows
     assert theirs["times_reference"] == 1
     assert ours["name"] == "NoteRNN, 2 x 8, batch 3, window 5"
     assert masked["name"] == "NoteRNN, one dropout mask a window, 2 x 8, batch 3, window 5"
@@ -50,6 +53,18 @@ def test_training_is_compared_with_the_predecessor_and_the_machine() -> None:
     assert ours["tokens_per_second"] > 0
     assert lightning["ms_per_step"] is not None
     assert logging["ms_per_step"] is not None
+    assert one_core["times_one_core"] == 1
+
+
+def test_one_core_is_compared_with_all() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    one, both = time_cores(num_steps=1, repeats=1)
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)
+    assert one.seconds > 0
+    assert both.seconds > 0
+    assert both.name == "both cores"
 
 
 def test_composing_is_compared_with_the_predecessor_and_the_machine() -> None:
