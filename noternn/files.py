@@ -20,11 +20,15 @@ def shortest(path: Path) -> str:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, flush: bool = True) -> Iterator[BinaryIO]:
     """A file to write; when the block ends well it takes the place of `path`, else `path` stays as it was.
 
     It is written beside `path`, flushed to the disk and renamed, so that no reader, crash or full disk
     ever leaves half of it. A link at `path` is replaced, and not followed.
+
+    Args:
+        path: the file.
+        flush: whether to wait for the disk; without, a crash of the machine may leave half of it.
 
     Raises:
         OSError: if it cannot be written; its `filename` is `path`.
@@ -35,7 +39,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         with temporary.open("xb") as file:  # never through a link that somebody has put there
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if flush:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
         error.filename = str(path)  # of a failing write Python does not know it

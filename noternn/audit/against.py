@@ -13,9 +13,8 @@ from typing import Any
 from noternn.audit.figures import RealFigures, measure, spread
 from noternn.audit.index import VERSION, Index
 from noternn.config.schema import dataset_of
-from noternn.corpus.cache import ArrayCache, Entry
+from noternn.corpus.cache import CACHE_VERSION, ArrayCache, Entry
 from noternn.corpus.reading import Reader, ReadingOptions, Skipped
-from noternn.corpus.tokenized import CACHE_VERSION
 from noternn.datasets.configured import sources_of
 from noternn.datasets.sources import Source
 from noternn.errors import UserError
@@ -39,7 +38,7 @@ class Reference:
         corpus: the pieces that may have been copied.
         held_out: real pieces that were not learned from.
         options: how files are read.
-        cache_dir: where the index is kept; None keeps it nowhere.
+        cache_dir: where the index and the pieces are kept; None keeps them nowhere.
         num_processes: see `noternn.corpus.reading.Reader`.
         music_hashes: what `Piece.music_hash` must be of pieces by their names, and which must be there.
     """
@@ -65,6 +64,7 @@ class Against:
         options: how they were read.
         skipped: files that could not be read.
         near: as `real`, of passages that go on after differing notes, see `noternn.audit.index.Audit.near`.
+        cache_dir: where their pieces may be kept.
     """
 
     title: str
@@ -74,6 +74,7 @@ class Against:
     options: ReadingOptions
     skipped: Sequence[Skipped]
     near: RealFigures = field(default_factory=RealFigures.nothing)
+    cache_dir: Path | None = None
 
     def piece(self, number: int) -> Piece:
         """A piece of the corpus, read again.
@@ -81,7 +82,7 @@ class Against:
         Raises:
             PieceError: if that is no longer possible.
         """
-        return self.options.read(self.sources[number])
+        return self.options.read(self.sources[number], self.cache_dir)
 
 
 def reference_of_run(run: Path) -> Reference:
@@ -162,6 +163,7 @@ def load(reference: Reference) -> Against:
         reference.options,
         [Skipped(*pair) for pair in entry.values["skipped"]],
         near,
+        reference.cache_dir,
     )
 
 
@@ -183,7 +185,8 @@ def _make(reference: Reference) -> Entry:
     sources = [*reference.corpus, *reference.held_out]
     pieces: dict[str, Piece] = {}
     skipped = []
-    with Reader(as_it_is, reference.options, reference.num_processes, len(sources)) as reader:
+    read = reference.options, reference.num_processes, len(sources), reference.cache_dir
+    with Reader(as_it_is, *read) as reader:
         for result in reader.read(sources):
             if isinstance(result, Skipped):
                 skipped.append((result.name, result.reason))

@@ -23,7 +23,9 @@ from numpy.typing import NDArray
 log = logging.getLogger(__name__)
 
 Array = NDArray[Any]
+CACHE_VERSION = 7  # raise it when a change of the code changes what a cache holds
 CONTENT = "content.json"
+KEPT_SUFFIX = ".piece"  # of the files of `noternn.corpus.kept`
 NAME_LENGTH = 32  # digits of the fingerprint in a folder's name; the whole one stands inside
 
 
@@ -159,13 +161,14 @@ def clear(folder: Path) -> int:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a path in the cache folder is an entry, a part of one, or a lock.
+    """Whether a path in the cache folder is an entry, a part of one, a kept piece, or a lock.
 
     Others name files by hashes too: a well-known corpus of MIDI has names of 32 such digits and ".mid".
     """
     digits = f"[0-9a-f]{{{NAME_LENGTH}}}"
     if not path.is_dir():
-        return bool(re.fullmatch(rf"{digits}\.lock", path.name))
+        kept = re.escape(KEPT_SUFFIX)
+        return bool(re.fullmatch(rf"{digits}\.lock|{digits}{kept}|\.{digits}{kept}\.\d+\.tmp", path.name))
     is_named = re.fullmatch(rf"{digits}|\.{digits}\..*\.tmp", path.name)
     return bool(is_named) and all(f.name == CONTENT or f.suffix == ".npy" for f in path.iterdir())
 
@@ -232,20 +235,29 @@ def _load(path: Path, fingerprint: str, warn: bool) -> Entry | None:
 
 
 def _is_trusted(path: Path) -> bool:
-    """Whether an entry was made by this user, by root, or by the owner of a folder that none else may write.
+    """Whether an entry and all its files are believed, and the link that leads to it if there is one."""
+    real = path.resolve()
+    files = all(is_believed(each.lstat(), real.parent) for each in (real, *real.iterdir()))
+    return files and is_believed(path.lstat(), path.parent)
+
+
+def is_believed(file: os.stat_result, folder: Path) -> bool:
+    """Whether a file was made by this user, by root, or by the owner of a folder that none else may write.
 
     Where others may write into the folder as well, one of them could have put anything there. Who names a
     folder into which only its owner may write trusts that owner.
+
+    Args:
+        file: what the system says of it.
+        folder: the cache.
     """
     if not hasattr(os, "geteuid"):  # Windows keeps users apart by other means
         return True
     trusted = {0, os.geteuid()}
-    real = path.resolve()
-    folder = real.parent.stat()
-    if not folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        trusted.add(folder.st_uid)
-    found = [each.lstat() for each in (real, *real.iterdir())]
-    return all(status.st_uid in trusted and not _may_all_write(status) for status in found)
+    status = folder.stat()
+    if not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        trusted.add(status.st_uid)
+    return file.st_uid in trusted and not _may_all_write(file)
 
 
 def _may_all_write(status: os.stat_result) -> bool:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -17,6 +18,7 @@ from tqdm import tqdm
 
 from noternn.config.dataset import Dataset
 from noternn.corpus.duplicates import fingerprint
+from noternn.corpus.kept import read_kept
 from noternn.corpus.workers import Lost, Workers
 from noternn.datasets.sources import Source
 from noternn.music.facts import PieceFacts, piece_facts
@@ -55,13 +57,18 @@ class ReadingOptions:
         repeats: Repeats = "played" if dataset.repeats == "played" else "once"
         return cls(dataset.tracks, dataset.pedal, dataset.limits, repeats)
 
-    def read(self, source: Source) -> Piece:
+    def read(self, source: Source, cache_dir: Path | None = None) -> Piece:
         """The piece in a file.
+
+        Args:
+            source: the file.
+            cache_dir: the cache that may hold it from before, see `read_kept`.
 
         Raises:
             PieceError: if there is none, with the reason.
         """
-        piece = select_tracks(source.read(self.limits, self.pedal, self.repeats), self.tracks)
+        piece = read_kept(source, cache_dir, self.limits, self.pedal, self.repeats)
+        piece = select_tracks(piece, self.tracks)
         if not piece.num_notes:
             raise PieceError(f"holds no notes of tracks={str(self.tracks).replace(' ', '')}")
         return piece
@@ -121,6 +128,7 @@ class Reader(Generic[Made]):
         options: what is read.
         num_processes: None takes one a core; 0 and 1 read in this process.
         num_files: how many will be read in all.
+        cache_dir: where pieces are kept, see `read_kept`; None keeps none.
     """
 
     def __init__(
@@ -129,8 +137,11 @@ class Reader(Generic[Made]):
         options: ReadingOptions,
         num_processes: int | None,
         num_files: int,
+        cache_dir: Path | None = None,
     ) -> None:
-        self._read: Callable[[Source], Made | Skipped] = partial(read_one, make=make, options=options)
+        self._read: Callable[[Source], Made | Skipped] = partial(
+            read_one, make=make, options=options, cache_dir=cache_dir
+        )
         num_processes = _available_cores() if num_processes is None else num_processes
         self._workers = None
         if num_processes > 1 and num_files >= MIN_FILES_FOR_PROCESSES:
@@ -168,10 +179,15 @@ class Reader(Generic[Made]):
         return tqdm(total=self._num_files, desc="reading", unit="file", leave=False, disable=None)
 
 
-def read_one(source: Source, make: Callable[[str, Piece], Made], options: ReadingOptions) -> Made | Skipped:
+def read_one(
+    source: Source,
+    make: Callable[[str, Piece], Made],
+    options: ReadingOptions,
+    cache_dir: Path | None = None,
+) -> Made | Skipped:
     """What is made of one file's tracks, or why not; nothing that a file holds raises an error."""
     try:
-        return make(source.name, options.read(source))
+        return make(source.name, options.read(source, cache_dir))
     except PieceError as error:
         return Skipped(source.name, str(error))
     except MemoryError:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noternn.corpus.cache import Array, ArrayCache, Entry
+from noternn.corpus.cache import CACHE_VERSION, Array, ArrayCache, Entry
 from noternn.corpus.duplicates import group_pieces
 from noternn.corpus.pieces import Pieces, Stretch
 from noternn.corpus.reading import Reader, ReadingOptions, Skipped, TokenizedPiece, tokenized
@@ -23,7 +23,6 @@ from noternn.music.facts import PieceFacts
 from noternn.music.remarks import Remark
 from noternn.tokenizer import BOS, EOS, Vocabulary, build_tokenizer
 
-CACHE_VERSION = 7  # raise it when a change of the code changes what a cache holds
 FILES_PER_SHARD = 512
 MAX_SHARDS = 256  # each is a file that training keeps open
 HASH = "S64"
@@ -202,7 +201,7 @@ def tokenize_shards(
     if missing:
         num_files = sum(map(len, missing.values()))
         make_tokens = partial(tokenized, tokenizer=build_tokenizer(**tokenizer))
-        with Reader(make_tokens, options, num_processes, num_files) as reader:
+        with Reader(make_tokens, options, num_processes, num_files, cache.folder) as reader:
 
             def make(files: Sequence[Source]) -> Entry:
                 return _shard_entry(list(reader.read(files)))

@@ -174,6 +174,19 @@ def test_another_users_entry_is_made_again_where_others_may_write(
     assert_same(found, entry(7 if is_believed else 0))
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
+def test_another_users_link_to_an_entry_of_theirs_is_not_followed(tmp_path: Path) -> None:
+    folder, theirs = tmp_path / "cache", tmp_path / "theirs"
+    ArrayCache(theirs).get(FIRST, lambda: entry(7))
+    [path] = theirs.glob("*/")
+    folder.mkdir()
+    (folder / path.name).symlink_to(path)
+    for each in (theirs, path, *path.iterdir(), folder / path.name):
+        os.chown(each, 4242, 4242, follow_symlinks=False)
+    folder.chmod(0o777)
+    assert_same(ArrayCache(folder).get(FIRST, entry), entry())
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="Windows keeps users apart by other means")
 def test_an_entry_that_anyone_may_change_is_made_again(tmp_path: Path) -> None:
     ArrayCache(tmp_path).get(FIRST, lambda: entry(7))
