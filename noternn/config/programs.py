@@ -14,12 +14,23 @@ from noternn.files import shortest
 TRAIN = "python train.py" if IS_CLONE else "noternn train"
 PROGRAM = "python -m noternn" if IS_CLONE else "noternn"
 
+_config_dirs: list[Path] = []  # at most one: the `--config-dir` of this process's command
+
 
 def train_command() -> str:
-    """How a training is started from the current directory, whatever environment is activated."""
+    """How a training is started from the current directory, whatever environment is activated.
+
+    With the `--config-dir` of this process's command, see `remember_config_dir`.
+    """
+    options = "".join(f" --config-dir {quoted(folder)}" for folder in _config_dirs)
     if IS_CLONE:
-        return f"{python_command()} {quoted(CONF_DIR.parent / 'train.py')}"
-    return f"{program_command()} train"
+        return f"{python_command()} {quoted(CONF_DIR.parent / 'train.py')}{options}"
+    return f"{program_command()} train{options}"
+
+
+def remember_config_dir(folder: Path | None) -> None:
+    """From now on commands that are printed name this folder of the user's own options, or none."""
+    _config_dirs[:] = [] if folder is None else [folder]
 
 
 def program_command() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
@@ -19,7 +20,7 @@ from noternn import __version__
 from noternn.config.checks import choices
 from noternn.config.checks import require as require_setting
 from noternn.config.dataset import FolderDataset
-from noternn.config.programs import train_command
+from noternn.config.programs import remember_config_dir, train_command
 from noternn.config.schema import CONF_DIR, Config, parse, register
 from noternn.config.tokenizer import Tokenizer
 from noternn.errors import UserError, require
@@ -61,6 +62,7 @@ def check(arguments: Sequence[str]) -> list[str]:
         raise SystemExit
     # intermixed: settings may stand after -m too
     parsed, unknown = get_args_parser().parse_known_intermixed_args(list(arguments))
+    remember_config_dir(Path(parsed.config_dir).absolute() if parsed.config_dir else None)
     _refuse_options(unknown, arguments)
     if parsed.help:
         print(_help(parsed.overrides, parsed.config_dir))

@@ -14,8 +14,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from noternn.config.programs import remember_config_dir
 from noternn.launch import launchers, notes
-from noternn.launch.log_file import held_back
+from noternn.launch.log_file import held_back, make_log_harmless
 from noternn.launch.one_run import note_failure, run, run_of_sweep, users_reason
 from noternn.launch.progress import begun_jobs, sweep_line
 from noternn.launch.side_by_side import FORKS, is_side_by_side, leave_the_terminal, run_apart
@@ -24,6 +25,7 @@ from noternn.runs.folder import CACHE, RunFolder
 from noternn.runs.leftover import forget_false_start
 from noternn.runs.owner import TakenError, claimed
 from noternn.runs.summary import read_summary
+from noternn.terminal import make_streams_harmless
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +36,11 @@ def run_job(composed: DictConfig) -> float | None:
     A failing job of a multirun leaves its reason in its folder and lets the others go on; one that a signal
     stops ends the multirun with it.
     """
+    make_streams_harmless()  # launchers start processes of their own
+    make_log_harmless()
     hydra_config = HydraConfig.get()
+    given = (Path(s.path) for s in hydra_config.runtime.config_sources if s.provider == "command-line")
+    remember_config_dir(next(given, None))
     run_dir = Path(hydra_config.runtime.output_dir)
     if hydra_config.mode == RunMode.MULTIRUN:
         return _run_job_of_sweep(composed, hydra_config, run_dir)

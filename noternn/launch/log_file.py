@@ -7,7 +7,32 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from logging.handlers import MemoryHandler
 
+from noternn.terminal import harmless
+
 MANY = 10**6  # records
+
+
+class HarmlessFormatter(logging.Formatter):
+    """Writes what another formatter does, without what would drive a terminal that shows it.
+
+    Args:
+        formatter: the other; None is the plain message.
+    """
+
+    def __init__(self, formatter: logging.Formatter | None) -> None:
+        super().__init__()
+        self._formatter = formatter or logging.Formatter()
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The text of a record."""
+        return harmless(self._formatter.format(record))
+
+
+def make_log_harmless() -> None:
+    """From now on nothing that is written to the files of the root logger drives a terminal."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler) and not isinstance(handler.formatter, HarmlessFormatter):
+            handler.setFormatter(HarmlessFormatter(handler.formatter))
 
 
 @contextmanager
