@@ -44,6 +44,8 @@ def run(options: argparse.Namespace) -> None:
         "unhealthy": ("unhealthy", "{}"),
         "copied_16": ("copied", "{:.1%}"),
         "longest": ("longest", "{}"),
+        "near_16": ("with wrong notes", "{:.1%}"),
+        "near_longest": ("longest so", "{}"),
     }
     shown = [{title: form.format(row[key]) for key, (title, form) in columns.items()} for row in rows]
     print(format_table(shown, [title for title, _ in columns.values()]))

@@ -89,8 +89,9 @@ def compare(run: TrainedRun, yardstick: Yardstick, num_samples: int, num_notes: 
     Returns:
         A row a way: `name`; `nats_per_note`, how unlikely the samples are to the network itself; the medians
         of `num_pitches`, `longest_repetition`, `local_scale_consistency` and `repeated_fraction`, see
-        `noternn.health.measures.Health`; how many are `healthy`, `unusual` and `unhealthy`; and `copied_16`
-        and `longest`, see `noternn.audit.figures.Figures`.
+        `noternn.health.measures.Health`; how many are `healthy`, `unusual` and `unhealthy`; `copied_16`
+        and `longest`, see `noternn.audit.figures.Figures`; and as `near_16` and `near_longest` the same
+        of passages that go on after a wrong note, see `noternn.audit.index.Audit.near`.
     """
     corpus, composer = run.corpus, run.composer
     index = index_of(corpus)
@@ -121,6 +122,7 @@ def _row(
     starts = [primer_end(primer, composer.codec, composer.tempo) for primer in primers]
     copied = [copied_after(index, piece, start) for piece, start in zip(pieces, starts, strict=True)]
     total: Figures = pooled([both.exact for both in copied])
+    near: Figures = pooled([both.near for both in copied])
     nats = sum(nll_after(composer.network, ids, len(p)) for ids, p in zip(samples, primers, strict=True))
     medians = ("num_pitches", "longest_repetition", "local_scale_consistency", "repeated_fraction")
     return {
@@ -130,6 +132,8 @@ def _row(
         **{verdict: verdicts[verdict] for verdict in ("healthy", "unusual", "unhealthy")},
         "copied_16": total.copied_16,
         "longest": int(total.longest),
+        "near_16": near.copied_16,
+        "near_longest": int(near.longest),
     }
 
 

@@ -54,7 +54,8 @@
   }
 
   // A quantity below the losses, from 0 on and at least as far as `least`.
-  function small(id, name, unit, least, x = "epochs") {
+  // `beside` names what is drawn dotted in the same color.
+  function small(id, name, unit, least, x = "epochs", beside = "") {
     const present = runs => runs.filter(run => run[name].length);
     const traces = [line(joined(present(others), run => run[x], run => run[name]), unit, faint())];
     for (const run of present(colored)) {
@@ -63,8 +64,10 @@
       if (x == "epochs") dotted(run, trace);
       else Object.assign(trace, {mode: "lines+markers", marker: {size: 6}}); // of few epochs
       traces.push(trace);
+      if (beside) traces.push(line(joined([run], run => run[x], run => run[beside]), `${unit}, with wrong notes:`,
+        {color: hue, width: 1.5, dash: "dot"}));
     }
-    const values = colored.flatMap(run => run[name]);
+    const values = colored.flatMap(run => [...run[name], ...(run[beside] ?? []).filter(value => value !== null)]);
     draw(id, traces, {yaxis: {...axis(unit), zeroline: true, range: around([0, least, ...values])}});
   }
 
@@ -123,7 +126,7 @@
   function drawAll() {
     curves();
     small("gap", "gap", "gap", 0);
-    small("copied", "copied", "copied (%)", 5, "copiedEpochs");
+    small("copied", "copied", "copied (%)", 5, "copiedEpochs", "near");
     parallel();
   }
 

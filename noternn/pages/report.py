@@ -133,7 +133,8 @@ def _charts(runs: Sequence[ComparedRun]) -> str:
         return "<p>No epoch has ended yet, so there are no curves.</p>"
     copied = (
         '<h2>Copied</h2>\n<p class="note">How much of the samples stands in passages of 16 notes or more of '
-        'the training pieces, in %</p>\n<div class="chart low" id="copied"></div>'
+        "the training pieces, in %: note for note, and dotted with a wrong note now and then</p>\n"
+        '<div class="chart low" id="copied"></div>'
         if any(_copied(run) for run in runs)
         else ""
     )
@@ -315,19 +316,27 @@ def _curves(run: ComparedRun, per_token: bool, num_points: int) -> dict[str, Any
         "running": losses("train/nll"),
         "gap": losses("gap/nll"),
         "best": [best["epoch"], val[next(i for i, row in enumerate(rows) if row is best)]],
-        "copiedEpochs": [epoch for epoch, _ in copied],
-        "copied": [share for _, share in copied],
+        "copiedEpochs": [epoch for epoch, _, _ in copied],
+        "copied": [share for _, share, _ in copied],
+        "near": [near if math.isfinite(near) else None for _, _, near in copied],
     }
 
 
-def _copied(run: ComparedRun) -> list[tuple[float, float]]:
-    """Epochs and what share of their samples stands in training passages, in percent."""
+def _copied(run: ComparedRun) -> list[tuple[float, float, float]]:
+    """Epochs and what share of their samples stands in training passages, in percent: exactly, and nearly.
+
+    The last is no number where an earlier version has not measured it.
+    """
     try:
         rows = read_csv(RunFolder(run.folder).audit)
-        shares = [(row["epoch"], round(100 * row["audit/copied_16"], 3)) for row in rows]
+        found = [(r["epoch"], r["audit/copied_16"], r.get("audit/near_16", math.nan)) for r in rows]
     except (OSError, ValueError, TypeError, KeyError):
         return []
-    return [share for share in shares if all(map(math.isfinite, share))]
+    return [
+        (epoch, round(100 * share, 3), round(100 * near, 3))
+        for epoch, share, near in found
+        if math.isfinite(epoch) and math.isfinite(share)
+    ]
 
 
 def _samples(runs: Sequence[ComparedRun]) -> str:

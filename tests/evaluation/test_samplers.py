@@ -60,6 +60,7 @@ def test_every_way_has_a_row_beside_real_music(
     assert [row["name"] for row in rows] == [REAL, *WAYS]
     for row in rows:
         assert sum(int(row[verdict]) for verdict in ("healthy", "unusual", "unhealthy")) <= 2
-        assert 0 <= float(row["copied_16"]) <= 1
+        assert 0 <= float(row["copied_16"]) <= float(row["near_16"]) <= 1
+        assert int(row["longest"]) <= int(row["near_longest"])
         assert float(row["nats_per_note"]) > 0
     assert len(capsys.readouterr().out.splitlines()) == 1 + len(rows)

@@ -133,7 +133,12 @@ def test_how_much_is_copied_is_drawn_where_it_is_known(tmp_path: Path) -> None:
     write_csv(tmp_path / "audit.csv", [{"epoch": 2, "audit/copied_16": 0.125}], ("epoch", "audit/copied_16"))
     page = page_of(tmp_path)
     assert 'id="copied"' in page
-    assert chart_data(page)["runs"][0]["copied"] == [12.5]
+    [run] = chart_data(page)["runs"]
+    assert (run["copied"], run["near"]) == ([12.5], [None])
+    row = {"epoch": 2, "audit/copied_16": 0.125, "audit/near_16": 0.5}
+    write_csv(tmp_path / "audit.csv", [row], tuple(row))
+    [run] = chart_data(page_of(tmp_path))["runs"]
+    assert (run["copied"], run["near"]) == ([12.5], [50.0])
 
 
 def test_the_packages_of_a_run_are_told(tmp_path: Path) -> None:
