@@ -7,8 +7,10 @@ jobs report their epochs to it from their own processes, and a search that was s
 from __future__ import annotations
 
 import logging
+import sqlite3
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -35,6 +37,7 @@ log = logging.getLogger(__name__)
 PLUGIN = "hydra_plugins.noternn.OptunaSweeper"  # what conf/hydra/sweeper/optuna.yaml names
 STUDY = "study.db"  # in a sweep's folder
 LOCK_SECONDS = 60  # that a job waits for others which write to the study
+START_SECONDS = 3  # the same of a search that begins: none of its jobs writes yet
 Space = dict[str, "BaseDistribution"]
 Settings = tuple[str, ...]  # drawn for a trial, as overrides
 
@@ -116,11 +119,32 @@ def open_study(sweep_dir: Path, n_startup_trials: int, n_warmup_epochs: int) -> 
         )
         return optuna.create_study(storage=storage, study_name="search", pruner=pruner, load_if_exists=True)
     except (SQLAlchemyError, optuna.exceptions.OptunaError) as error:
-        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-        raise UserError(
-            f"{path}: the study of this search cannot be opened ({reason}); end what uses it, or search in a "
-            "new folder"
-        ) from error
+        raise _unusable(path, getattr(error, "orig", None) or error) from error
+
+
+def refuse_locked(sweep_dir: Path) -> None:
+    """Say soon that the study in a sweep's folder cannot be written to, before a search begins.
+
+    Raises:
+        UserError: if another process keeps it locked, or it is damaged or read-only.
+    """
+    path = sweep_dir / STUDY
+    if not path.exists():
+        return
+    try:
+        with closing(sqlite3.connect(path, timeout=START_SECONDS, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: Path, error: object) -> UserError:
+    reason = str(error).splitlines()[0]
+    return UserError(
+        f"{path}: the study of this search cannot be opened ({reason}); end what uses it, or search in a "
+        "new folder"
+    )
 
 
 def pruning(sweep_dir: Path, sweeper: DictConfig) -> Callable[[int, float], bool] | None:
@@ -183,6 +207,7 @@ class OptunaSweeper(Sweeper):
         sweep_dir.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, RunFolder(sweep_dir).multirun)
         try:
+            refuse_locked(sweep_dir)
             study = open_study(sweep_dir, self.search.n_startup_trials, self.search.n_warmup_epochs)
         except UserError as error:
             sys.exit(f"error: {error}")

@@ -374,7 +374,7 @@ def test_the_command_that_is_printed_names_the_folder_of_the_users_options(
 ) -> None:
     (tmp_path / "my own" / "optimizer").mkdir(parents=True)
     (tmp_path / "my own" / "optimizer" / "mine.yaml").write_text("defaults: [adam]\nlr: 0.002\n")
-    process = start("--config-dir", "my own", *begin, "optimizer=mine", "trainer.max_epochs=400")
+    process = start("--config-dir", "my own", *begin, "optimizer=mine", "trainer.max_epochs=100")
     while not list(tmp_path.glob("run/**/last.ckpt")) and process.poll() is None:
         time.sleep(0.02)
     status, err = end(process)

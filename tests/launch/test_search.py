@@ -7,10 +7,12 @@ import json
 import math
 import shlex
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,15 @@ from omegaconf import OmegaConf
 from noternn.config.schema import CONF_DIR, register
 from noternn.errors import UserError
 from noternn.launch.command_line import check
-from noternn.launch.search import STUDY, OptunaSweeper, distribution, open_study, settings
+from noternn.launch.search import (
+    START_SECONDS,
+    STUDY,
+    OptunaSweeper,
+    distribution,
+    open_study,
+    refuse_locked,
+    settings,
+)
 
 optuna = pytest.importorskip("optuna", reason='needs the extra: pip install "noternn[optuna]"')
 TRAIN = CONF_DIR.parent / "train.py"
@@ -268,4 +278,16 @@ def test_a_study_that_is_damaged_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / STUDY).write_bytes(b"SQLite format 3\0" + b"\xff" * 500)
     with pytest.raises(UserError, match=r"study\.db: the study of this search cannot be opened") as told:
         open_study(tmp_path, 5, 5)
+    assert "\n" not in str(told.value)
+
+
+def test_a_study_that_another_process_keeps_is_told_soon(search: Search, tmp_path: Path) -> None:
+    open_study(tmp_path, 5, 5)
+    refuse_locked(tmp_path)
+    with closing(sqlite3.connect(tmp_path / STUDY, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        began = time.monotonic()
+        with pytest.raises(SystemExit, match=r"study\.db: .* \(database is locked\); end") as told:
+            search(Quadratic(), LR)
+        assert time.monotonic() - began < START_SECONDS + 10
     assert "\n" not in str(told.value)
