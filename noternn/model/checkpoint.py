@@ -104,7 +104,7 @@ def trained_of(checkpoint: dict[str, Any], path: Path) -> Trained:
     """
     try:
         return _trained(checkpoint)
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
+    except Exception as error:  # what strangers write there shows in many ways
         version = printable(str(checkpoint[CHECKPOINT_KEY].get("version")))
         reason = f": {error}" if isinstance(error, WrongContentError) else ""
         raise UserError(
@@ -130,6 +130,8 @@ class _WithoutNumbers(TorchFunctionMode):
     ) -> Any:
         if func in (torch.randn, torch.rand):
             return torch.empty(*args, device="meta")
+        if func is torch.tensor:  # what the network knows of its tokens, for `_check_indices`
+            return func(*args, **{"device": "cpu", **(kwargs or {})})
         tensor = args[0] if args else (kwargs or {}).get("tensor")
         if func in _CHANGES and isinstance(tensor, torch.Tensor) and tensor.is_meta:
             return tensor
@@ -150,10 +152,11 @@ def _trained(checkpoint: dict[str, Any]) -> Trained:
         raise WrongContentError("the weights are of another network")
     with torch.device("meta"), _WithoutNumbers():  # wrong sizes in the settings cost no memory here
         network = network_for(codec, config["model"])
-    kinds = {name: tensor.dtype for name, tensor in network.state_dict().items()}
-    network.load_state_dict(weights, assign=True)
-    if any(tensor.dtype != kinds[name] for name, tensor in weights.items()):
+    own = network.state_dict()
+    if any(tensor.dtype != own[name].dtype for name, tensor in weights.items()):
         raise WrongContentError("its weights are numbers of another kind")
+    _check_indices(weights, own)
+    network.load_state_dict(weights, assign=True)
     if not all(tensor.isfinite().all() for tensor in weights.values()):
         raise WrongContentError("a weight is no finite number")
     tempo = float(content["tempo"])
@@ -172,6 +175,15 @@ def _check_sizes(weights: Mapping[str, torch.Tensor]) -> None:
             raise WrongContentError(f"{printable(name)} is stored in another way")
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
             raise WrongContentError(f"{printable(name)} is larger than what is stored of it")
+
+
+def _check_indices(weights: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]) -> None:
+    """Refuse whole numbers beyond those of a new network: they say where in its weights something stands."""
+    for name, tensor in own.items():
+        if tensor.is_meta or tensor.dtype != torch.int64 or not tensor.numel():
+            continue
+        if weights[name].min() < tensor.min() or weights[name].max() > tensor.max():
+            raise WrongContentError(f"{name} holds what is no place in it")
 
 
 def _weights(state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
