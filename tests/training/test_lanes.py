@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,13 +54,15 @@ def loader(num_pieces: int = NUM_LANES, num_windows: int = 3) -> LaneLoader:
     return LaneLoader(Pieces.of(pieces), NUM_LANES, WINDOW_LENGTH)
 
 
-def trained(num_threads: int, trainer: dict[str, Any] | None = None, **options: Any) -> tuple[Any, ...]:
+def trained(
+    num_threads: int, trainer: dict[str, Any] | None = None, ckpt_path: Path | None = None, **options: Any
+) -> tuple[Any, ...]:
     """The weights after an epoch, and the losses that it measured."""
     torch.set_num_threads(num_threads)
     module, quiet = build(**options), {"logger": False, "enable_checkpointing": False}
     quiet |= {"enable_progress_bar": False, "enable_model_summary": False}
     fit = pl.Trainer(max_epochs=1, accelerator="cpu", **quiet, **(trainer or {}))
-    fit.fit(module, loader(), [loader(), loader(12)])
+    fit.fit(module, loader(), [loader(), loader(12)], ckpt_path=ckpt_path, weights_only=True)
     assert torch.get_num_threads() == num_threads
     losses = {name: float(value) for name, value in fit.callback_metrics.items()}
     return losses, *(weight.detach() for weight in module.parameters())
@@ -113,6 +116,25 @@ def test_the_gradients_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -
     for one, other in zip(in_parts, whole, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-7)
     assert not all(map(torch.equal, in_parts, whole))  # it was divided
+
+
+class SaveAfter(pl.Callback):
+    """Saves a checkpoint after so many batches."""
+
+    def __init__(self, num_batches: int, path: Path) -> None:
+        self.num_batches = num_batches
+        self.path = path
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if trainer.global_step == self.num_batches:
+            trainer.save_checkpoint(self.path)
+
+
+def test_a_run_goes_on_within_an_epoch_bit_for_bit_on_another_number_of_cores(tmp_path: Path) -> None:
+    path = tmp_path / "within.ckpt"
+    whole = trained(2, {"callbacks": [SaveAfter(2, path)]}, dropout=0.5)
+    rest = trained(1, ckpt_path=path, dropout=0.5)
+    assert all(map(torch.equal, whole[1:], rest[1:]))
 
 
 def test_a_weight_that_is_frozen_gets_no_gradient() -> None:
