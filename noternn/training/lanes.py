@@ -21,7 +21,7 @@ from torch.autograd.function import once_differentiable
 from noternn.model.lstm import NoteLSTM
 
 LEAST_LANES = 8  # that are worth a division: with fewer a part takes nearly the time of the whole
-LANES_OF_A_PART = 16  # from which on a batch has more parts than two
+LANES_OF_A_PART = 16  # at least, where a batch has more parts than two
 LEAST_WORK = 2**27  # multiplications of a batch, forward: with fewer, calling torch takes most of the time
 
 Gradients = list[Tensor | None]
