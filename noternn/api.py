@@ -140,11 +140,13 @@ class Network:
         """The nll of each token but the first, (num_tokens - 1,), the state carried along the piece."""
         import torch
 
-        state, parts = None, []
+        network, state, parts = self.composer.network, None, []
+        suggested = network.suggested(ids)
         with torch.no_grad():
             for start in range(0, len(ids) - 1, WINDOW_LENGTH):
                 window = torch.from_numpy(ids[start : start + WINDOW_LENGTH + 1])
-                logits, state = self.composer.network(window[None, :-1], state)  # (1, time, vocab)
+                known = None if suggested is None else suggested[None, start : start + len(window) - 1]
+                logits, state = network(window[None, :-1], state, known)  # (1, time, vocab)
                 log_probs = logits[0].double().log_softmax(dim=-1)
                 parts.append(-log_probs.gather(1, window[1:, None])[:, 0])
         nlls: NDArray[np.float64] = torch.cat(parts).numpy()

@@ -30,6 +30,7 @@ class Model(Section, group="model"):
     num_slots: int = setting(0, at_least=0, help="places within a frame that are told apart")
     num_pitches: int = setting(0, at_least=0, at_most=MAX_PITCHES, help="last pitches, read as intervals")
     pitch_channels: int = setting(0, at_least=0, help="channels of a convolution along the last pitches")
+    memory: int = setting(0, at_least=0, at_most=8, help="ids that each search of the piece's past suggests")
 
     def __post_init__(self) -> None:
         """Refuse what is outside its range, and what does not go together."""

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
+from torch.nn.utils.rnn import pad_sequence
 
 from noternn.model.lstm import NoteLSTM, select_lanes, store_lanes
 from noternn.tokenizer import PAD_ID, UNK_ID, Codec
@@ -39,6 +40,7 @@ def static(network: NoteLSTM, batch_size: int = BATCH_SIZE, window_length: int =
     @torch.no_grad()
     def predict(pieces: Sequence[Ints], questions: Sequence[Ints]) -> list[Floats]:
         answers = [np.empty(question.shape) for question in questions]
+        suggested = [network.suggested(piece) for piece in pieces]
         order = sorted(range(len(pieces)), key=lambda i: -len(pieces[i]))
         for first in range(0, len(order), batch_size):
             lanes = order[first : first + batch_size]
@@ -48,7 +50,9 @@ def static(network: NoteLSTM, batch_size: int = BATCH_SIZE, window_length: int =
                 if state is not None:
                     state = select_lanes(state, torch.arange(len(lanes)), torch.zeros(len(lanes)).bool())
                 stop = min(start + window_length, len(pieces[lanes[0]]) - 1)
-                logits, state = network(_window(pieces, lanes, start, stop), state)
+                known = [each[start:stop] for i in lanes if (each := suggested[i]) is not None]
+                known_of = pad_sequence(known, batch_first=True) if known else None
+                logits, state = network(_window(pieces, lanes, start, stop), state, known_of)
                 for i, row in zip(lanes, logits, strict=True):
                     answers[i][start:stop] = _answers(row, questions[i][start:stop])
         return answers
@@ -89,12 +93,14 @@ def dynamic(network: NoteLSTM, rate: float, window_length: int) -> Predictor:
     def _adapting(network: NoteLSTM, piece: Ints, question: Ints) -> Floats:
         optimizer = torch.optim.SGD(network.parameters(), lr=rate)
         ids = torch.from_numpy(piece)[None]  # (1, num_tokens)
+        suggested = network.suggested(piece)
         carried, only = network.initial_state(1), torch.zeros(1, dtype=torch.int64)
         answers = np.empty(question.shape)
         for start in range(0, len(piece) - 1, window_length):
             stop = min(start + window_length, len(piece) - 1)
             state = select_lanes(carried, only, only.bool())
-            logits, state = network(ids[:, start:stop], state)
+            known = None if suggested is None else suggested[None, start:stop]
+            logits, state = network(ids[:, start:stop], state, known)
             answers[start:stop] = _answers(logits[0].detach(), question[start:stop])
             optimizer.zero_grad()
             nll = cross_entropy(logits[0].float(), ids[0, start + 1 : stop + 1])

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from noternn.model.lstm import NoteLSTM, Place
 from noternn.tokenizer import Codec
+from noternn.tokenizer.pitch_kinds import PitchKinds
 
 
 def network_for(codec: Codec, options: Mapping[str, Any]) -> NoteLSTM:
@@ -26,6 +27,7 @@ def network_for(codec: Codec, options: Mapping[str, Any]) -> NoteLSTM:
         codec.token_pitches().tolist(),
         codec.tokenizer.steps_per_beat,
         followers,
+        PitchKinds(codec) if options.get("memory") else None,
     )
 
 
@@ -35,6 +37,7 @@ def build_network(
     token_pitches: Sequence[int],
     steps_per_beat: int,
     followers: Tensor | None = None,
+    kinds: PitchKinds | None = None,
 ) -> NoteLSTM:
     """The network that a configuration describes, for the ids of a tokenizer.
 
@@ -43,13 +46,18 @@ def build_network(
         token_steps: see `Place`.
         token_pitches: see `NoteLSTM`.
         steps_per_beat: of the tokenizer's grid.
-        followers: see `NoteLSTM`.
+        followers, kinds: see `NoteLSTM`.
     """
     given, options = dict(options), dict(options)
     periods = [steps_per_beat * beats for beats in options.pop("position_beats", ())]
     place = Place(token_steps, periods, options.pop("num_slots", 0))
     network = NoteLSTM(
-        len(token_steps), **options, place=place, token_pitches=token_pitches, followers=followers
+        len(token_steps),
+        **options,
+        place=place,
+        token_pitches=token_pitches,
+        followers=followers,
+        kinds=kinds,
     )
     network.options = given
     return network

@@ -11,6 +11,9 @@ from torch.nn.functional import embedding, embedding_bag
 
 from noternn.model.dropout import Dropout, dropout
 from noternn.model.intervals import MEMORY, Intervals
+from noternn.model.memory import PieceMemory
+from noternn.model.recall import Ints, suggestions
+from noternn.tokenizer.pitch_kinds import PitchKinds
 
 
 class NetworkState(NamedTuple):
@@ -79,6 +82,8 @@ class NoteLSTM(nn.Module):
         pitch_channels: of the convolution that scores pitches too, where there are intervals; 0 for none.
         token_pitches: (vocab_size,) the pitch that each id says, -1 for none; needed for `num_pitches`.
         followers: (vocab_size, vocab_size) whether an id may follow another; None if any may.
+        memory: how many ids each search of the piece's own past suggests, see `PieceMemory`; 0 for none.
+        kinds: of the vocabulary; needed for `memory`.
     """
 
     followers: Tensor | None
@@ -107,6 +112,8 @@ class NoteLSTM(nn.Module):
         pitch_channels: int = 0,
         token_pitches: Sequence[int] = (),
         followers: Tensor | None = None,
+        memory: int = 0,
+        kinds: PitchKinds | None = None,
     ) -> None:
         super().__init__()
         self.options: dict[str, Any] = {}  # those that `build_network` was given
@@ -137,6 +144,9 @@ class NoteLSTM(nn.Module):
         self.intervals = None
         if num_pitches and max(token_pitches, default=-1) >= 0:  # else no token says one
             self.intervals = Intervals(token_pitches, num_pitches, width, hidden_size, pitch_channels)
+        self.memory = None
+        if memory and kinds is not None:
+            self.memory = PieceMemory(kinds, memory, embedding_dim, width, hidden_size)
         self.layers = nn.ModuleList(
             nn.LSTM(hidden_size if layer else width, hidden_size, batch_first=True)
             for layer in range(num_layers)
@@ -158,12 +168,15 @@ class NoteLSTM(nn.Module):
             last.weight = self.embedding.weight
         return head
 
-    def forward(self, ids: Tensor, state: NetworkState | None = None) -> tuple[Tensor, NetworkState]:
+    def forward(
+        self, ids: Tensor, state: NetworkState | None = None, suggested: Tensor | None = None
+    ) -> tuple[Tensor, NetworkState]:
         """Logits of the id after each one.
 
         Args:
             ids: (batch, time) integers.
             state: what an earlier call returned, or None at the start of pieces.
+            suggested: (batch, time, 2, 2 * memory) what `suggested` gives for the ids; None without a memory.
 
         Returns:
             logits (batch, time, vocab_size) and the state after the last id.
@@ -178,6 +191,9 @@ class NoteLSTM(nn.Module):
         if self.intervals is not None:
             last_pitches, ages, pitches = self.intervals.recall(ids, onsets, pitches)
             values = values + self.intervals.read(last_pitches)
+        if self.memory is not None:
+            assert suggested is not None, "a network with a memory needs what it suggests"
+            values = values + self.memory.read(self.embedding.weight, suggested)
         values = self._drop(values, self.input_dropout)
         last: list[tuple[Tensor, Tensor]] = []
         for number, layer in enumerate(self.layers):
@@ -194,11 +210,23 @@ class NoteLSTM(nn.Module):
                 rows = self.before_pitch[ids].nonzero(as_tuple=True)  # its work is in vain elsewhere
                 scores = self.intervals.convolution(values[rows], last_pitches[rows], ages[rows])
                 logits = logits.index_put(rows, scores, accumulate=True)
+        if self.memory is not None and suggested is not None:
+            logits = logits + self.memory.spread(self.memory.boosts(values), suggested)
         if self.followers is not None:
             logits = logits.masked_fill(~self.followers[ids], -torch.inf)
         hiddens, cells = zip(*last, strict=True)
         recent = known[:, ids.shape[1] :].T
         return logits, NetworkState(torch.cat(hiddens), torch.cat(cells), recent, clock, pitches)
+
+    def suggested(self, ids: Ints) -> Tensor | None:
+        """What the memory suggests after each id of a piece, (num_tokens, 2, 2 * memory); None without one.
+
+        Args:
+            ids: (num_tokens,) of the piece from its start.
+        """
+        if self.memory is None:
+            return None
+        return torch.from_numpy(suggestions(ids, self.memory.kinds, self.memory.count))
 
     @property
     def tells_time(self) -> bool:

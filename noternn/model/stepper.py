@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from noternn.model.draft import CompiledDraft, can_draft
 from noternn.model.intervals import REACH, PitchConvolution
 from noternn.model.lstm import NetworkState, NoteLSTM
+from noternn.model.memory import PieceMemory
 from noternn.model.past import build_past, gather_each
 from noternn.model.products import Pairs, Product, build_products, rowwise_products
-from noternn.model.weights import class_table, gated_layers, input_table
+from noternn.model.recall import Recall
+from noternn.model.weights import class_table, gated_layers, input_table, memory_tables
 
 
 class Stepper(Protocol):
@@ -38,7 +40,8 @@ def build_stepper(network: NoteLSTM, num_streams: int) -> Stepper:
     weight = network.embedding.weight
     if weight.device.type != "cpu" or weight.dtype != torch.float32:
         return ModuleStepper(network)
-    return DraftStepper(network) if num_streams == 1 else PreparedStepper(network, build_products)
+    is_drafted = num_streams == 1 and network.memory is None
+    return DraftStepper(network) if is_drafted else PreparedStepper(network, build_products)
 
 
 class ModuleStepper:
@@ -48,12 +51,16 @@ class ModuleStepper:
         self.network = network
         self.device = network.embedding.weight.device
         self.state: NetworkState | None = None
+        self.memory = build_remembered(network)
 
     @torch.no_grad()
     def step(self, ids: Sequence[int]) -> NDArray[np.float64]:
         """See `Stepper`."""
         inputs = torch.tensor(ids, device=self.device)[:, None]  # (num_streams, 1)
-        logits, self.state = self.network(inputs, self.state)
+        suggested = None
+        if self.memory is not None:
+            suggested = self.memory.suggest(ids).to(self.device)[:, None]
+        logits, self.state = self.network(inputs, self.state, suggested)
         return _log_softmax(logits[:, 0].cpu())
 
     def repeat(self, num_streams: int) -> None:
@@ -62,6 +69,34 @@ class ModuleStepper:
         self.state = self.state.map(
             lambda part: part[:, :1].expand(-1, num_streams, *part.shape[2:]).contiguous()
         )
+        if self.memory is not None:
+            self.memory.repeat(num_streams)
+
+
+class Remembered:
+    """What each of some streams has read, and what that suggests.
+
+    Args:
+        memory: of the network.
+    """
+
+    def __init__(self, memory: PieceMemory) -> None:
+        self.recalls = [Recall(memory.kinds, memory.count)]
+
+    def suggest(self, ids: Sequence[int]) -> Tensor:
+        """What is suggested after one more id each, (num_streams, 2, 2 * count)."""
+        for recall, id_ in zip(self.recalls, ids, strict=True):
+            recall.append(id_)
+        return torch.tensor([recall.suggest() for recall in self.recalls])
+
+    def repeat(self, num_streams: int) -> None:
+        """See `Stepper`."""
+        self.recalls = [self.recalls[0].copy() for _ in range(num_streams)]
+
+
+def build_remembered(network: NoteLSTM) -> Remembered | None:
+    """At the start of a piece; None for a network without a memory."""
+    return None if network.memory is None else Remembered(network.memory)
 
 
 class PreparedStepper:
@@ -95,7 +130,12 @@ class PreparedStepper:
         if self.convolution is not None:
             pairs += [(self.convolution.hidden.weight, self.convolution.hidden.bias)]
             self.kernel = self._kernel(self.convolution)
+        self.memory, self.remembered = network.memory, build_remembered(network)
+        if self.memory is not None:
+            self.memory_tables = memory_tables(network, self.memory, layers[0][0])
+            pairs += [(self.memory.boosts.weight, self.memory.boosts.bias)]
         products = list(build(pairs))
+        self.boosts = products.pop() if self.memory is not None else None
         self.channels = products.pop() if self.convolution is not None else None
         self.scores = products.pop() if intervals is not None else None
         classes_product = products.pop() if intervals is not None else None
@@ -113,11 +153,19 @@ class PreparedStepper:
     @torch.no_grad()
     def step(self, ids: Sequence[int]) -> NDArray[np.float64]:
         """See `Stepper`."""
-        return self._log_probs(ids, self._run_layers(self.past.gather(self.past.recall(ids))))
+        looked_up = self.past.gather(self.past.recall(ids))
+        if self.remembered is not None and self.memory is not None:
+            self.suggested = self.remembered.suggest(ids)
+            for table, rows in zip(self.memory_tables, self.memory.rows(self.suggested), strict=True):
+                for column in rows.T:
+                    looked_up = looked_up + table[column]
+        return self._log_probs(ids, self._run_layers(looked_up))
 
     @torch.no_grad()
     def read(self, ids: Sequence[int]) -> NDArray[np.float64]:
         """What `step` returns for the last of some ids, at least one, of a single stream."""
+        if self.memory is not None:
+            return [self.step([id_]) for id_ in ids][-1]
         for looked_up in gather_each(self.past, ids):
             values = self._run_layers(looked_up[None])
         return self._log_probs(ids[-1:], values)
@@ -152,6 +200,8 @@ class PreparedStepper:
             which = [stream for stream, id_ in enumerate(ids) if self.is_before_pitch[id_]]
             if which:
                 self._score(logits, values, torch.tensor(which))
+        if self.memory is not None and self.boosts is not None:
+            logits = logits + self.memory.spread(self.boosts(values), self.suggested)
         if self.network.followers is not None:
             logits.masked_fill_(~self.network.followers[torch.tensor(ids)], -torch.inf)
         return _log_softmax(logits)
@@ -182,6 +232,8 @@ class PreparedStepper:
         self.hidden = [part[:1].repeat(num_streams, 1) for part in self.hidden]
         self.cell = [part[:1].repeat(num_streams, 1) for part in self.cell]
         self.past.repeat(num_streams)
+        if self.remembered is not None:
+            self.remembered.repeat(num_streams)
 
     def take_over(self, hidden: Sequence[Tensor], cell: Sequence[Tensor]) -> None:
         """Go on with these units, each (num_streams, size)."""

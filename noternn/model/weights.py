@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from noternn.model.lstm import NoteLSTM
+from noternn.model.memory import PieceMemory
 
 Layer = tuple[Tensor, Tensor, Tensor]  # input (4 * size, in), recurrent (4 * size, size), bias (4 * size,)
 
@@ -30,6 +31,12 @@ def input_table(network: NoteLSTM, w_ih: Tensor, bias: Tensor) -> Tensor:
     if network.intervals is not None:
         parts.append(_first_layer(network, network.intervals.table.flatten(0, 1), w_ih))
     return torch.cat(parts)
+
+
+def memory_tables(network: NoteLSTM, memory: PieceMemory, w_ih: Tensor) -> tuple[Tensor, Tensor]:
+    """What suggested ids and the classes of their matches come to before the same weights, (rows, width)."""
+    ids, classes = memory.tables(network.embedding.weight)
+    return _first_layer(network, ids.flatten(0, 1), w_ih), _first_layer(network, classes, w_ih)
 
 
 def class_table(network: NoteLSTM, w_ih: Tensor) -> Tensor:

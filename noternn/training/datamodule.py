@@ -16,6 +16,8 @@ from torch import Tensor
 from noternn.corpus.loading import Corpus
 from noternn.corpus.pieces import Pieces
 from noternn.corpus.splits import SPLITS
+from noternn.tokenizer.pitch_kinds import PitchKinds
+from noternn.training.recalled import Recalled
 
 
 class Batch(NamedTuple):
@@ -26,28 +28,37 @@ class Batch(NamedTuple):
         targets: (batch, time) the id after each input; PAD where the piece has ended.
         lane: (batch,) the lane of each row, so that its state can be found.
         is_start: (batch,) whether the row begins a piece, so that its state is zero.
+        suggested: (batch, time, 2, 2 * memory) what the piece's past suggests after each input, see
+            `suggestions`; None for a network without a memory.
     """
 
     inputs: Tensor
     targets: Tensor
     lane: Tensor
     is_start: Tensor
+    suggested: Tensor | None = None
 
     def of(self, rows: slice) -> Batch:
         """Some of its rows."""
-        return Batch(*(part[rows] for part in self))
+        suggested = None if self.suggested is None else self.suggested[rows]
+        return Batch(*(part[rows] for part in self[:4]), suggested)
 
 
 class Variation(NamedTuple):
     """Each piece in another key or louder.
 
     Args:
-        tables: (num_tables, vocab_size) the id that stands for each.
+        tables: (num_tables, vocab_size + 1) the id that stands for each; what is no id stays as it is.
         table: (num_pieces,) which of them each piece is read by.
     """
 
     tables: NDArray[np.int64]
     table: NDArray[np.int64]
+
+    def of(self, pieces: NDArray[np.int64], ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Ids of some pieces, (batch, ...), as they are to be read."""
+        table = self.table[pieces].reshape(-1, *(1,) * (ids.ndim - 1))
+        return self.tables[table, ids]
 
 
 class LaneLoader:
@@ -66,6 +77,7 @@ class LaneLoader:
             them and draws each window's length from the upper quarter of the range, so that over
             the epochs the state is cut at every place of a piece.
         variation: what is served in the place of the pieces as they are; None for nothing else.
+        recalled: what the pieces suggest of their own past; None for a network without a memory.
     """
 
     def __init__(
@@ -75,8 +87,10 @@ class LaneLoader:
         window_length: int,
         seed: int | Sequence[int] | None = None,
         variation: Variation | None = None,
+        recalled: Recalled | None = None,
     ) -> None:
         self.pieces = pieces
+        self.recalled = recalled
         self.variation = variation
         self.lengths = pieces.lengths
         self.batch_size = batch_size
@@ -137,11 +151,18 @@ class LaneLoader:
         length: int,
     ) -> Batch:
         ids = self.pieces.windows(piece, position, length + 1)  # (batch, time + 1)
+        suggested = self.recalled.windows(piece, position, length) if self.recalled else None
         if self.variation:
-            ids = self.variation.tables[self.variation.table[piece][:, None], ids]
+            ids = self.variation.of(piece, ids)
+            if suggested is not None:  # what a piece repeats it repeats in any key
+                suggested[:, :, 0] = self.variation.of(piece, suggested[:, :, 0])
         rows = torch.from_numpy(ids)
         return Batch(
-            rows[:, :-1], rows[:, 1:], torch.from_numpy(lane.copy()), torch.from_numpy(position == 0)
+            rows[:, :-1],
+            rows[:, 1:],
+            torch.from_numpy(lane.copy()),
+            torch.from_numpy(position == 0),
+            None if suggested is None else torch.from_numpy(suggested),
         )
 
 
@@ -161,6 +182,7 @@ class MidiDataModule(pl.LightningDataModule):
         seed: decides the order of the training pieces.
         transpose: each epoch, every training piece is moved by up to so many semitones, up or down.
         velocity: and made louder or softer by up to so many of the tokenizer's bins.
+        memory: how many ids each search of a piece's own past suggests, see `PieceMemory`; 0 for none.
     """
 
     def __init__(
@@ -172,6 +194,7 @@ class MidiDataModule(pl.LightningDataModule):
         seed: int,
         transpose: int = 0,
         velocity: int = 0,
+        memory: int = 0,
     ) -> None:
         super().__init__()
         self.corpus = corpus
@@ -180,13 +203,15 @@ class MidiDataModule(pl.LightningDataModule):
         self.seed = seed
         self.transpose = transpose
         self.velocity = velocity
+        self.memory = memory
 
     def train_dataloader(self) -> LaneLoader:
         """The training pieces in this epoch's order; Lightning asks anew for each epoch."""
         epoch = self.trainer.current_epoch if self.trainer else 0
         seed = (self.seed, epoch)
         variation = self._variation(np.random.default_rng((*seed, 1)))
-        return LaneLoader(self._ids("train"), self.batch_size, self.window_length, seed, variation)
+        pieces = self._ids("train")
+        return LaneLoader(pieces, self.batch_size, self.window_length, seed, variation, self._recall(pieces))
 
     def _variation(self, rng: np.random.Generator) -> Variation | None:
         """A key and a loudness for every training piece."""
@@ -203,7 +228,8 @@ class MidiDataModule(pl.LightningDataModule):
     def _tables(self) -> NDArray[np.int64]:
         semitones = range(-self.transpose, self.transpose + 1)
         bins = range(-self.velocity, self.velocity + 1)
-        return np.stack([self.corpus.codec.variation(s, b) for s in semitones for b in bins])
+        tables = [self.corpus.codec.variation(s, b) for s in semitones for b in bins]
+        return np.stack([np.append(table, len(table)) for table in tables])
 
     def val_dataloader(self) -> list[LaneLoader]:
         """The validation pieces, and as much of the training pieces, both in evaluation order."""
@@ -232,4 +258,10 @@ class MidiDataModule(pl.LightningDataModule):
         return self.corpus.encoded.ids[split]
 
     def _evaluate(self, pieces: Pieces) -> LaneLoader:
-        return LaneLoader(pieces, self.batch_size, self.window_length)
+        return LaneLoader(pieces, self.batch_size, self.window_length, recalled=self._recall(pieces))
+
+    def _recall(self, pieces: Pieces) -> Recalled | None:
+        """What pieces suggest of their own past."""
+        if not self.memory:
+            return None
+        return Recalled(pieces, PitchKinds(self.corpus.codec), self.memory, self.corpus.tokenized.cache)

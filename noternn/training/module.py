@@ -360,7 +360,7 @@ def scored(network: NoteLSTM, batch: Batch, state: NetworkState, label_smoothing
         state: before it, of the same lanes.
         label_smoothing: see `NoteRNN`; only in `total`.
     """
-    logits, after = network(batch.inputs, state)
+    logits, after = network(batch.inputs, state, batch.suggested)
     logits = logits.float()
     total, num_tokens = nll_sum(logits, batch.targets)
     nll = total.item()

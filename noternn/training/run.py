@@ -164,6 +164,7 @@ def data_module(config: Config, corpus: Corpus) -> MidiDataModule:
         window_length=config.datamodule.window_length,
         seed=config.seed,
         **asdict(config.augmentation),
+        memory=config.model.memory,
     )
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -16,6 +16,8 @@ from noternn.model import past
 from noternn.model.lstm import NoteLSTM, Place
 from noternn.model.products import MAX_STREAMS, RowwiseProduct, build_products
 from noternn.model.stepper import DraftStepper, ModuleStepper, PreparedStepper, Stepper, build_stepper
+from noternn.tokenizer import SPECIAL_TOKENS, Codec, EventTokenizer, Vocabulary
+from noternn.tokenizer.pitch_kinds import PitchKinds
 
 FEW = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 networks = st.builds(
@@ -32,6 +34,7 @@ networks = st.builds(
     st.integers(0, 5),  # num_pitches
     st.integers(0, 4),  # pitch_channels
     st.booleans(),  # has_followers
+    st.integers(0, 3),  # memory
 )
 compiled = pytest.mark.skipif(past.steps is None, reason="steps.c was not compiled")
 
@@ -49,6 +52,7 @@ def random_network(
     num_pitches: int = 0,
     pitch_channels: int = 0,
     has_followers: bool = False,
+    memory: int = 0,
 ) -> NoteLSTM:
     torch.manual_seed(seed)
     steps = [id_ % 4 for id_ in range(vocab_size)]
@@ -69,8 +73,19 @@ def random_network(
         pitch_channels=pitch_channels,
         token_pitches=[id_ % 40 if id_ % 3 else -1 for id_ in range(vocab_size)],
         followers=may_follow if has_followers else None,
+        memory=memory,
+        kinds=kinds_of(vocab_size),
     )
+    if network.memory is not None:  # zero in a new network
+        torch.nn.init.normal_(network.memory.boosts.weight)
     return network.eval()
+
+
+def kinds_of(vocab_size: int) -> PitchKinds:
+    """Of a vocabulary of pitches and other tokens."""
+    numbers = range(vocab_size - len(SPECIAL_TOKENS))
+    tokens = [f"Pitch_{number // 2}" if number % 2 else f"Shift_{number}" for number in numbers]
+    return PitchKinds(Codec(EventTokenizer(), Vocabulary(tokens)))
 
 
 def random_ids(network: NoteLSTM, time: int, num_streams: int) -> NDArray[np.int64]:
@@ -104,8 +119,10 @@ def test_stepping_gives_the_log_probabilities_of_the_network(
     with on_a_machine(onednn, compiler):
         stepped = log_probs_of(PreparedStepper(network, build_products), ids)
     whole = torch.from_numpy(np.concatenate([np.zeros_like(ids[:1]), ids]).T)  # (num_streams, time)
+    suggested = [network.suggested(row.numpy()) for row in whole]
+    given = torch.stack(suggested) if network.memory else None  # type: ignore[arg-type]
     with torch.no_grad():
-        expected = network(whole)[0][:, 1:].double().log_softmax(-1).numpy()
+        expected = network(whole, None, given)[0][:, 1:].double().log_softmax(-1).numpy()
     np.testing.assert_allclose(stepped, expected, rtol=0, atol=1e-5)
 
 
@@ -185,6 +202,7 @@ def test_stepping_changes_no_weight_and_needs_no_gradient() -> None:
 def test_a_draft_is_within_its_tolerance_and_settles_for_the_exact_bits(
     network: NoteLSTM, settles: list[bool], compiler: bool
 ) -> None:
+    assume(network.memory is None)
     for parameter in network.parameters():
         parameter.data *= 2
     with on_a_machine(compiler=compiler):

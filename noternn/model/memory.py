@@ -1,0 +1,93 @@
+"""The piece's own past in what a network reads and predicts: `PieceMemory`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import embedding_bag, pad
+
+from noternn.model.recall import NUM_CLASSES
+from noternn.tokenizer.pitch_kinds import PitchKinds
+
+
+class PieceMemory(nn.Module):
+    """Reads what `suggestions` finds in the piece's own past, and makes it more probable.
+
+    A copy mechanism (Gu et al., CopyNet, ACL 2016; Merity et al., Pointer Sentinel Mixture Models, ICLR 2017)
+    in which a search points, and the hidden units, the search and the length of its match say how far a
+    suggested id is raised. A state of fixed size forgets what a piece said a minute ago; a search does not.
+
+    Args:
+        kinds: of the vocabulary.
+        count: how many ids each search suggests.
+        embedding_dim: width of an id's vector.
+        input_size: width of what is read.
+        hidden_size: width of what the boosts are made of.
+    """
+
+    first_row: Tensor
+    first_class: Tensor
+
+    def __init__(
+        self, kinds: PitchKinds, count: int, embedding_dim: int, input_size: int, hidden_size: int
+    ) -> None:
+        super().__init__()
+        self.kinds = kinds
+        self.count = count
+        number = torch.arange(2 * count)
+        deviation = (2 * count * embedding_dim) ** -0.5
+        self.projection = nn.Parameter(deviation * torch.randn(2 * count, embedding_dim, input_size))
+        self.classes = nn.Parameter(0.1 * torch.randn(2 * count * NUM_CLASSES + 1, input_size))
+        self.boosts = nn.Linear(hidden_size, 2 * count * NUM_CLASSES)
+        self.register_buffer("first_row", number * (kinds.vocab_size + 1))
+        self.register_buffer("first_class", number * NUM_CLASSES)
+
+    def tables(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """What suggested ids and the classes of their matches add to the first layer's input.
+
+        Args:
+            weight: (vocab_size, embedding_dim) the ids' vectors.
+
+        Returns:
+            (2 * count, vocab_size + 1, input_size), the last row of each for no suggestion; and
+            (2 * count * NUM_CLASSES + 1, input_size), the last for none.
+        """
+        is_told = torch.ones_like(self.classes[:, :1])
+        is_told[-1] = 0
+        return pad(weight @ self.projection, (0, 0, 0, 1)), self.classes * is_told
+
+    def rows(self, suggested: Tensor) -> tuple[Tensor, Tensor]:
+        """Where in each of the `tables` suggestions stand, the first two dimensions of it as one.
+
+        Args:
+            suggested: (..., 2, 2 * count) as `suggestions` gives them.
+
+        Returns:
+            Each (..., 2 * count).
+        """
+        ids, classes = suggested.unbind(-2)
+        is_there = ids < self.kinds.vocab_size
+        return ids + self.first_row, torch.where(is_there, classes + self.first_class, len(self.classes) - 1)
+
+    def read(self, weight: Tensor, suggested: Tensor) -> Tensor:
+        """What the suggestions say, (batch, time, input_size)."""
+        sums = [
+            embedding_bag(row.flatten(0, 1), table.flatten(0, -2), mode="sum")
+            for row, table in zip(self.rows(suggested), self.tables(weight), strict=True)
+        ]
+        return (sums[0] + sums[1]).view(*suggested.shape[:2], -1)
+
+    def spread(self, boosts: Tensor, suggested: Tensor) -> Tensor:
+        """What the boosts add to the logits of the ids.
+
+        Args:
+            boosts: (..., 2 * count * NUM_CLASSES) what the layer `boosts` gives.
+            suggested: (..., 2, 2 * count).
+
+        Returns:
+            (..., vocab_size).
+        """
+        ids, classes = suggested.unbind(-2)
+        each = boosts.gather(-1, classes + self.first_class)
+        sums = each.new_zeros(*each.shape[:-1], self.kinds.vocab_size + 1)
+        return sums.scatter_add(-1, ids, each)[..., :-1]

@@ -1,0 +1,77 @@
+"""What pieces suggest of their own past, made once and then read from the cache: `Recalled`."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noternn.corpus.cache import ArrayCache, Entry
+from noternn.corpus.pieces import Pieces
+from noternn.model.recall import suggestions
+from noternn.tokenizer.pitch_kinds import PitchKinds
+
+log = logging.getLogger(__name__)
+
+VERSION = 1  # of `suggestions`: another one makes the entries anew
+LONG = 200_000  # tokens that take so many seconds that it is told
+
+
+class Recalled:
+    """The `suggestions` of many pieces.
+
+    Args:
+        pieces: whose past is searched.
+        kinds, count: see `suggestions`.
+        cache: where they are kept.
+    """
+
+    def __init__(self, pieces: Pieces, kinds: PitchKinds, count: int, cache: ArrayCache) -> None:
+        self.kinds = kinds
+        self.count = count
+        self.lengths = pieces.lengths
+        self.starts = np.cumsum(pieces.lengths) - pieces.lengths
+        self.entry = cache.get(self._fingerprint(pieces), lambda: self._make(pieces))
+
+    def _fingerprint(self, pieces: Pieces) -> str:
+        """A hash of all that decides what is suggested."""
+        digest = hashlib.sha256(f"recalled {VERSION} {self.count}".encode())
+        for array in (self.kinds.kind, self.kinds.height, *pieces):
+            digest.update(str(len(array)).encode())
+            digest.update(array.astype(np.int32).tobytes())
+        return digest.hexdigest()
+
+    def _make(self, pieces: Pieces) -> Entry:
+        if self.lengths.sum() > LONG:
+            log.info("looking up what each piece repeats of itself ...")
+        dtype = np.uint16 if self.kinds.vocab_size < 2**16 else np.uint32
+        found = np.empty((self.lengths.sum(), 2 * self.count), dtype=dtype)
+        classes = np.empty(found.shape, dtype=np.uint8)
+        for piece, start in zip(pieces, self.starts, strict=True):
+            both = suggestions(piece, self.kinds, self.count)
+            rows = slice(start, start + len(piece))
+            found[rows], classes[rows] = both[:, 0], both[:, 1]
+        return Entry({"suggested": found, "classes": classes}, {})
+
+    def windows(
+        self, pieces: NDArray[np.int64], positions: NDArray[np.int64], length: int
+    ) -> NDArray[np.int64]:
+        """What is suggested after each of `length` ids of some pieces; anything where a piece has ended.
+
+        Args:
+            pieces: (batch,) which pieces.
+            positions: (batch,) where in each.
+            length: how many ids.
+
+        Returns:
+            (batch, length, 2, 2 * count).
+        """
+        both = np.zeros((len(pieces), length, 2, 2 * self.count), dtype=np.int64)
+        starts = (self.starts[pieces] + positions).tolist()
+        sizes = np.minimum(length, self.lengths[pieces] - positions).tolist()
+        found, classes = self.entry.arrays["suggested"], self.entry.arrays["classes"]
+        for row, start, size in zip(both, starts, sizes, strict=True):
+            row[:size, 0], row[:size, 1] = found[start : start + size], classes[start : start + size]
+        return both

@@ -1,0 +1,109 @@
+"""What a piece suggests of its own past: equal to an obvious search, and of the past alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from noternn.model.recall import HOPS, LENGTHS, LONGEST_FIRST, Recall, followers, suggestions
+from noternn.tokenizer import BOS_ID, Codec, EventTokenizer, Vocabulary
+from noternn.tokenizer.pitch_kinds import FIRST_HEIGHT, PitchKinds
+
+FAST = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+TOKENS = [f"Pitch_{pitch}" for pitch in range(50, 80)] + ["Shift_6", "Duration_6"]
+CODEC = Codec(EventTokenizer(), Vocabulary(TOKENS))
+VOCAB_SIZE = len(CODEC.vocabulary)
+KINDS = PitchKinds(CODEC)
+few_symbols = st.lists(st.integers(0, 2), min_size=1, max_size=90)
+ids = st.lists(st.integers(BOS_ID, VOCAB_SIZE - 1), min_size=1, max_size=60)
+tunes = st.lists(st.integers(55, 70), min_size=1, max_size=40)
+counts = st.integers(1, 3)
+
+
+def searched(symbols: list[int], count: int) -> list[tuple[int, int]]:
+    """What `followers` gives after the last symbol, slowly and obviously."""
+    found: dict[int, int] = {}
+    for class_, length in LONGEST_FIRST:
+        last = symbols[-length:] if length <= len(symbols) else None
+        places = [end for end in range(length, len(symbols)) if symbols[end - length : end] == last]
+        for end in places[: -HOPS - 1 : -1]:
+            if len(found) < count:
+                found.setdefault(symbols[end], class_)
+    return list(found.items())
+
+
+@FAST
+@given(few_symbols, counts)
+@example([0] * 90, 2)
+@example([0, 1, 0, 2, 0, 1, 0, 2, 0], 2)
+def test_followers_are_those_of_an_obvious_search(symbols: list[int], count: int) -> None:
+    found, classes = followers(np.array(symbols), count)
+    for place in range(len(symbols)):
+        rows = zip(found[place].tolist(), classes[place].tolist(), strict=True)
+        assert [row for row in rows if row[0] >= 0] == searched(symbols[: place + 1], count)
+
+
+@FAST
+@given(ids, counts)
+@example([4] * 60, 2)
+def test_going_on_id_by_id_suggests_the_same(piece: list[int], count: int) -> None:
+    recall, rows = Recall(KINDS, count), []
+    for id_ in piece:
+        recall.append(id_)
+        rows.append(recall.suggest())
+    expected = suggestions(np.array(piece), KINDS, count)
+    assert expected.shape == (len(piece), 2, 2 * count)
+    assert expected.tolist() == [[list(part) for part in row] for row in rows]
+
+
+@FAST
+@given(ids, ids)
+def test_only_the_past_is_looked_at(piece: list[int], rest: list[int]) -> None:
+    known = suggestions(np.array(piece), KINDS, 2)
+    np.testing.assert_array_equal(suggestions(np.array(piece + rest), KINDS, 2)[: len(piece)], known)
+
+
+@FAST
+@given(tunes, st.integers(-5, 5))
+def test_a_piece_in_another_key_suggests_the_same_in_that_key(tune: list[int], semitones: int) -> None:
+    there = np.append(CODEC.variation(semitones), VOCAB_SIZE)
+    piece = np.array([CODEC.vocabulary.id(f"Pitch_{pitch}") for pitch in tune])
+    expected = suggestions(piece, KINDS, 2)
+    moved = suggestions(there[piece], KINDS, 2)
+    # the first interval is to a pitch that never came, and which is the same in every key
+    is_first = KINDS.symbols(piece[:1], np.array([FIRST_HEIGHT]))[0]
+    later = KINDS.symbols(piece[1:], piece[:-1] * 0 + KINDS.heights(piece)[:-1])
+    if is_first in later or is_first + semitones in later:
+        return
+    np.testing.assert_array_equal(moved[:, 0], there[expected[:, 0]])
+    np.testing.assert_array_equal(moved[:, 1], expected[:, 1])
+
+
+def test_a_copy_goes_on_by_itself() -> None:
+    recall = Recall(KINDS, 1)
+    for id_ in (4, 5, 4):
+        recall.append(id_)
+    other = recall.copy()
+    other.append(6)
+    other.append(4)
+    assert recall.suggest()[0][0] == 5
+    assert other.suggest()[0][0] == 6
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_the_class_is_that_of_the_length_of_the_match(length: int) -> None:
+    passage = np.arange(4, 4 + length) % 30 + np.arange(length) // 30 * 100
+    symbols = np.concatenate([[1], passage, [2, 3], passage])
+    found, classes = followers(symbols, 1)
+    assert found[-1, 0] == 2
+    assert list(LENGTHS)[classes[-1, 0]] == length
+
+
+def test_nothing_is_suggested_at_first() -> None:
+    found = suggestions(np.array([1]), KINDS, 2)
+    assert found.tolist() == [[[VOCAB_SIZE] * 4, [0] * 4]]
+    empty: NDArray[np.int64] = suggestions(np.array([4, 4, 4, 4]), KINDS, 2)
+    assert empty[3, 0, 0] == 4
