@@ -41,7 +41,8 @@ class Batch(NamedTuple):
     def of(self, rows: slice) -> Batch:
         """Some of its rows."""
         suggested = None if self.suggested is None else self.suggested[rows]
-        return Batch(*(part[rows] for part in self[:4]), suggested)
+        inputs, targets, lane, is_start, _ = self
+        return Batch(inputs[rows], targets[rows], lane[rows], is_start[rows], suggested)
 
 
 class Variation(NamedTuple):
