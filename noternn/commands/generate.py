@@ -130,8 +130,6 @@ def _checkpoint(run: Path, max_copied: float | None) -> Path:
 
 def _primers(options: argparse.Namespace, codec: Codec) -> tuple[list[list[int]], Clock | None, list[str]]:
     """What each sample continues, its clock if it has one, and where it comes from, for the sample's line."""
-    from noternn.sampling.primers import encode_primer
-
     if options.opening:
         from noternn.evaluation.loading import held_out_openings, load_runs
 
@@ -141,6 +139,8 @@ def _primers(options: argparse.Namespace, codec: Codec) -> tuple[list[list[int]]
     primer: list[int] = []
     clock: Clock | None = None
     if options.primer:
+        from noternn.sampling.primers import encode_primer
+
         primer, clock, line = encode_primer(options.primer, codec)
         print(line, file=sys.stderr)
     return [primer] * options.num_samples, clock, [""] * options.num_samples

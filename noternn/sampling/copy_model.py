@@ -22,7 +22,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from noternn.config.programs import program_command, quoted
 from noternn.errors import UserError
 from noternn.files import read_json, write_text
 from noternn.tokenizer import SPECIAL_TOKENS, Codec
@@ -324,4 +323,6 @@ def load_weights(path: Path) -> Floats:
 
 def _fitting(path: Path) -> str:
     """The command that writes the weights of a run's copy model."""
+    from noternn.config.programs import program_command, quoted  # brings Hydra along
+
     return f"{program_command()} evaluate {quoted(path.parent)} --copy"
