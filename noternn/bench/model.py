@@ -24,14 +24,14 @@ from pytorch_lightning.loggers import Logger
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
-from noternn.bench.cores import NUM_STEPS, time_cores
+from noternn.bench.cores import NETWORK, NUM_STEPS, time_cores
 from noternn.bench.timing import Timing, interleaved
 from noternn.config.sampling import Sampling
 from noternn.corpus.pieces import Pieces
-from noternn.model.build import num_parameters
+from noternn.model.build import network_for
 from noternn.model.lstm import NoteLSTM
 from noternn.sampling.sampler import sample_batch
-from noternn.tokenizer import ChordTokenizer, Codec, Vocabulary
+from noternn.tokenizer import ChordTokenizer, Codec, EventTokenizer, Vocabulary
 from noternn.training.datamodule import Batch, LaneLoader
 from noternn.training.module import NoteRNN
 from noternn.training.optim import build_optimizer
@@ -44,6 +44,11 @@ ADAM: dict[str, Any] = {"name": "Adam", "lr": 0.001}
 TOP_K = 10
 LOG_EVERY = 50  # steps
 TRAINED_DEVIATION = 2.5  # of logits
+READINGS = 20  # of all weights in a turn
+EVENTS = [  # about those of the chorales
+    *(f"Pitch_{pitch}" for pitch in range(36, 82)),
+    *(f"{kind}_{steps}" for kind in ("Shift", "Duration") for steps in range(2, 49, 2)),
+]
 
 
 class Size(NamedTuple):
@@ -161,7 +166,7 @@ def _training_step(network: nn.Module, optimizer: torch.optim.Optimizer, size: S
     return step
 
 
-def _rows(timings: Sequence[Timing], counts: Sequence[int], limit: float) -> list[Row]:
+def _rows(timings: Sequence[Timing], counts: Sequence[float], limit: float) -> list[Row]:
     """A row a contestant; the first is the reference.
 
     Args:
@@ -267,52 +272,116 @@ def _fit(module: NoteRNN, loader: LaneLoader, logger: Logger | None) -> None:
 def bench_generate(
     num_layers: int = 3, hidden_size: int = 512, num_notes: int = 400, num_streams: int = 64, repeats: int = 5
 ) -> tuple[str, list[Row]]:
-    """Compare composing, a token a note: alone, and several samples together.
+    """Compare composing: alone and several samples together, with a network of that size and the default one.
 
     Args:
-        num_layers, hidden_size: of the network.
+        num_layers, hidden_size: of the network that is as large as the reference; it says a note a token.
         num_notes: of a sample.
         num_streams: samples that are made together.
         repeats: that count.
 
     Returns:
-        what was measured, in a line, and the rows; the limit is that of reading the weights once a note,
-        which samples made together share.
+        what was measured, in a line, and the rows. The limit of one sample is that of reading the weights
+        once a token, that of several the products of 32-bit matrices.
     """
-    pitches = [str(pitch) for pitch in range(VOCAB_SIZE - 4)]
-    codec = Codec(ChordTokenizer(durations=False, rests=False, min_count=1), Vocabulary(pitches))
     theirs = Predecessor(num_layers, hidden_size).eval()
-    ours = NoteLSTM(VOCAB_SIZE, hidden_size, hidden_size, num_layers, DROPOUT, 2)
-    with torch.no_grad():  # as sure of itself as a trained network
-        logits = ours.eval()(torch.randint(VOCAB_SIZE, (1, 100)))[0]
-        ours.get_parameter("head.3.weight").mul_(TRAINED_DEVIATION / logits.std())
-    seeds = itertools.count()  # new ones each time: one sample may be lucky or not
-
-    def sample(num_samples: int) -> None:
-        options = Sampling(num_notes=num_notes, top_k=TOP_K, top_p=1.0, seed=next(seeds))
-        sample_batch(ours, codec, [], options, num_samples)
-
-    # the embedding and the first layer's input weights are looked up, not multiplied
-    looked_up = ours.embedding.weight.numel() + ours.get_parameter("layers.0.weight_ih_l0").numel()
-    weights = num_parameters(ours) - looked_up
-    memory = np.ones((weights // 1024 + 1, 1024), dtype=np.float32)  # as much as is read for a note
-    vector = np.ones(1024, dtype=np.float32)
+    pitches = [str(pitch) for pitch in range(VOCAB_SIZE - 4)]
+    notes = Codec(ChordTokenizer(durations=False, rests=False, min_count=1), Vocabulary(pitches))
+    same_size = NoteLSTM(VOCAB_SIZE, hidden_size, hidden_size, num_layers, DROPOUT, 2)
+    events = Codec(EventTokenizer(), Vocabulary(EVENTS))
+    contestants = {
+        f"NoteRNN{size}, {count}": _Composing(network, codec, num_notes, num_samples)
+        for size, network, codec in (
+            ("", same_size, notes),
+            (", the default network", network_for(events, NETWORK), events),
+        )
+        for count, num_samples in (("one sample", 1), (f"{num_streams} together", num_streams))
+    }
+    matrix = torch.randn(1024, 1024)
+    limits = {name: _reading(composing.num_weights) for name, composing in contestants.items()}
     with _one_thread():
         timings = interleaved(
             {
                 "Note-RNN's sample()": lambda: theirs.sample(num_notes),
-                "NoteRNN, one sample": lambda: sample(1),
-                f"NoteRNN, {num_streams} together": lambda: sample(num_streams),
-                "memory": lambda: memory @ vector,
+                **contestants,
+                **{f"reading for {name}": limit for name, limit in limits.items()},
+                "product": lambda: matrix @ matrix,
             },
             repeats,
         )
-    rows = _rows(timings[:3], [num_notes, num_notes, num_notes * num_streams], timings[3].seconds)
-    rows[2]["share_of_limit"] /= num_streams
+    *timings, product = timings
+    seconds = {timing.name: timing.seconds for timing in timings}
+    rows = _rows(timings[:5], [num_notes, *(c.mean_count for c in contestants.values())], 0.0)
+    for row, (name, composing) in zip(rows[1:], contestants.items(), strict=True):
+        reading = seconds[f"reading for {name}"] / READINGS
+        multiplying = composing.num_weights * product.seconds / 1024**3
+        row["share_of_limit"] = row["tokens_per_second"] * (
+            reading if composing.num_samples == 1 else multiplying
+        )
+    rows[0]["share_of_limit"] = (
+        rows[0]["tokens_per_second"] * seconds["reading for NoteRNN, one sample"] / READINGS
+    )
     return (
-        f"composing with {num_layers} x {hidden_size}, one thread; the limit is that of reading memory",
+        f"composing with {num_layers} x {hidden_size} and the default network, one thread; the limit is "
+        "that of reading the weights for one sample, of multiplying 32-bit matrices for several",
         rows,
     )
+
+
+class _Composing:
+    """Makes samples with new seeds each time, for one may be lucky or not, and counts their tokens.
+
+    Args:
+        network: of new weights, which is made as sure of itself as a trained one.
+        codec: of its ids.
+        num_notes: of each sample.
+        num_samples: that are made together.
+    """
+
+    def __init__(self, network: NoteLSTM, codec: Codec, num_notes: int, num_samples: int) -> None:
+        self.network, self.codec = network.eval(), codec
+        self.num_notes, self.num_samples = num_notes, num_samples
+        self.seeds = itertools.count()
+        self.counts: list[int] = []
+        last = [module for module in network.head.modules() if isinstance(module, nn.Linear)][-1]
+        with torch.no_grad():
+            logits = network(torch.randint(len(codec.vocabulary), (1, 100)))[0]
+            last.weight.mul_(TRAINED_DEVIATION / logits.std())
+
+    def __call__(self) -> None:
+        options = Sampling(num_notes=self.num_notes, top_k=TOP_K, top_p=1.0, seed=next(self.seeds))
+        samples = sample_batch(self.network, self.codec, [], options, self.num_samples)
+        self.counts.append(sum(map(len, samples)))
+
+    @property
+    def mean_count(self) -> float:
+        """Tokens of a turn."""
+        return float(np.mean(self.counts))
+
+    @property
+    def num_weights(self) -> int:
+        """How many weights a token is multiplied with; what comes before the first layer is looked up."""
+        looked_up = (
+            "embedding",
+            "projection",
+            "places",
+            "layers.0.weight_ih",
+            "intervals.table",
+            "intervals.classes",
+        )
+        return sum(p.numel() for name, p in self.network.named_parameters() if not name.startswith(looked_up))
+
+
+def _reading(num_weights: int) -> Callable[[], None]:
+    """A function that reads so many numbers, `READINGS` times."""
+    memory = np.ones((num_weights // 1024 + 1, 1024), dtype=np.float32)
+    vector = np.ones(1024, dtype=np.float32)
+
+    def read() -> None:
+        for _ in range(READINGS):
+            memory @ vector
+
+    return read
 
 
 @contextmanager

@@ -68,12 +68,15 @@ def test_one_core_is_compared_with_all() -> None:
 
 
 def test_composing_is_compared_with_the_predecessor_and_the_machine() -> None:
-    _, (theirs, alone, together) = bench_generate(1, 8, num_notes=3, num_streams=4, repeats=1)
+    _, (theirs, alone, together, *default) = bench_generate(1, 8, num_notes=3, num_streams=4, repeats=1)
     assert theirs["times_reference"] == 1
     assert alone["name"] == "NoteRNN, one sample"
     assert together["name"] == "NoteRNN, 4 together"
+    counts = ("one sample", "4 together")
+    assert [row["name"] for row in default] == [f"NoteRNN, the default network, {count}" for count in counts]
     assert all(
-        row["tokens_per_second"] > 0 and row["share_of_limit"] > 0 for row in (theirs, alone, together)
+        row["tokens_per_second"] > 0 and row["share_of_limit"] > 0
+        for row in (theirs, alone, together, *default)
     )
 
 
