@@ -213,6 +213,7 @@ class NoteRNN(pl.LightningModule):
             lanes = parts[number]
             with drawing_from(generator):
                 found = scored(twins[number], batch.of(lanes), of_lanes(state, lanes), self.label_smoothing)
+            self._require_finite("train/nll", found.nll)
             return found, gradients_of(found.total / size, twins[number])
 
         results = side_by_side([partial(learn, number) for number in range(len(parts))])

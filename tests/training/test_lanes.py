@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from noternn.corpus.pieces import Pieces
+from noternn.errors import UserError
 from noternn.model.dropout import Dropout, drawing_from, dropout
 from noternn.model.lstm import NoteLSTM
 from noternn.training.datamodule import LaneLoader
@@ -55,11 +56,16 @@ def loader(num_pieces: int = NUM_LANES, num_windows: int = 3) -> LaneLoader:
 
 
 def trained(
-    num_threads: int, trainer: dict[str, Any] | None = None, ckpt_path: Path | None = None, **options: Any
+    num_threads: int,
+    trainer: dict[str, Any] | None = None,
+    ckpt_path: Path | None = None,
+    change: Callable[[NoteRNN], None] = lambda _: None,
+    **options: Any,
 ) -> tuple[Any, ...]:
     """The weights after an epoch, and the losses that it measured."""
     torch.set_num_threads(num_threads)
     module, quiet = build(**options), {"logger": False, "enable_checkpointing": False}
+    change(module)
     quiet |= {"enable_progress_bar": False, "enable_model_summary": False}
     fit = pl.Trainer(max_epochs=1, accelerator="cpu", **quiet, **(trainer or {}))
     fit.fit(module, loader(), [loader(), loader(12)], ckpt_path=ckpt_path, weights_only=True)
@@ -184,6 +190,15 @@ def test_parts_hold_every_lane_once_and_are_alike(num_lanes: int, work: int) -> 
     assert max(sizes) - min(sizes) <= 1
     assert min(sizes) >= min(num_lanes, LEAST_LANES // 2)
     assert len(parts).bit_count() == 1
+
+
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_a_loss_that_is_no_number_ends_the_run_in_one_line(num_threads: int) -> None:
+    def spoil(module: NoteRNN) -> None:
+        module.network.head.bias.data.fill_(float("nan"))
+
+    with pytest.raises(UserError, match="train/nll is nan"):
+        trained(num_threads, {"detect_anomaly": True}, change=spoil)
 
 
 @pytest.mark.parametrize("num_threads", [1, 2, 5])
