@@ -38,9 +38,6 @@ class Module(Section, group="module"):
 
 # Settings of Lightning's Trainer that a run cannot have, and what to do instead.
 REFUSED = {
-    "trainer.devices": "a run trains on one device: the state goes along each lane from batch to batch; "
-    "several devices train the runs of a sweep (hydra/launcher=joblib)",
-    "trainer.strategy": "a run trains on one device: the state goes along each lane from batch to batch",
     "trainer.accumulate_grad_batches": "half a step cannot be resumed exactly; give a larger "
     "datamodule.batch_size",
     "trainer.max_steps": "a run ends with an epoch, after which it is validated; give trainer.max_epochs",
@@ -54,11 +51,15 @@ class Trainer(Section, group="trainer"):
     """The keyword arguments of Lightning's Trainer that can be set.
 
     `limit_train_batches` is a number of batches, or below 1 a share of them; after `max_time`, as
-    DD:HH:MM:SS, a run ends with its epoch; `profiler` is simple or advanced.
+    DD:HH:MM:SS, a run ends with its epoch; `profiler` is simple or advanced. Each of `devices` on each of
+    `num_nodes` machines is a rank: a process with `datamodule.batch_size` lanes of its own.
     """
 
     max_epochs: int = setting(at_least=1, help="epochs, to which the schedule runs")
     accelerator: str = setting(one_of=("auto", "cpu", "gpu", "cuda", "mps"), help="where it is computed")
+    devices: int = setting(1, at_least=1, help="of a machine that train one run, a process each")
+    num_nodes: int = setting(1, at_least=1, help="machines that train one run, started by srun or torchrun")
+    strategy: str = setting("auto", one_of=("auto", "ddp"), help="how several train; auto is ddp")
     precision: str = setting(one_of=("32-true", "bf16-mixed", "16-mixed"), help="bits of a number")
     gradient_clip_val: float | None = setting(
         above=0, note=", or null for none", help="length that a gradient is cut to"

@@ -34,6 +34,7 @@ from noternn.launch.resume import MULTIRUN, quoted, resumed, with_requeued_run
 from noternn.launch.search import distribution
 from noternn.launch.spelling import better, switched_off
 from noternn.terminal import printable
+from noternn.training.cluster import check_tasks
 
 # What Hydra's launchers and sweepers need: an extra.
 PLUGINS = {
@@ -79,7 +80,7 @@ def check(arguments: Sequence[str]) -> list[str]:
         multirun = parsed.multirun or MULTIRUN in overrides or _is_sweep(settings)
         _check_search(settings, multirun)
         for job in _jobs(settings, multirun):
-            _check_job(job)
+            check_tasks(_check_job(job).trainer, multirun)
     return [*flags, *overrides]
 
 
@@ -130,6 +131,16 @@ def settings(overrides: Sequence[str]) -> Config:
         if swept:
             raise UserError(f"{swept}: several values are a sweep; give one")
         return _check_job([str(o.input_line) for o in parsed])
+
+
+def settings_of(arguments: Sequence[str]) -> Config:
+    """The settings that `train.py` takes from arguments which `check` gave.
+
+    Raises:
+        UserError: as `check` does.
+    """
+    parsed, _ = get_args_parser().parse_known_intermixed_args(list(arguments))
+    return settings([*_search_path(parsed.config_dir), *parsed.overrides])
 
 
 def corpus_settings(target: str, overrides: Sequence[str]) -> Config:
@@ -250,6 +261,10 @@ def _check_job(overrides: list[str]) -> Config:
         users_datasets.refuse_incomplete(composed)
         n_jobs = OmegaConf.select(composed, "hydra.launcher.n_jobs", default=None)
         require_setting(n_jobs != 0, "hydra.launcher.n_jobs", n_jobs, "-1 for one a core, or at least 1")
+        tasks = OmegaConf.select(composed, "hydra.launcher.tasks_per_node", default=1)
+        require_setting(
+            tasks == 1, "hydra.launcher.tasks_per_node", tasks, "1: a job starts trainer.devices itself"
+        )
         with open_dict(composed):
             del composed["hydra"]
         return parse(composed)

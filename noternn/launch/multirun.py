@@ -25,7 +25,7 @@ from noternn.launch.progress import SweepProgress
 from noternn.launch.resume import to_give_again
 from noternn.launch.side_by_side import FORKS, go_on_when_killed, is_side_by_side, stop_jobs
 from noternn.launch.table import save_table
-from noternn.runs.folder import CACHE, RunFolder
+from noternn.runs.folder import CACHE, GPUS, RunFolder
 from noternn.runs.record import given_settings
 from noternn.runs.sweep import SWEEP_COLUMNS
 from noternn.tables import format_table
@@ -127,7 +127,8 @@ def _end_progress(sweep_dir: Path) -> None:
     while _progress:
         _progress.pop().stop()
     notes.forget_sweep(sweep_dir)
-    shutil.rmtree(sweep_dir / CACHE, ignore_errors=True)
+    for shared in (CACHE, GPUS):
+        shutil.rmtree(sweep_dir / shared, ignore_errors=True)
 
 
 def _say_how_to_go_on(why: str, sweep_dir: Path) -> None:

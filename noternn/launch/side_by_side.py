@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,9 +20,12 @@ from tqdm import tqdm
 
 from noternn.launch import notes
 from noternn.launch.one_run import note_failure, run_of_sweep
+from noternn.launch.own_gpus import VISIBLE, own_gpus
 from noternn.runs.summary import read_summary
 from noternn.training.preload import preload
 from noternn.training.stopping import SIGNALS, Stopped, answering_signals
+
+log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.2
 FORKS = sys.platform == "linux"  # a job side by side is a process of its own; elsewhere a fork is not safe
@@ -50,24 +54,34 @@ def run_apart(composed: DictConfig, run_dir: Path, sweep_dir: Path) -> float | N
     preload()  # once for all the jobs of this process
     for signum in SIGNALS:
         signal.signal(signum, signal.SIG_IGN)  # the job has it too, or `stop_jobs` tells of it
-    parent = os.getppid()
-    job = multiprocessing.get_context("fork").Process(target=_run_forked, args=(composed, run_dir, sweep_dir))
-    job.start()
-    is_told = False
-    while job.is_alive():
-        job.join(POLL_SECONDS)
-        if not is_told and (notes.is_stopping(sweep_dir) or os.getppid() != parent):
-            job.terminate()
-            is_told = True
+    with own_gpus(sweep_dir, composed.trainer.devices) as gpus:
+        job = multiprocessing.get_context("fork").Process(
+            target=_run_forked, args=(composed, run_dir, sweep_dir, gpus)
+        )
+        job.start()
+        _wait_for(job, sweep_dir)
     if job.exitcode and job.exitcode < 0:
         name = signal.Signals(-job.exitcode).name
         note_failure(run_dir, f"its process was ended by {name}; was there too little memory?")
     return (read_summary(run_dir) or {}).get("val/nll")
 
 
-def _run_forked(composed: DictConfig, run_dir: Path, sweep_dir: Path) -> None:
+def _wait_for(job: BaseProcess, sweep_dir: Path) -> None:
+    """Wait for a job, and end it with the sweep."""
+    parent, is_told = os.getppid(), False
+    while job.is_alive():
+        job.join(POLL_SECONDS)
+        if not is_told and (notes.is_stopping(sweep_dir) or os.getppid() != parent):
+            job.terminate()
+            is_told = True
+
+
+def _run_forked(composed: DictConfig, run_dir: Path, sweep_dir: Path, gpus: str | None) -> None:
     # An orphan would write into the folder in which its job goes on.
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if gpus is not None:
+        os.environ[VISIBLE] = gpus  # before the first use of one
+        log.info("of the GPUs this job has %s", gpus)
     with answering_signals():
         if not notes.is_stopping(sweep_dir):  # else it came before this process answered
             run_of_sweep(composed, run_dir, sweep_dir)

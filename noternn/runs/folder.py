@@ -9,6 +9,7 @@ from pathlib import Path
 from noternn.errors import UserError
 from noternn.terminal import printable
 
+GPUS = ".gpus"  # in a sweep's folder: which of them its jobs have taken
 CACHE = ".cache"  # in a sweep's folder: the tokens of its corpora, where there is no other place for them
 
 MAX_SPLIT_BYTES = 100_000_000  # of split.json, which names every piece
@@ -169,7 +170,7 @@ def refuse_links(folder: Path) -> None:
         for name in sorted(folders + files):
             if (here / name).is_symlink() and (name != "wandb" or RunFolder(here).is_sweep):
                 _refuse(here / name)
-        folders[:] = [name for name in folders if name not in ("wandb", CACHE)]
+        folders[:] = [name for name in folders if name not in ("wandb", CACHE, GPUS)]
 
 
 def refuse_links_on_the_way(path: Path) -> None:

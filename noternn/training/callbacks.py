@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,15 @@ from pytorch_lightning.callbacks import Callback, Checkpoint, EarlyStopping, Mod
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from tqdm import tqdm
 
+import noternn
+from noternn.errors import UserError
 from noternn.files import replacing
 from noternn.metrics import SplitSize, rates
 from noternn.runs.epochs import Row, best_row
 from noternn.tables import write_csv
-from noternn.training.datamodule import LaneLoader
+from noternn.training.datamodule import LaneLoader, MidiDataModule
 from noternn.training.module import NoteRNN
+from noternn.training.ranks import largest_of_all, told_by_all
 from noternn.training.stopping import Stopped, StopRequest
 from noternn.training.time_left import TimeLeft, in_words
 
@@ -40,11 +44,11 @@ class OverfittingCurve(Callback):
     row.
 
     Args:
-        path: metrics.csv.
+        path: metrics.csv; None in a rank that only follows.
         validation: the size of the validation split.
     """
 
-    def __init__(self, path: Path, validation: SplitSize) -> None:
+    def __init__(self, path: Path | None, validation: SplitSize) -> None:
         self.path = path
         self.validation = validation
         self.rows: list[Row] = []
@@ -66,14 +70,15 @@ class OverfittingCurve(Callback):
         row: Row = {
             "epoch": trainer.current_epoch + 1,
             "step": trainer.global_step,
-            "train/nll": pl_module.train_nll(),
+            "train/nll": pl_module.train_nll_of_all(),
             **{name: metrics[name] for name in ("train_eval/nll", "val/nll", "gap/nll")},
             **{f"val/{name}": value for name, value in per.items()},
             **{name: clock() - self._zeros[name] for name, clock in self._clocks.items()},
         }
         self.rows.append(row)
         row["best_epoch"] = best_row(self.rows)["epoch"]
-        write_csv(self.path, self.rows, COLUMNS)
+        if self.path is not None:
+            write_csv(self.path, self.rows, COLUMNS)
         for logger in trainer.loggers:
             logger.log_metrics(row, trainer.global_step)
         # For the names of checkpoints: Lightning itself counts epochs from 0.
@@ -84,6 +89,23 @@ class OverfittingCurve(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows = list(state_dict["rows"])
+
+
+class SameCorpus(Callback):
+    """Refuses ranks that train on other files, or by another version of this program, than rank 0."""
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(data, MidiDataModule)
+        corpus = data.corpus.encoded
+        in_order = zlib.crc32(str(corpus.music_hashes).encode())
+        all_told = told_by_all((noternn.__version__, corpus.fingerprint, in_order))
+        other = next((rank for rank, told in enumerate(all_told) if told != all_told[0]), None)
+        if other is not None:
+            raise UserError(
+                f"rank {other} has other files than rank 0, or another version of NoteRNN; each machine must "
+                "have the same"
+            )
 
 
 class SampleEveryCheckpoint(Callback):
@@ -246,11 +268,12 @@ class LastCheckpoint(Checkpoint):
     ) -> None:
         if batch_idx + 1 == trainer.num_training_batches:
             return  # Lightning would take the epoch for over; a run ends in the validation instead
-        signum = self.stop.signum()
-        if signum is not None or time.monotonic() - self._saved >= 60 * self.every_minutes:
+        is_due = time.monotonic() - self._saved >= 60 * self.every_minutes
+        signum, is_due_anywhere = largest_of_all([self.stop.signum() or 0, is_due])
+        if signum or is_due_anywhere:
             self._save(trainer)
-        if signum is not None:
-            raise Stopped(signum)
+        if signum:
+            raise Stopped(int(signum))
 
     def on_validation_batch_start(
         self,
@@ -260,8 +283,8 @@ class LastCheckpoint(Checkpoint):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        signum = self.stop.signum()
-        if signum is None:
+        (signum,) = largest_of_all([self.stop.signum() or 0])
+        if not signum:
             return
         # Resumed, Lightning goes back to a validation of which it finds the first batch begun.
         progress = trainer.fit_loop.epoch_loop.val_loop.batch_progress
@@ -269,9 +292,11 @@ class LastCheckpoint(Checkpoint):
         progress.increment_ready()
         progress.increment_started()
         self._save(trainer)
-        raise Stopped(signum)
+        raise Stopped(int(signum))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        (should_stop,) = largest_of_all([trainer.should_stop])  # rank 0 alone may know that it is hopeless
+        trainer.should_stop = bool(should_stop)
         self._save(trainer)
 
     def _save(self, trainer: pl.Trainer) -> None:

@@ -28,6 +28,7 @@ class Batch(NamedTuple):
         targets: (batch, time) the id after each input; PAD where the piece has ended.
         lane: (batch,) the lane of each row, so that its state can be found.
         is_start: (batch,) whether the row begins a piece, so that its state is zero.
+        num_lanes: with how many lanes the epoch began; of several ranks the mean.
         suggested: (batch, time, 2, 2 * memory) what the piece's past suggests after each input, see
             `suggestions`; None for a network without a memory.
     """
@@ -36,13 +37,14 @@ class Batch(NamedTuple):
     targets: Tensor
     lane: Tensor
     is_start: Tensor
+    num_lanes: float
     suggested: Tensor | None = None
 
     def of(self, rows: slice) -> Batch:
         """Some of its rows."""
-        suggested = None if self.suggested is None else self.suggested[rows]
-        inputs, targets, lane, is_start, _ = self
-        return Batch(inputs[rows], targets[rows], lane[rows], is_start[rows], suggested)
+        inputs, targets, lane, is_start, num_lanes, suggested = self
+        suggested = None if suggested is None else suggested[rows]
+        return Batch(inputs[rows], targets[rows], lane[rows], is_start[rows], num_lanes, suggested)
 
 
 class Variation(NamedTuple):
@@ -63,22 +65,27 @@ class Variation(NamedTuple):
 
 
 class LaneLoader:
-    """Every piece once, in windows, over at most `batch_size` lanes; sized and repeatable.
+    """Every piece once, in windows, over at most `batch_size` lanes a rank; sized and repeatable.
 
     It knows which batch is next, so that Lightning can go on within an epoch (`load_state_dict`).
 
     Each lane takes the next piece as soon as its last one ends. Rows of lanes that have run out of
     pieces are left out, so that no token is counted twice or dropped, whatever the batch size.
 
+    Ranks share out the lanes of one plan: together their rows are those that a single one would have with
+    all lanes. So all have as many batches, of which some may hold no row.
+
     Args:
         pieces: the ids of each, at least 2.
-        batch_size: most lanes.
+        batch_size: most lanes of a rank.
         window_length: longest window in tokens.
         seed: None reads the pieces longest first in windows of `window_length`. A number shuffles
             them and draws each window's length from the upper quarter of the range, so that over
             the epochs the state is cut at every place of a piece.
         variation: what is served in the place of the pieces as they are; None for nothing else.
         recalled: what the pieces suggest of their own past; None for a network without a memory.
+        rank: which lanes are served: n, n + `num_ranks`, ..., as 0, 1, ...
+        num_ranks: among how many the lanes are shared out.
     """
 
     def __init__(
@@ -89,6 +96,9 @@ class LaneLoader:
         seed: int | Sequence[int] | None = None,
         variation: Variation | None = None,
         recalled: Recalled | None = None,
+        *,
+        rank: int = 0,
+        num_ranks: int = 1,
     ) -> None:
         self.pieces = pieces
         self.recalled = recalled
@@ -97,9 +107,12 @@ class LaneLoader:
         self.batch_size = batch_size
         self.window_length = window_length
         self.seed = seed
-        sizes = [len(lane) * length for lane, _, _, length in self._steps()]
+        self.rank = rank
+        self.num_ranks = num_ranks
+        self.num_lanes = min(batch_size * num_ranks, len(self.lengths))
+        sizes = [int(self._is_ours(lane).sum()) * length for lane, _, _, length in self._steps()]
         self._length = len(sizes)
-        #: in all batches, what lies behind the ends of pieces too
+        #: in all batches of this rank, what lies behind the ends of pieces too
         self.num_tokens = sum(sizes)
         self._start = 0  # the batch at which the next iteration begins
         self._next = 0  # the batch that the current iteration gives next
@@ -111,7 +124,13 @@ class LaneLoader:
         self._next, self._start = self._start, 0
         for lane, piece, position, length in itertools.islice(self._steps(), self._next, None):
             self._next += 1
-            yield self._batch(lane, piece, position, length)
+            ours = self._is_ours(lane)
+            yield self._batch(lane[ours] // self.num_ranks, piece[ours], position[ours], length)
+
+    def _is_ours(self, lane: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which lanes this rank serves."""
+        ours: NDArray[np.bool_] = lane % self.num_ranks == self.rank
+        return ours
 
     def state_dict(self) -> dict[str, int]:
         """Which batch is next."""
@@ -127,9 +146,8 @@ class LaneLoader:
         rng = np.random.default_rng(self.seed)
         shuffled = self.seed is not None
         order = rng.permutation(num_pieces) if shuffled else np.argsort(-self.lengths, kind="stable")
-        num_lanes = min(self.batch_size, num_pieces)
-        lane = np.arange(num_lanes)
-        piece, position, taken = order[:num_lanes], np.zeros(num_lanes, dtype=np.int64), num_lanes
+        lane = np.arange(self.num_lanes)
+        piece, position, taken = order[: len(lane)], np.zeros(len(lane), dtype=np.int64), len(lane)
         while len(lane):
             shortest = max(1, 3 * self.window_length // 4) if shuffled else self.window_length
             length = int(rng.integers(shortest, self.window_length + 1))
@@ -158,13 +176,10 @@ class LaneLoader:
             if suggested is not None:  # what a piece repeats it repeats in any key
                 suggested[:, :, 0] = self.variation.of(piece, suggested[:, :, 0])
         rows = torch.from_numpy(ids)
-        return Batch(
-            rows[:, :-1],
-            rows[:, 1:],
-            torch.from_numpy(lane.copy()),
-            torch.from_numpy(position == 0),
-            None if suggested is None else torch.from_numpy(suggested),
-        )
+        lanes, is_start = torch.from_numpy(lane.copy()), torch.from_numpy(position == 0)
+        mean_lanes = self.num_lanes / self.num_ranks
+        past = None if suggested is None else torch.from_numpy(suggested)
+        return Batch(rows[:, :-1], rows[:, 1:], lanes, is_start, mean_lanes, past)
 
 
 class MidiDataModule(pl.LightningDataModule):
@@ -178,7 +193,7 @@ class MidiDataModule(pl.LightningDataModule):
 
     Args:
         corpus: with its splits.
-        batch_size: most lanes of a batch.
+        batch_size: most lanes of a batch, of each rank where the trainer has several.
         window_length: longest window in tokens: how far gradients reach back.
         seed: decides the order of the training pieces.
         transpose: each epoch, every training piece is moved by up to so many semitones, up or down.
@@ -211,8 +226,7 @@ class MidiDataModule(pl.LightningDataModule):
         epoch = self.trainer.current_epoch if self.trainer else 0
         seed = (self.seed, epoch)
         variation = self._variation(np.random.default_rng((*seed, 1)))
-        pieces = self._ids("train")
-        return LaneLoader(pieces, self.batch_size, self.window_length, seed, variation, self._recall(pieces))
+        return self._loader(self._ids("train"), seed, variation)
 
     def _variation(self, rng: np.random.Generator) -> Variation | None:
         """A key and a loudness for every training piece."""
@@ -259,7 +273,14 @@ class MidiDataModule(pl.LightningDataModule):
         return self.corpus.encoded.ids[split]
 
     def _evaluate(self, pieces: Pieces) -> LaneLoader:
-        return LaneLoader(pieces, self.batch_size, self.window_length, recalled=self._recall(pieces))
+        return self._loader(pieces)
+
+    def _loader(
+        self, pieces: Pieces, seed: Sequence[int] | None = None, variation: Variation | None = None
+    ) -> LaneLoader:
+        rank, num_ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        options = (self.batch_size, self.window_length, seed, variation, self._recall(pieces))
+        return LaneLoader(pieces, *options, rank=rank, num_ranks=num_ranks)
 
     def _recall(self, pieces: Pieces) -> Recalled | None:
         """What pieces suggest of their own past."""

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 from pytorch_lightning.accelerators import CUDAAccelerator, MPSAccelerator
 
 from noternn.errors import UserError
 
 
-def check_devices(accelerator: str, precision: str) -> None:
+def check_devices(accelerator: str, precision: str, devices: int = 1) -> None:
     """Refuse an accelerator that this machine has not, and a precision that would only cost.
+
+    Args:
+        accelerator, precision: as Lightning takes them.
+        devices: how many train one run on this machine.
 
     Raises:
         UserError: says what to set instead.
     """
     _check_accelerator(accelerator)
+    _check_number(accelerator, devices)
     _check_precision(precision, accelerator)
 
 
@@ -31,6 +38,20 @@ def _check_accelerator(name: str) -> None:
     if not available[name]:
         usable = ", ".join(other for other in available if available[other])
         raise UserError(f"trainer.accelerator={name}: this machine has none; it can do {usable}")
+
+
+def _check_number(accelerator: str, devices: int) -> None:
+    """Refuse more devices than there are; a CPU has as many as one likes."""
+    has_cuda, has_mps = CUDAAccelerator.is_available(), MPSAccelerator.is_available()
+    if devices == 1 or accelerator == "cpu" or not (has_cuda or has_mps):
+        return
+    found = CUDAAccelerator.auto_device_count() if has_cuda and accelerator != "mps" else 1
+    if devices > found:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        where = f" (CUDA_VISIBLE_DEVICES={visible})" if visible and has_cuda else ""
+        raise UserError(
+            f"trainer.devices={devices}: there {'is' if found == 1 else 'are'} {found} here{where}"
+        )
 
 
 def _check_precision(precision: str, accelerator: str) -> None:

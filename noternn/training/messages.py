@@ -10,6 +10,7 @@ from typing import Any
 from noternn.config.programs import program_command, python_command, quoted, train_command
 from noternn.config.training import Logger
 from noternn.files import shortest
+from noternn.runs.folder import RunFolder
 from noternn.training.tracking import Tracker
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,14 @@ def describe_network(num_parameters: int, num_train_notes: int) -> None:
         )  # fmt: skip
 
 
+def describe_ranks(num_ranks: int, num_lanes: int) -> None:
+    """Say how many processes train, if it is more than one, and how many lanes each has."""
+    if num_ranks > 1:
+        log.info(
+            "%d ranks of %d lanes: they train as one of %d would", num_ranks, num_lanes, num_ranks * num_lanes
+        )
+
+
 def say_not_audited(num_train_notes: int) -> None:
     """Say that the training pieces are too many for an audit beside the training."""
     log.info(
@@ -44,13 +53,19 @@ def say_not_audited(num_train_notes: int) -> None:
     )
 
 
-def say_how_to_resume(run_dir: Path, is_resumable: bool) -> None:
+def say_how_to_resume(run_dir: Path) -> None:
     """Say how a run that was stopped goes on."""
-    if is_resumable:
-        place = shlex.quote(f"resume={shortest(run_dir)}")
-        log.info("stopped; go on with: %s %s", train_command(), place)
-    else:
-        log.info("stopped before the first step: there is nothing to resume")
+    is_resumable = RunFolder(run_dir).last_checkpoint.exists()
+    between = "; " if is_resumable else " before the first step: "
+    log.info("stopped%s%s", between, how_to_resume(run_dir))
+
+
+def how_to_resume(run_dir: Path) -> str:
+    """How a run that was ended goes on."""
+    if not RunFolder(run_dir).last_checkpoint.exists():
+        return "there is nothing to resume"
+    place = shlex.quote(f"resume={shortest(run_dir)}")
+    return f"go on with: {train_command()} {place}"
 
 
 def summary_text(summary: dict[str, Any], run_dir: Path, logger: Logger, tracker: Tracker) -> str:

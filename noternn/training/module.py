@@ -33,6 +33,7 @@ from noternn.training.lanes import (
     with_gradients,
 )
 from noternn.training.optim import Schedule, averaged, build_optimizer
+from noternn.training.ranks import meter_of_all, num_ranks, share_of, state_of_all, this_rank
 
 EVALUATED = ("val", "train_eval")  # what the two validation loaders measure
 
@@ -145,8 +146,9 @@ class NoteRNN(pl.LightningModule):
         self._require_finite("a weight", largest.item())
         checkpoint["noternn"] = self._content()
         # A plain tuple: a checkpoint is read with weights_only, which allows no class of ours.
-        state = None if self._state is None else tuple(self._state)
-        checkpoint["within_epoch"] = {"state": state, "train_nll": vars(self._train_meter)}
+        whole, meter = state_of_all(self._state), meter_of_all(self._train_meter)
+        state = None if whole is None else tuple(whole)
+        checkpoint["within_epoch"] = {"state": state, "train_nll": vars(meter)}
         checkpoint["schedule"] = self.schedule.state
 
     def _content(self) -> dict[str, Any]:
@@ -164,8 +166,9 @@ class NoteRNN(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         state = checkpoint["within_epoch"]["state"]
-        self._state = None if state is None else NetworkState(*state)
-        vars(self._train_meter).update(checkpoint["within_epoch"]["train_nll"])
+        self._state = None if state is None else share_of(NetworkState(*state))
+        if this_rank() == 0:  # it keeps what all had
+            vars(self._train_meter).update(checkpoint["within_epoch"]["train_nll"])
         self.schedule.state = dict(checkpoint["schedule"])
 
     def on_fit_start(self) -> None:
@@ -181,14 +184,15 @@ class NoteRNN(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         state = self._state_before(batch, is_first=batch_idx == 0)
-        # Dropout depends on the seed and the step alone, so that resuming changes nothing.
-        seed = (self.seed * 1_000_003 + self.global_step) % 2**63
+        if not len(batch.lane):  # the pieces of this rank's lanes are over, those of others' are not
+            return 0.0 * torch.stack([weight.sum() for weight in self.network.parameters()]).sum()
+        # Dropout depends on the seed, the step and the rank alone, so that resuming changes nothing.
+        seed = ((self.seed * 1_000_003 + self.global_step) * num_ranks() + this_rank()) % 2**63
         torch.manual_seed(seed)
         # A batch weighs as many lanes as it still holds. A mean over the few rows that are left when
         # most lanes have run out of pieces would let the last pieces of an epoch pull the weights away
         # from all others.
-        assert self._state is not None
-        size = self._state.hidden.shape[1] * batch.inputs.shape[1]
+        size = batch.num_lanes * batch.inputs.shape[1]
         parts = self._parts(batch)
         if len(parts) == 1:
             found = side_by_side([partial(scored, self.network, batch, state, self.label_smoothing)])
@@ -196,13 +200,14 @@ class NoteRNN(pl.LightningModule):
         else:
             loss, found = self._learn(parts, batch, state, size, seed)
         nll = sum(part.nll for part in found)
-        self._require_finite("train/nll", nll)
+        if num_ranks() == 1:  # of several one alone would stop; the gradient is the same in all
+            self._require_finite("train/nll", nll)
         self._train_meter.update(nll, sum(part.num_tokens for part in found))
         self._carry(parts, batch, found)
         return loss
 
     def _learn(
-        self, parts: Sequence[slice], batch: Batch, state: NetworkState, size: int, seed: int
+        self, parts: Sequence[slice], batch: Batch, state: NetworkState, size: float, seed: int
     ) -> tuple[Tensor, list[Scored]]:
         """The loss of a batch, its gradients known, from parts that are computed side by side."""
         twins = self._twins.of(len(parts))
@@ -265,13 +270,17 @@ class NoteRNN(pl.LightningModule):
         )
 
     def train_nll(self) -> float:
-        """The mean running loss of this epoch so far, in nats per token."""
+        """The mean running loss of this rank in this epoch so far, in nats per token."""
         return self._train_meter.mean()
+
+    def train_nll_of_all(self) -> float:
+        """The same of all ranks, which must call it together."""
+        return meter_of_all(self._train_meter).mean()
 
     def on_train_epoch_end(self) -> None:
         if self.logs_losses:
             lr = self.trainer.optimizers[0].param_groups[0]["lr"]
-            self.log_dict({"train/nll": self.train_nll(), "lr": lr})
+            self.log_dict({"train/nll": self.train_nll_of_all(), "lr": lr})
 
     def on_validation_epoch_start(self) -> None:
         self._meters = [NllMeter() for _ in EVALUATED]
@@ -281,6 +290,7 @@ class NoteRNN(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         self._state = None  # of the validation pieces
+        self._meters = [meter_of_all(meter) for meter in self._meters]
         val, train_eval = (meter.mean() for meter in self._meters)
         if self.trainer.sanity_checking:
             return
@@ -300,7 +310,7 @@ class NoteRNN(pl.LightningModule):
 
     def on_test_epoch_end(self) -> None:
         self._state = None
-        self.log("test/nll", self._test_meter.mean())
+        self.log("test/nll", meter_of_all(self._test_meter).mean())
 
     def nll_of(self, batch: Batch, is_first: bool) -> tuple[float, int]:
         """The summed nll of a batch in nats, and how many targets it scored; the state is carried on.
@@ -310,6 +320,8 @@ class NoteRNN(pl.LightningModule):
             is_first: whether no lane goes on from a batch before.
         """
         state = self._state_before(batch, is_first)
+        if not len(batch.lane):
+            return 0.0, 0
         parts = self._parts(batch)
         found = side_by_side(
             [partial(scored, self.evaluated, batch.of(lanes), of_lanes(state, lanes)) for lanes in parts]

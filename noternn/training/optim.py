@@ -134,4 +134,5 @@ def averaged(network: nn.Module, decay: float) -> AveragedModel:
         weight = max(1 - decay, 1 / (int(num_averaged) + 1))
         torch._foreach_lerp_(averages, current, weight)
 
-    return AveragedModel(network, multi_avg_fn=follow)
+    # No gradient: what trains on several devices would wait for it.
+    return AveragedModel(network, multi_avg_fn=follow).requires_grad_(False)

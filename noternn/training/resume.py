@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -9,6 +11,8 @@ from noternn.config.schema import Config
 from noternn.errors import UserError
 from noternn.runs.summary import read_summary
 from noternn.training.callbacks import OverfittingCurve
+
+log = logging.getLogger(__name__)
 
 # A run goes on only if these sections are as they were.
 SECTIONS = (
@@ -22,10 +26,11 @@ SECTIONS = (
     "datamodule",
     "trainer",
 )
-# Of these sections what decides a result; the other settings are places (the files are compared) and speed.
+# Of these sections what decides a result; the other settings are places (the files are compared), speed and,
+# as the size of a batch, compared by themselves.
 DECISIVE = {
     "dataset": ("tracks", "pedal", "limits", "validation_fraction", "test_fraction", "train_fraction"),
-    "datamodule": ("batch_size", "window_length"),
+    "datamodule": ("window_length",),
     "trainer": ("limit_train_batches",),
 }
 
@@ -52,6 +57,7 @@ def check_resumable(config: Config, plain: dict[str, Any], checkpoint: dict[str,
                 _refuse_change(
                     config, f"{section}.{name}", before[section].get(name), plain[section].get(name)
                 )
+    _check_lanes(config, before)
     if before["seed"] != config.seed:
         _refuse_change(config, "seed", before["seed"], config.seed)
     if is_trained(config, checkpoint) and _is_finished(run_dir):
@@ -59,6 +65,28 @@ def check_resumable(config: Config, plain: dict[str, Any], checkpoint: dict[str,
             f"resume={config.resume}: this run is over; "
             "to go on give more trainer.max_epochs or early_stopping=none"
         )
+
+
+def _check_lanes(config: Config, before: dict[str, Any]) -> None:
+    """Refuse other lanes than there were; other ranks may share them out, which is not exactly the same."""
+    each_before, each = before["datamodule"]["batch_size"], config.datamodule.batch_size
+    ranks_before, ranks = (_num_ranks(trainer) for trainer in (before["trainer"], asdict(config.trainer)))
+    if (each_before, ranks_before) == (each, ranks):
+        return
+    if ranks_before == ranks == 1:
+        _refuse_change(config, "datamodule.batch_size", each_before, each)
+    told = f"it was trained with {ranks_before} rank{'s' * (ranks_before > 1)} of {each_before} lanes"
+    if each_before * ranks_before != each * ranks:
+        raise UserError(
+            f"resume={config.resume}: {told}, not {ranks} of {each}; give trainer.devices and "
+            f"datamodule.batch_size that make {each_before * ranks_before} lanes together"
+        )
+    log.warning("%s: with %d of %d it goes on with other dropout, and other rounding", told, ranks, each)
+
+
+def _num_ranks(trainer: dict[str, Any]) -> int:
+    """How many ranks train by these settings; earlier versions had one."""
+    return int(trainer.get("devices", 1)) * int(trainer.get("num_nodes", 1))
 
 
 def is_trained(config: Config, checkpoint: dict[str, Any]) -> bool:

@@ -31,8 +31,9 @@ from noternn.training import slurm
 from noternn.training.callbacks import OverfittingCurve, Pruning
 from noternn.training.datamodule import MidiDataModule
 from noternn.training.devices import check_devices
+from noternn.training.followers import started_ranks
 from noternn.training.loggers import build_loggers, check_loggers
-from noternn.training.messages import describe_network, say_how_to_resume, summary_text
+from noternn.training.messages import describe_network, describe_ranks, say_how_to_resume, summary_text
 from noternn.training.module import NoteRNN
 from noternn.training.monitors import build_monitors, check_monitors
 from noternn.training.optim import check_optimizer
@@ -81,7 +82,7 @@ def train(
     except Stopped as stopped:
         if folder.metrics.exists():
             _draw_curves(config, run_dir)
-        say_how_to_resume(run_dir, folder.last_checkpoint.exists())
+        say_how_to_resume(run_dir)
         if stopped.name == "SIGUSR1" and not sweep and slurm.requeue():
             log.info("Slurm starts the job again, and it goes on by itself")
         raise
@@ -102,13 +103,8 @@ def _train(
         refuse_second_run(run_dir)
     check_loggers(config.logger)
     check_monitors(config.callbacks)
-    check_devices(config.trainer.accelerator, config.trainer.precision)
+    corpus, resumed = loaded(config, sources, run_dir)
     plain = configuration.to_plain(config)
-    check_optimizer(**plain["optimizer"])
-    resumed = _resumed(config, plain, run_dir) if config.resume else None
-    corpus = corpus_of(config, sources)
-    if resumed:
-        corpus = _as_trained_on(corpus, resumed[CHECKPOINT_KEY], config.resume or "", folder)
     if begin:
         begin()
     (forget_half_written if resumed else forget_false_start)(run_dir)
@@ -118,14 +114,32 @@ def _train(
     torch.manual_seed(config.seed)
     module = NoteRNN.of(plain, corpus.codec)
     describe_network(num_parameters(module.network), corpus.encoded.sizes["train"].num_notes)
+    describe_ranks(config.trainer.devices * config.trainer.num_nodes, config.datamodule.batch_size)
     log.info("run folder: %s", shortest(run_dir))
     wandb = config.logger
     with track(wandb.mode, wandb.project, wandb.entity, run_dir, sweep, plain) as tracker:
-        summary = TrainingRun(config, run_dir, corpus, module, stop, tracker, pruning, sweep).complete(
-            resumed
-        )
+        run = TrainingRun(config, run_dir, sources, corpus, module, stop, tracker, pruning, sweep)
+        summary = run.complete(resumed)
     slurm.forget_run()
     return summary
+
+
+def loaded(
+    config: Config, sources: Sequence[Source] | None, run_dir: Path
+) -> tuple[Corpus, dict[str, Any] | None]:
+    """The corpus of a run, and what last.ckpt holds if it goes on; each rank loads them.
+
+    Raises:
+        UserError: if the settings cannot be trained with here, or the run cannot go on.
+    """
+    trainer, plain = config.trainer, configuration.to_plain(config)
+    check_devices(trainer.accelerator, trainer.precision, trainer.devices)
+    check_optimizer(**plain["optimizer"])
+    resumed = _resumed(config, plain, run_dir) if config.resume else None
+    corpus = corpus_of(config, sources)
+    if resumed:
+        corpus = _as_trained_on(corpus, resumed[CHECKPOINT_KEY], config.resume or "", RunFolder(run_dir))
+    return corpus, resumed
 
 
 def _as_trained_on(corpus: Corpus, content: dict[str, Any], resume: str, folder: RunFolder) -> Corpus:
@@ -202,6 +216,7 @@ class TrainingRun:
 
     config: Config
     run_dir: Path
+    sources: Sequence[Source]
     corpus: Corpus
     module: NoteRNN
     stop: StopRequest
@@ -234,8 +249,9 @@ class TrainingRun:
         callbacks = build_callbacks(
             self.config, self.run_dir, self.curve, self._compose, self.stop, self.pruning, monitors
         )
-        with self.stop.deferred():
-            build_trainer(self.config, self.run_dir, loggers, callbacks).fit(
+        ranks = started_ranks(self.config, self.sources, self.run_dir)
+        with self.stop.deferred(), ranks as environment:
+            build_trainer(self.config, self.run_dir, loggers, callbacks, environment).fit(
                 self.module,
                 datamodule=data_module(self.config, self.corpus),
                 ckpt_path=self.folder.last_checkpoint if from_checkpoint else None,

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from lightning_fabric.plugins import ClusterEnvironment
 from pytorch_lightning.callbacks import Timer
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.profilers import AdvancedProfiler, SimpleProfiler
+from pytorch_lightning.strategies import DDPStrategy
 
 from noternn.config.schema import Config
 from noternn.config.training import Trainer as Settings
@@ -25,6 +27,7 @@ from noternn.training.callbacks import (
     OverfittingCurve,
     Progress,
     Pruning,
+    SameCorpus,
     SampleEveryCheckpoint,
 )
 from noternn.training.stopping import StopRequest
@@ -32,12 +35,27 @@ from noternn.training.time_left import TimeLeft
 
 
 def build_trainer(
-    config: Config, run_dir: Path, loggers: list[Logger], callbacks: list[pl.Callback]
+    config: Config,
+    run_dir: Path,
+    loggers: list[Logger],
+    callbacks: list[pl.Callback],
+    environment: ClusterEnvironment | None = None,
 ) -> pl.Trainer:
-    """A Trainer with the settings of a run, on one device."""
+    """A Trainer with the settings of a run.
+
+    Args:
+        config: its settings.
+        run_dir: where a profile goes.
+        loggers: are told the losses.
+        callbacks: what it does beside training.
+        environment: how it finds the other ranks; None where there is one.
+    """
     return pl.Trainer(
         **_settings(config.trainer, run_dir),
-        devices=1,
+        strategy=DDPStrategy(cluster_environment=environment, broadcast_buffers=False)
+        if environment
+        else "auto",
+        use_distributed_sampler=False,  # the ranks share out lanes, see LaneLoader
         logger=loggers or False,
         callbacks=callbacks,
         plugins=[AtomicCheckpointIO()],
@@ -53,7 +71,7 @@ def build_trainer(
 def _settings(settings: Settings, run_dir: Path) -> dict[str, Any]:
     """The settings as Lightning takes them; it would stop at `max_time` in the midst of an epoch."""
     given = asdict(settings)
-    del given["max_time"]
+    del given["max_time"], given["strategy"]
     limit = given["limit_train_batches"]
     given["limit_train_batches"] = int(limit) if limit and limit >= 1 else limit
     profilers = {"simple": SimpleProfiler, "advanced": AdvancedProfiler}
@@ -66,7 +84,7 @@ def build_callbacks(
     config: Config,
     run_dir: Path,
     curve: OverfittingCurve,
-    compose: Callable[[int], object],
+    compose: Callable[[int], object] | None,
     stop: StopRequest,
     pruning: Pruning | None,
     monitors: Sequence[pl.Callback] = (),
@@ -77,17 +95,15 @@ def build_callbacks(
         config: says how often it saves and when it stops.
         run_dir: where the checkpoints go.
         curve: its losses.
-        compose: called with an epoch after which samples are due.
+        compose: called with an epoch after which samples are due; None in a rank that only follows.
         stop: what signals ask for.
         pruning: of a search.
         monitors: only watch.
     """
     every = config.checkpoint.every_n_epochs
-    # After an epoch as many training tokens are evaluated as validation tokens.
-    time_left = TimeLeft(2 * curve.validation.num_tokens)
-    ends_sooner = config.early_stopping.patience or config.trainer.max_time or pruning
-    progress = Progress(curve, time_left, may_end_sooner=bool(ends_sooner))
-    callbacks: list[pl.Callback] = [curve, progress, SampleEveryCheckpoint(every, compose)]
+    callbacks: list[pl.Callback] = [SameCorpus(), curve]
+    if compose is not None:
+        callbacks += [_progress(config, curve, pruning), SampleEveryCheckpoint(every, compose)]
     callbacks += _checkpoints(run_dir, every)
     if config.early_stopping.patience is not None:
         stopping = asdict(config.early_stopping)
@@ -100,6 +116,14 @@ def build_callbacks(
     # After all others, so that what it holds of them is from the same moment.
     last = RunFolder(run_dir).last_checkpoint
     return [*callbacks, LastCheckpoint(last, config.checkpoint.every_minutes, stop)]
+
+
+def _progress(config: Config, curve: OverfittingCurve, pruning: Pruning | None) -> Progress:
+    # After an epoch as many training tokens are evaluated as validation tokens.
+    num_ranks = config.trainer.devices * config.trainer.num_nodes
+    time_left = TimeLeft(2 * curve.validation.num_tokens // num_ranks)
+    ends_sooner = config.early_stopping.patience or config.trainer.max_time or pruning
+    return Progress(curve, time_left, may_end_sooner=bool(ends_sooner))
 
 
 def _checkpoints(run_dir: Path, every_n_epochs: int) -> list[pl.Callback]:
@@ -115,12 +139,16 @@ def _checkpoints(run_dir: Path, every_n_epochs: int) -> list[pl.Callback]:
 
 def quiet_libraries() -> None:
     """Silence what Lightning says of things that are meant to be as they are."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     for message, category in (
         (r".*isinstance\(treespec, LeafSpec\).*", FutureWarning),  # Lightning calls what torch renames
         (r".*does not have many workers.*", UserWarning),  # batches are slices of an array: no workers
         (r".*Checkpoint directory .* exists and is not empty.*", UserWarning),  # a run's own folder
         (r".*train_dataloader.*shuffle.*", UserWarning),
         (r".*callbacks used to create the checkpoint.*", UserWarning),  # resumed with early_stopping=none
+        (r".*`broadcast_buffers` is deprecated.*", FutureWarning),  # its other name is not in older versions
+        (r".*Grad strides do not match bucket view strides.*", UserWarning),  # an axis of length 1
+        (r".*recommended to use `self.log\(.*sync_dist=True.*", UserWarning),  # each rank logs the sum of all
     ):
         warnings.filterwarnings("ignore", message, category)
