@@ -7,10 +7,18 @@ piece's own past alone, and in another key it is the same, moved.
 
 from __future__ import annotations
 
+from copy import copy, deepcopy
+from typing import Any, Protocol, Self
+
 import numpy as np
 from numpy.typing import NDArray
 
 from noternn.tokenizer.pitch_kinds import FIRST_HEIGHT, PitchKinds
+
+try:
+    from noternn.model import matches as matches
+except ImportError:  # there was no compiler
+    matches = None  # type: ignore[assignment]
 
 Ints = NDArray[np.int64]
 Hashes = NDArray[np.uint64]
@@ -19,6 +27,9 @@ Hashes = NDArray[np.uint64]
 LENGTHS = {1: (0, 0), 2: (1, 1), 3: (2, 1), 4: (2, 2), 6: (4, 2), 8: (4, 4), 12: (8, 4), 16: (8, 8)}
 LENGTHS |= {24: (16, 8), 32: (16, 16), 48: (32, 16), 64: (32, 32)}
 NUM_CLASSES = len(LENGTHS)
+PARTS = np.array(
+    [[length, *(list(LENGTHS).index(max(part, 1)) for part in parts)] for length, parts in LENGTHS.items()]
+)
 LONGEST_FIRST = sorted(enumerate(LENGTHS), reverse=True)
 HOPS = 4  # places of each match that are looked at, the latest first
 STEP, MASK = 0x9E3779B97F4A7C15, 2**64 - 1
@@ -57,6 +68,8 @@ def followers(symbols: Ints, count: int) -> tuple[Ints, Ints]:
     Returns:
         Symbols, -1 for none, and the classes of their matches' lengths, each (num_symbols, count).
     """
+    if matches is not None:
+        return _CompiledPast(len(symbols)).extended(symbols, count)
     size = len(symbols)
     found, classes = np.full((size, count), -1), np.zeros((size, count), dtype=np.int64)
     num_found = np.zeros(size, dtype=np.int64)
@@ -116,20 +129,20 @@ class Recall:
     def __init__(self, kinds: PitchKinds, count: int) -> None:
         self.kinds = kinds
         self.count = count
-        self._plain, self._moved = _Past(), _Past()
+        self._plain, self._moved = _past(), _past()
         self._height = FIRST_HEIGHT
 
-    def append(self, id_: int) -> None:
-        """Go on by an id."""
-        id_ = int(id_)  # a number of numpy would overflow in hashes
-        self._plain.append(id_)
-        self._moved.append(self.kinds.symbol(id_, self._height))
-        self._height = self.kinds.height_after(id_, self._height)
+    def append(self, id_: int) -> tuple[list[int], list[int]]:
+        """Go on by an id.
 
-    def suggest(self) -> tuple[list[int], list[int]]:
-        """Ids, `vocab_size` for none, and classes, (2 * count,) each."""
-        found, classes = self._plain.followers(self.count)
-        symbols, moved_classes = self._moved.followers(self.count)
+        Returns:
+            Ids, `vocab_size` for none, and classes, (2 * count,) each.
+        """
+        id_ = int(id_)  # a number of numpy would overflow in hashes
+        symbol = self.kinds.symbol(id_, self._height)
+        self._height = self.kinds.height_after(id_, self._height)
+        found, classes = self._plain.append(id_, self.count)
+        symbols, moved_classes = self._moved.append(symbol, self.count)
         found += [self.kinds.id(symbol, self._height) for symbol in symbols]
         return [id_ if id_ >= 0 else self.kinds.vocab_size for id_ in found], classes + moved_classes
 
@@ -140,33 +153,90 @@ class Recall:
         return other
 
 
-class _Past:
+class _Past(Protocol):
     """Symbols so far, and where their last ones came before."""
+
+    def append(self, symbol: int, count: int) -> tuple[list[int], list[int]]:
+        """Go on by a symbol; what `followers` gives for it."""
+
+    def copy(self) -> Self:
+        """One that goes on by itself."""
+
+
+def _past() -> _Past:
+    """Compiled if it can be."""
+    return _PlainPast() if matches is None else _CompiledPast()
+
+
+class _CompiledPast:
+    """By `matches.c`."""
+
+    def __init__(self, capacity: int = 256) -> None:
+        self.size = 0
+        self._allocate(capacity)
+
+    def _allocate(self, capacity: int) -> None:
+        rows = len(LENGTHS), capacity
+        num_slots = 1 << (2 * len(LENGTHS) * capacity).bit_length()
+        self.symbols = np.zeros(capacity, dtype=np.int64)
+        self.buffers: tuple[NDArray[Any], ...] = (
+            np.zeros(rows, dtype=np.uint64),
+            np.zeros(rows, dtype=np.int64),
+            np.zeros(num_slots, dtype=np.uint64),
+            np.full(num_slots, -1, dtype=np.int64),
+        )
+
+    def extended(self, symbols: Ints, count: int) -> tuple[Ints, Ints]:
+        """Go on by symbols for which there is room; what `followers` gives for them."""
+        start, self.size = self.size, self.size + len(symbols)
+        self.symbols[start : self.size] = symbols
+        found, classes = (np.empty((len(symbols), count), dtype=np.int64) for _ in range(2))
+        matches.search(self.symbols, PARTS, *self.buffers, found, classes, start, count, HOPS)
+        return found, classes
+
+    def append(self, symbol: int, count: int) -> tuple[list[int], list[int]]:
+        """See `_Past`."""
+        if self.size == len(self.symbols):
+            known, self.size = self.symbols, 0
+            self._allocate(2 * len(known))
+            self.extended(known, count)
+        found, classes = self.extended(np.array([symbol]), count)
+        return found[0].tolist(), classes[0].tolist()
+
+    def copy(self) -> Self:
+        """See `_Past`."""
+        other = copy(self)
+        other.symbols, other.buffers = self.symbols.copy(), tuple(part.copy() for part in self.buffers)
+        return other
+
+
+class _PlainPast:
+    """In Python."""
 
     def __init__(self) -> None:
         self.symbols: list[int] = []
         self.hashes: dict[int, list[int]] = {length: [] for length in LENGTHS}
-        self.latest: dict[int, int] = {}  # the latest place of each hash, of all lengths
         self.earlier: dict[int, list[int]] = {length: [] for length in LENGTHS}
+        self.latest: dict[int, int] = {}  # the latest place of each hash, of all lengths
 
-    def append(self, symbol: int) -> None:
+    def append(self, symbol: int, count: int) -> tuple[list[int], list[int]]:
+        """See `_Past`."""
         here = len(self.symbols)
         self.symbols.append(symbol)
         for length, (first, last) in LENGTHS.items():
+            value, before = 0, -1
             if length == 1:
                 value = _mixed_one(symbol)
-            elif here + 1 < length:
-                value = 0
-            else:
+            elif here + 1 >= length:
                 value = _mixed_one(self.hashes[first][here - last] * STEP + self.hashes[last][here])
-            self.hashes[length].append(value)
-            key = value ^ length
-            self.earlier[length].append(self.latest.get(key, -1) if here + 1 >= length else -1)
             if here + 1 >= length:
-                self.latest[key] = here
+                before = self.latest.get(value ^ length, -1)
+                self.latest[value ^ length] = here
+            self.hashes[length].append(value)
+            self.earlier[length].append(before)
+        return self._followers(count)
 
-    def followers(self, count: int) -> tuple[list[int], list[int]]:
-        """See the function of this name."""
+    def _followers(self, count: int) -> tuple[list[int], list[int]]:
         found: dict[int, int] = {}
         for class_, length in LONGEST_FIRST:
             earlier = self.earlier[length]
@@ -179,12 +249,9 @@ class _Past:
         missing = count - len(found)
         return [*found, *[-1] * missing], [*found.values(), *[0] * missing]
 
-    def copy(self) -> _Past:
-        other = _Past()
-        other.symbols, other.latest = self.symbols.copy(), self.latest.copy()
-        other.hashes = {length: values.copy() for length, values in self.hashes.items()}
-        other.earlier = {length: values.copy() for length, values in self.earlier.items()}
-        return other
+    def copy(self) -> Self:
+        """See `_Past`."""
+        return deepcopy(self)
 
 
 def _mixed_one(value: int) -> int:

@@ -85,9 +85,7 @@ class Remembered:
 
     def suggest(self, ids: Sequence[int]) -> Tensor:
         """What is suggested after one more id each, (num_streams, 2, 2 * count)."""
-        for recall, id_ in zip(self.recalls, ids, strict=True):
-            recall.append(id_)
-        return torch.tensor([recall.suggest() for recall in self.recalls])
+        return torch.tensor([recall.append(id_) for recall, id_ in zip(self.recalls, ids, strict=True)])
 
     def repeat(self, num_streams: int) -> None:
         """See `Stepper`."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from noternn.model import recall as module
 from noternn.model.recall import HOPS, LENGTHS, LONGEST_FIRST, Recall, followers, suggestions
 from noternn.tokenizer import BOS_ID, Codec, EventTokenizer, Vocabulary
 from noternn.tokenizer.pitch_kinds import FIRST_HEIGHT, PitchKinds
@@ -21,6 +25,16 @@ few_symbols = st.lists(st.integers(0, 2), min_size=1, max_size=90)
 ids = st.lists(st.integers(BOS_ID, VOCAB_SIZE - 1), min_size=1, max_size=60)
 tunes = st.lists(st.integers(55, 70), min_size=1, max_size=40)
 counts = st.integers(1, 3)
+needs_compiler = pytest.mark.skipif(module.matches is None, reason="matches.c was not compiled")
+
+
+@contextmanager
+def on_a_machine(compiler: bool) -> Iterator[None]:
+    """As where `matches.c` was compiled, or not."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not compiler:
+            patch.setattr(module, "matches", None)
+        yield
 
 
 def searched(symbols: list[int], count: int) -> list[tuple[int, int]]:
@@ -36,24 +50,26 @@ def searched(symbols: list[int], count: int) -> list[tuple[int, int]]:
 
 
 @FAST
-@given(few_symbols, counts)
-@example([0] * 90, 2)
-@example([0, 1, 0, 2, 0, 1, 0, 2, 0], 2)
-def test_followers_are_those_of_an_obvious_search(symbols: list[int], count: int) -> None:
-    found, classes = followers(np.array(symbols), count)
+@given(few_symbols, counts, st.booleans())
+@example([0] * 90, 2, True)
+@example([0] * 90, 2, False)
+@example([0, 1, 0, 2, 0, 1, 0, 2, 0], 2, True)
+def test_followers_are_those_of_an_obvious_search(symbols: list[int], count: int, compiler: bool) -> None:
+    with on_a_machine(compiler):
+        found, classes = followers(np.array(symbols), count)
     for place in range(len(symbols)):
         rows = zip(found[place].tolist(), classes[place].tolist(), strict=True)
         assert [row for row in rows if row[0] >= 0] == searched(symbols[: place + 1], count)
 
 
 @FAST
-@given(ids, counts)
-@example([4] * 60, 2)
-def test_going_on_id_by_id_suggests_the_same(piece: list[int], count: int) -> None:
-    recall, rows = Recall(KINDS, count), []
-    for id_ in piece:
-        recall.append(id_)
-        rows.append(recall.suggest())
+@given(ids, counts, st.booleans())
+@example([4] * 60, 2, True)
+@example([4, 5, 6, 7] * 200, 2, True)  # more than there is room for at first
+def test_going_on_id_by_id_suggests_the_same(piece: list[int], count: int, compiler: bool) -> None:
+    with on_a_machine(compiler):
+        recall = Recall(KINDS, count)
+        rows = [recall.append(id_) for id_ in piece]
     expected = suggestions(np.array(piece), KINDS, count)
     assert expected.shape == (len(piece), 2, 2 * count)
     assert expected.tolist() == [[list(part) for part in row] for row in rows]
@@ -82,15 +98,18 @@ def test_a_piece_in_another_key_suggests_the_same_in_that_key(tune: list[int], s
     np.testing.assert_array_equal(moved[:, 1], expected[:, 1])
 
 
-def test_a_copy_goes_on_by_itself() -> None:
-    recall = Recall(KINDS, 1)
+@pytest.mark.parametrize("compiler", [True, False])
+def test_a_copy_goes_on_by_itself(compiler: bool) -> None:
+    with on_a_machine(compiler):
+        recall = Recall(KINDS, 1)
     for id_ in (4, 5, 4):
         recall.append(id_)
     other = recall.copy()
-    other.append(6)
-    other.append(4)
-    assert recall.suggest()[0][0] == 5
-    assert other.suggest()[0][0] == 6
+    for id_ in (6, 7):
+        other.append(id_)
+    assert other.append(4)[0][0] == 6
+    recall.append(8)
+    assert recall.append(4)[0][0] == 8
 
 
 @pytest.mark.parametrize("length", LENGTHS)
@@ -107,3 +126,29 @@ def test_nothing_is_suggested_at_first() -> None:
     assert found.tolist() == [[[VOCAB_SIZE] * 4, [0] * 4]]
     empty: NDArray[np.int64] = suggestions(np.array([4, 4, 4, 4]), KINDS, 2)
     assert empty[3, 0, 0] == 4
+
+
+@needs_compiler
+@pytest.mark.parametrize("wrong", range(8))
+def test_buffers_of_sizes_that_do_not_agree_are_refused(wrong: int) -> None:
+    room, rows = np.zeros(4, dtype=np.int64), (len(LENGTHS), 4)
+    table = np.full(128, -1)
+    found = np.zeros((2, 3), dtype=np.int64)
+    buffers = [room, module.PARTS, np.zeros(rows, dtype=np.uint64), np.zeros(rows, dtype=np.int64)]
+    buffers += [np.zeros(128, dtype=np.uint64), table, found, found.copy()]
+    module.matches.search(*buffers, 2, 3, HOPS)
+    with pytest.raises(ValueError, match="sizes"):
+        module.matches.search(*buffers, 3, 3, HOPS)
+    buffers[wrong] = buffers[wrong].ravel()[:-1].copy()
+    with pytest.raises(ValueError, match="sizes"):
+        module.matches.search(*buffers, 2, 3, HOPS)
+
+
+@needs_compiler
+@pytest.mark.parametrize("parts", [[[1, 0, 0], [3, 0, 0]], [[1, 0, 0], [2, 0, 5]], [[2, 0, 0], [2, 0, 0]]])
+def test_lengths_that_are_no_sums_are_refused(parts: list[list[int]]) -> None:
+    rows, table = np.zeros((2, 4), dtype=np.int64), np.full(32, -1)
+    found = np.zeros((1, 1), dtype=np.int64)
+    buffers = [rows[0], np.array(parts), rows, rows.copy(), table, table.copy(), found, found.copy()]
+    with pytest.raises(ValueError, match="sizes"):
+        module.matches.search(*buffers, 0, 1, HOPS)
