@@ -12,15 +12,23 @@ from noternn.commands.options import positive_int
 from noternn.errors import UserError, install, is_installed
 from noternn.tables import format_table
 
+# What `bench gpu` trains.
+GPU_NETWORKS = {
+    "default": ["dataset=bach"],
+    "2 x 1024": ["dataset=bach", "model.num_layers=2", "model.hidden_size=1024"],
+    "note_rnn": ["dataset=bach", "recipe=note_rnn"],
+}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
         "what",
-        choices=("ingest", "train", "generate", "start", "sweep", "memory", "audit"),
+        choices=("ingest", "train", "generate", "start", "sweep", "memory", "audit", "gpu"),
         help="ingest: from MIDI files to ids; train and generate: beside the original Note-RNN's loops, in "
         "two or three minutes; start: until an answer and until the first step; sweep: jobs side by side and "
-        "one after the other; memory: training on up to 10^8 tokens, in ten; audit: an index of 10^6 notes",
+        "one after the other; memory: training on up to 10^8 tokens, in ten; audit: an index of 10^6 notes; "
+        "gpu: training and composing on a CUDA device, in eight",
     )
     parser.add_argument(
         "folder",
@@ -60,6 +68,9 @@ def run(options: argparse.Namespace) -> None:
         "share_of_limit": ("of the limit", "{:.0%}"),
         "ms_per_step": ("ms a step", "{:.2f}"),
         "times_one_core": ("x one core", "{:.2f}"),
+        "teraflops": ("10^12 operations/s", "{:.1f}"),
+        "waits_per_step": ("waits a step", "{:.0f}"),
+        "val/nats_per_note": ("val/nats_per_note", "{:.4f}"),
         "disk_mb": ("MB on disk", "{:,.0f}"),
         "first_start_s": ("first start (s)", "{:.1f}"),
         "first_peak_mb": ("peak then (MB)", "{:,.0f}"),
@@ -98,6 +109,14 @@ def _bench(options: argparse.Namespace) -> tuple[str, list[dict[str, Any]]]:
         from noternn.bench.audit import bench_audit
 
         return bench_audit()
+    if options.what == "gpu":
+        from noternn.bench.gpu import bench_gpu, check_cuda
+        from noternn.config.schema import to_plain
+        from noternn.launch.command_line import settings
+
+        check_cuda()
+        networks = {name: to_plain(settings(overrides)) for name, overrides in GPU_NETWORKS.items()}
+        return bench_gpu(networks, ["dataset=bach"])
     from noternn.bench.model import bench_generate, bench_train
 
     return bench_train() if options.what == "train" else bench_generate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,8 @@ class Samples:
     def make(self, network: NoteLSTM, epoch: int) -> None:
         """Compose with the weights of an epoch, always from the same primers and seed; keep the first."""
         encoded = self.corpus.encoded
+        if network.embedding.weight.device.type != "cpu":  # step by step, a GPU mostly waits
+            network = copy.deepcopy(network).cpu()
         composer = Composer(network, self.corpus.codec, encoded.tempo, encoded.metre)
         self._save(self._compose(composer, epoch), self.folder.samples / f"epoch_{epoch:03d}", epoch)
 

@@ -12,9 +12,12 @@ import torch
 from noternn.__main__ import main
 from noternn.bench import memory as bench_memory
 from noternn.bench.cores import time_cores
+from noternn.bench.gpu import Scale, bench_gpu
 from noternn.bench.ingest import OURS
 from noternn.bench.model import Predecessor, Size, bench_generate, bench_train
 from noternn.bench.timing import interleaved
+from noternn.config.schema import to_plain
+from noternn.launch.command_line import settings
 from noternn.music import midi_parser
 
 
@@ -65,6 +68,35 @@ def test_one_core_is_compared_with_all() -> None:
     assert one.seconds > 0
     assert both.seconds > 0
     assert both.name == "both cores"
+
+
+def test_a_gpu_is_measured_where_there_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device: it takes eight minutes")
+    assert main(["bench", "gpu"]) == 1
+    assert capsys.readouterr().err == "error: bench gpu: this machine has no CUDA device\n"
+
+
+def test_what_is_measured_on_a_gpu_runs_on_a_processor_too(
+    corpus_dir: Path, tiny: list[str], tmp_path: Path
+) -> None:
+    pieces = ["dataset=folder", f"dataset.path={corpus_dir}", f"datamodule.cache_dir={tmp_path}"]
+    pieces += [*tiny, "trainer.max_epochs=1", "datamodule.num_processes=0"]
+    scale = Scale(3600.0, 0.01, warm_steps=1, product=16, num_notes=3, num_streams=2, ways=("", "CUDA graph"))
+    line, rows = bench_gpu({"tiny": to_plain(settings(pieces))}, pieces, "cpu", scale)
+    assert line.startswith("training and composing on cpu; ")
+    named = {row["name"].partition(":")[0]: row for row in rows}
+    assert named["a whole run"]["val/nats_per_note"] > 0
+    for numbers in ("float32", "tf32", "bf16"):
+        assert named[f"largest product, {numbers}"]["teraflops"] > 0
+        row = named[f"tiny, {numbers}"]  # there are CPUs on which torch has no LSTM in bfloat16
+        assert (
+            "not possible" in row["name"] if row["tokens_per_second"] is None else row["share_of_limit"] > 0
+        )
+    assert named["tiny, float32"]["tokens_per_second"] > 0
+    assert named["composing on cpu, 2 together"]["tokens_per_second"] > 0
+    assert named["waits"]["waits_per_step"] == 0
+    assert "tiny, bf16, CUDA graph" in named
 
 
 def test_composing_is_compared_with_the_predecessor_and_the_machine() -> None:
