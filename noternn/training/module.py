@@ -200,8 +200,7 @@ class NoteRNN(pl.LightningModule):
         else:
             loss, found = self._learn(parts, batch, state, size, seed)
         nll = sum(part.nll for part in found)
-        if num_ranks() == 1:  # of several one alone would stop; the gradient is the same in all
-            self._require_finite("train/nll", nll)
+        self._require_number(nll)
         self._train_meter.update(nll, sum(part.num_tokens for part in found))
         self._carry(parts, batch, found)
         return loss
@@ -218,7 +217,7 @@ class NoteRNN(pl.LightningModule):
             lanes = parts[number]
             with drawing_from(generator):
                 found = scored(twins[number], batch.of(lanes), of_lanes(state, lanes), self.label_smoothing)
-            self._require_finite("train/nll", found.nll)
+            self._require_number(found.nll)
             return found, gradients_of(found.total / size, twins[number])
 
         results = side_by_side([partial(learn, number) for number in range(len(parts))])
@@ -256,6 +255,11 @@ class NoteRNN(pl.LightningModule):
             self._require_finite("the gradient norm", self._gradient_norm)
         if gradient_clip_val is not None:
             torch.nn.utils.clip_grads_with_norm_(self.network.parameters(), gradient_clip_val, norm)
+
+    def _require_number(self, nll: float) -> None:
+        """Refuse a loss of training that is none."""
+        if num_ranks() == 1:  # of several one alone would stop; the gradient is the same in all
+            self._require_finite("train/nll", nll)
 
     def _require_finite(self, name: str, value: float) -> None:
         """Refuse to go on with weights that will never be numbers again, before any of them is saved."""
