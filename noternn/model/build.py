@@ -20,7 +20,8 @@ def network_for(codec: Codec, options: Mapping[str, Any]) -> NoteLSTM:
         codec: whose grammar and grid the network is told.
         options: as `build_network` takes them.
     """
-    followers = torch.from_numpy(codec.followers()) if codec.tokenizer.is_markov else None
+    is_markov = codec.tokenizer.is_markov
+    followers = torch.from_numpy(codec.followers()) if is_markov else None
     return build_network(
         options,
         codec.token_steps().tolist(),
@@ -28,6 +29,7 @@ def network_for(codec: Codec, options: Mapping[str, Any]) -> NoteLSTM:
         codec.tokenizer.steps_per_beat,
         followers,
         PitchKinds(codec) if options.get("memory") else None,
+        None if is_markov else torch.from_numpy(codec.before_pitch()),
     )
 
 
@@ -38,6 +40,7 @@ def build_network(
     steps_per_beat: int,
     followers: Tensor | None = None,
     kinds: PitchKinds | None = None,
+    before_pitch: Tensor | None = None,
 ) -> NoteLSTM:
     """The network that a configuration describes, for the ids of a tokenizer.
 
@@ -46,7 +49,7 @@ def build_network(
         token_steps: see `Place`.
         token_pitches: see `NoteLSTM`.
         steps_per_beat: of the tokenizer's grid.
-        followers, kinds: see `NoteLSTM`.
+        followers, kinds, before_pitch: see `NoteLSTM`.
     """
     given, options = dict(options), dict(options)
     periods = [steps_per_beat * beats for beats in options.pop("position_beats", ())]
@@ -58,6 +61,7 @@ def build_network(
         token_pitches=token_pitches,
         followers=followers,
         kinds=kinds,
+        before_pitch=before_pitch,
     )
     network.options = given
     return network

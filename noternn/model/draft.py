@@ -50,7 +50,7 @@ class CompiledDraft:
             *_head(network, size),
             *_interval_weights(network),
             network.before_pitch,
-            torch.zeros(0, dtype=torch.bool) if network.followers is None else network.followers,
+            torch.zeros(0, dtype=torch.bool) if network.allowed is None else network.allowed,
         ]
         copied = (part.detach().contiguous().numpy().copy() for part in weights)
         self.ids = kept.ids

@@ -75,6 +75,11 @@ class Intervals(nn.Module):
             PitchConvolution(token_pitches, hidden_size, num_channels) if num_channels else None
         )
 
+    @property
+    def says_pitch(self) -> Tensor:
+        """Which ids say a pitch, (vocab_size,) booleans."""
+        return self.pitches > 0
+
     def recall(self, ids: Tensor, onsets: Tensor, recent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The last pitches after each id, how long ago they began, and those to go on from.
 
@@ -134,6 +139,19 @@ class Intervals(nn.Module):
         sounding: Tensor = self.classes(self.counts(pitches))
         return sounding + lying.view(*rows.shape[:2], -1)
 
+    def score(self, values: Tensor, pitches: Tensor, ages: Tensor) -> Tensor:
+        """What is added to the logits of the ids.
+
+        Args:
+            values: (n, hidden_size).
+            pitches, ages: (n, MEMORY) as `recall` gives them.
+
+        Returns:
+            (n, vocab_size).
+        """
+        added = self.spread(self.scores(values), pitches)
+        return added if self.convolution is None else added + self.convolution(values, pitches, ages)
+
     def spread(self, scores: Tensor, pitches: Tensor) -> Tensor:
         """What the scores of intervals add to the logits of the ids.
 
@@ -145,7 +163,7 @@ class Intervals(nn.Module):
             (..., vocab_size).
         """
         pitches = pitches[..., : self.num_pitches, None]
-        each = scores.view(*pitches.shape[:-1], -1) * (pitches > 0)
+        each = scores.view(*pitches.shape[:-1], 2 * MAX_INTERVAL + 1) * (pitches > 0)
         place = pitches + torch.arange(each.shape[-1], device=pitches.device)  # of the pitch at each interval
         sums = each.new_zeros(*each.shape[:-2], NUM_PLACES)
         return sums.scatter_add(-1, place.flatten(-2), each.flatten(-2)).index_select(-1, self.place)

@@ -84,6 +84,9 @@ class NoteLSTM(nn.Module):
         followers: (vocab_size, vocab_size) whether an id may follow another; None if any may.
         memory: how many ids each search of the piece's own past suggests, see `PieceMemory`; 0 for none.
         kinds: of the vocabulary; needed for `memory`.
+        before_pitch: (vocab_size,) after which ids one that says a pitch may come. Where there are intervals
+            they are scored there alone, and elsewhere no pitch has any probability. None takes it from
+            `followers`.
     """
 
     followers: Tensor | None
@@ -114,6 +117,7 @@ class NoteLSTM(nn.Module):
         followers: Tensor | None = None,
         memory: int = 0,
         kinds: PitchKinds | None = None,
+        before_pitch: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.options: dict[str, Any] = {}  # those that `build_network` was given
@@ -153,7 +157,9 @@ class NoteLSTM(nn.Module):
         )
         self.head = self._build_head(vocab_size, num_fc_layers, tied)
         self.register_buffer("followers", followers)
-        self.register_buffer("before_pitch", _before_pitch(vocab_size, token_pitches, followers))
+        if before_pitch is None:
+            before_pitch = _before_pitch(vocab_size, token_pitches, followers)
+        self.register_buffer("before_pitch", before_pitch)
 
     def _build_head(self, vocab_size: int, num_fc_layers: int, tied: bool) -> nn.Module:
         if num_fc_layers == 1:
@@ -205,15 +211,15 @@ class NoteLSTM(nn.Module):
         values = self._drop(values, self.output_dropout)
         logits = self.head(values)
         if self.intervals is not None:
-            logits = logits + self.intervals.spread(self.intervals.scores(values), last_pitches)
-            if self.intervals.convolution is not None:
-                rows = self.before_pitch[ids].nonzero(as_tuple=True)  # its work is in vain elsewhere
-                scores = self.intervals.convolution(values[rows], last_pitches[rows], ages[rows])
-                logits = logits.index_put(rows, scores, accumulate=True)
+            row = self.before_pitch[ids].flatten().nonzero()[:, 0]
+            heard = (part.flatten(0, 1)[row] for part in (last_pitches, ages))
+            scores = self.intervals.score(values.flatten(0, 1).index_select(0, row), *heard)
+            logits = logits.flatten(0, 1).index_add(0, row, scores).view(logits.shape)
         if self.memory is not None and suggested is not None:
             logits = logits + self.memory.spread(self.memory.boosts(values), suggested)
-        if self.followers is not None:
-            logits = logits.masked_fill(~self.followers[ids], -torch.inf)
+        allowed = self.allowed
+        if allowed is not None:
+            logits = logits.masked_fill(~allowed[ids], -torch.inf)
         hiddens, cells = zip(*last, strict=True)
         recent = known[:, ids.shape[1] :].T
         return logits, NetworkState(torch.cat(hiddens), torch.cat(cells), recent, clock, pitches)
@@ -227,6 +233,14 @@ class NoteLSTM(nn.Module):
         if self.memory is None:
             return None
         return torch.from_numpy(suggestions(ids, self.memory.kinds, self.memory.count))
+
+    @property
+    def allowed(self) -> Tensor | None:
+        """Which ids may come after each one, (vocab_size, vocab_size) booleans; None if any may."""
+        if self.intervals is None:
+            return self.followers
+        allowed = self.before_pitch[:, None] | ~self.intervals.says_pitch
+        return allowed if self.followers is None else allowed & self.followers
 
     @property
     def tells_time(self) -> bool:

@@ -113,7 +113,7 @@ class PreparedStepper:
     def __init__(self, network: NoteLSTM, build: Callable[[Pairs], Sequence[Product]]) -> None:
         self.network = network
         self.size = network.hidden_size
-        self.is_before_pitch = network.before_pitch.tolist()
+        self.is_before_pitch, self.allowed = network.before_pitch.tolist(), network.allowed
         intervals = network.intervals
         layers = gated_layers(network)
         linear = [module for module in network.head.modules() if isinstance(module, nn.Linear)]
@@ -200,8 +200,8 @@ class PreparedStepper:
                 self._score(logits, values, torch.tensor(which))
         if self.memory is not None and self.boosts is not None:
             logits = logits + self.memory.spread(self.boosts(values), self.suggested)
-        if self.network.followers is not None:
-            logits.masked_fill_(~self.network.followers[torch.tensor(ids)], -torch.inf)
+        if self.allowed is not None:
+            logits.masked_fill_(~self.allowed[torch.tensor(ids)], -torch.inf)
         return _log_softmax(logits)
 
     def _score(self, logits: Tensor, values: Tensor, which: Tensor) -> None:

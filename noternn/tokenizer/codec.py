@@ -89,6 +89,30 @@ class Codec:
         allowed[[PAD_ID, EOS_ID], PAD_ID] = True
         return allowed
 
+    def before_pitch(self) -> NDArray[np.bool_]:
+        """Whether an id that says a pitch may come after each id, (vocab_size,); True where it is not known.
+
+        The grammar is asked after every token, in each state along a short piece where the token may stand.
+        The first note of that piece is the highest there is, so that nothing rules the next one out but its
+        place; the lowest and the highest pitch are asked for all. After EOS and PAD comes padding; UNK may
+        stand for anything.
+        """
+        tokens, tokenizer = self.vocabulary.tokens, self.tokenizer
+        told = {pitch: token for token in tokens if (pitch := tokenizer.pitch(token)) is not None}
+        pitches = [told[end] for end in (min(told), max(told))] if told else []
+        found = np.ones(len(tokens), dtype=np.bool_)
+        found[[PAD_ID, EOS_ID]] = False
+        states, allows = _states_of_example(tokenizer), dict[State, bool]()
+        for id_, token in enumerate(tokens):
+            if id_ in (PAD_ID, EOS_ID, UNK_ID):
+                continue
+            places = states[:1] if id_ == BOS_ID else [s for s in states if tokenizer.follows(s, token)]
+            after = {tokenizer.advance(state, token) for state in places}
+            for state in after - allows.keys():
+                allows[state] = any(tokenizer.follows(state, pitch) for pitch in pitches)
+            found[id_] = not after or any(allows[state] for state in after)
+        return found
+
     def _successors(self, state: State) -> list[tuple[int, State]]:
         """The ordinary ids that the grammar allows after `state`, each with the state it leads to."""
         follows, advance = self.tokenizer.follows, self.tokenizer.advance
@@ -111,3 +135,14 @@ class Codec:
             stack.extend(unseen)
         self._can_end.update(dict.fromkeys(seen, False))
         return False
+
+
+def _states_of_example(tokenizer: Tokenizer) -> list[State]:
+    """The states along a piece of two chords, far apart, with every kind of token that there is."""
+    beats = np.array([0, 0, 0, 0, 9, 9])
+    pitches, is_drum = [127, 126, 127, 60, 127, 60], [False, False, False, True, False, True]
+    piece = Piece.from_notes(480 * beats, 240, pitches, program=[0, 0, 1, 0, 0, 0], is_drum=is_drum)
+    states = [tokenizer.start]
+    for token in tokenizer.tokenize(piece):
+        states.append(tokenizer.advance(states[-1], token))
+    return states

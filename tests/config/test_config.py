@@ -147,7 +147,12 @@ def test_settings_of_a_tokenizer_are_the_arguments_of_its_class(section: type, c
 def test_settings_of_the_model_are_the_arguments_of_its_class() -> None:
     settings = {field.name for field in dataclasses.fields(model.Model)}
     settings = settings - {"position_beats", "num_slots"} | {"place"}  # see `build_network`
-    assert settings == parameters_of(NoteLSTM).keys() - {"vocab_size", "token_pitches", "followers"}
+    assert settings == parameters_of(NoteLSTM).keys() - {
+        "vocab_size",
+        "token_pitches",
+        "followers",
+        "before_pitch",
+    }
 
 
 def test_settings_of_the_schedule_are_the_arguments_of_its_class() -> None:

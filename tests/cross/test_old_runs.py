@@ -81,7 +81,7 @@ def test_a_sweep_goes_on(old: Path, offline: dict[str, str]) -> None:
     with (old / "sweep" / "sweep.csv").open(newline="") as file:
         rows = {row["job"]: row for row in csv.DictReader(file)}
     assert {row["status"] for row in rows.values()} == {"finished"}
-    assert float(rows["optimizer=sgd"]["val/nll"]) == pytest.approx(4.1501, abs=1e-3)
+    assert float(rows["optimizer=sgd"]["val/nll"]) == pytest.approx(3.4624, abs=1e-3)
 
 
 def entries(cache: Path) -> set[str]:

@@ -180,6 +180,26 @@ def test_scores_of_pitches_are_those_of_all_places_where_a_pitch_may_follow() ->
     assert not network.before_pitch.all()
 
 
+def test_intervals_are_scored_only_where_a_pitch_may_come_and_elsewhere_none_has_a_chance() -> None:
+    before_pitch = torch.arange(VOCAB_SIZE) % 3 > 0
+    options = {"num_pitches": 2, "pitch_channels": 3, "token_pitches": PITCHES}
+    network, ids = build(before_pitch=before_pitch, **options).eval(), random_ids(2, 9)
+    everywhere, nowhere = (
+        build(before_pitch=torch.full_like(before_pitch, b), **options).eval() for b in (1, 0)
+    )
+    expected = torch.where(before_pitch[ids][..., None], everywhere(ids)[0], nowhere(ids)[0])
+    torch.testing.assert_close(network(ids)[0], expected)
+    chances = network(ids)[0].softmax(-1)[..., torch.tensor(PITCHES) >= 0].sum(-1)
+    assert ((chances > 0) == before_pitch[ids]).all()
+
+
+def test_ids_after_which_no_pitch_may_come_are_scored_too() -> None:
+    options = {"num_pitches": 2, "pitch_channels": 3, "token_pitches": PITCHES}
+    nowhere = build(before_pitch=torch.zeros(VOCAB_SIZE, dtype=torch.bool), **options)
+    nowhere(random_ids(2, 5))[0].sum().backward()
+    assert nowhere.embedding.weight.grad is not None
+
+
 def test_intervals_need_ids_that_say_pitches() -> None:
     assert build(num_pitches=3, token_pitches=[-1] * VOCAB_SIZE).intervals is None
 

@@ -75,6 +75,7 @@ def random_network(
         followers=may_follow if has_followers else None,
         memory=memory,
         kinds=kinds_of(vocab_size),
+        before_pitch=torch.arange(vocab_size) % 5 != 0 if seed % 2 else None,
     )
     if network.memory is not None:  # zero in a new network
         torch.nn.init.normal_(network.memory.boosts.weight)
