@@ -60,7 +60,10 @@ class Trainer(Section, group="trainer"):
     devices: int = setting(1, at_least=1, help="of a machine that train one run, a process each")
     num_nodes: int = setting(1, at_least=1, help="machines that train one run, started by srun or torchrun")
     strategy: str = setting("auto", one_of=("auto", "ddp"), help="how several train; auto is ddp")
-    precision: str = setting(one_of=("32-true", "bf16-mixed", "16-mixed"), help="bits of a number")
+    precision: str = setting(
+        one_of=("auto", "32-true", "bf16-mixed", "16-mixed"),
+        help="bits of a number in training; auto is bf16-mixed on a CPU with units for it",
+    )
     gradient_clip_val: float | None = setting(
         above=0, note=", or null for none", help="length that a gradient is cut to"
     )

@@ -58,20 +58,28 @@ def run(
         sources = sources_of(config.dataset)
         from noternn.training.run import train  # imports torch: only once all is known to be there
 
-        def begin_run() -> None:
+        def begin_run(precision: str) -> None:
             if begin:
                 begin()
-            _write_record(composed, run_dir)
+            _write_record(composed, run_dir, precision)
 
         return float(train(config, sources, run_dir, sweep, stop, is_hopeless, begin_run)["val/nll"])
 
 
-def _write_record(composed: DictConfig, run_dir: Path) -> None:
-    """Note the settings that are trained with, the options that were chosen, and what was given."""
+def _write_record(composed: DictConfig, run_dir: Path, precision: str | None = None) -> None:
+    """Note the settings that are trained with, the options that were chosen, and what was given.
+
+    Args:
+        composed: as Hydra gives it.
+        run_dir: the folder of the run.
+        precision: that the run trains in; None where it did not begin.
+    """
     hydra_config, settings = HydraConfig.get(), OmegaConf.to_container(composed, resolve=True)
     assert isinstance(settings, dict)
     given = [_without_references(override, composed) for override in hydra_config.overrides.task]
     plain = {str(section): values for section, values in settings.items()}
+    if precision:
+        plain["trainer"]["precision"] = precision
     write_record(run_dir, plain, dict(hydra_config.runtime.choices), given)
 
 

@@ -25,10 +25,34 @@ def check_devices(accelerator: str, precision: str, devices: int = 1) -> None:
     _check_precision(precision, accelerator)
 
 
-def computes_in_16_bits() -> bool:
-    """Whether this CPU has matrix units for 16 bits; True where this version of torch does not say."""
+def has_bfloat16_units() -> bool | None:
+    """Whether this CPU has units for bfloat16 (AVX512-BF16 or AMX); None where torch does not say."""
+    asked = (
+        getattr(torch.cpu, "_is_avx512_bf16_supported", None),
+        getattr(torch.cpu, "_is_amx_tile_supported", None),
+    )
+    known = [bool(is_supported()) for is_supported in asked if is_supported is not None]
+    return any(known) if known else None
+
+
+def has_float16_units() -> bool | None:
+    """Whether this CPU has units for float16, as all with AMX have; None where torch does not say."""
     is_supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return True if is_supported is None else bool(is_supported())
+    return None if is_supported is None else bool(is_supported())
+
+
+def is_on_cpu(accelerator: str) -> bool:
+    """Whether an accelerator, by its name in the settings, is this machine's CPU."""
+    has_gpu = CUDAAccelerator.is_available() or MPSAccelerator.is_available()
+    return accelerator == "cpu" or (accelerator == "auto" and not has_gpu)
+
+
+def device_type(accelerator: str) -> str:
+    """The type of device, as torch names it, that an accelerator in the settings is here."""
+    if is_on_cpu(accelerator):
+        return "cpu"
+    is_mps = accelerator == "mps" or not CUDAAccelerator.is_available()
+    return "mps" if is_mps else "cuda"
 
 
 def _check_accelerator(name: str) -> None:
@@ -55,11 +79,14 @@ def _check_number(accelerator: str, devices: int) -> None:
 
 
 def _check_precision(precision: str, accelerator: str) -> None:
-    """Refuse 16 bits where they only cost: on a CPU whose matrix units do not compute with them."""
-    has_gpu = CUDAAccelerator.is_available() or MPSAccelerator.is_available()
-    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not has_gpu)
-    if on_cpu and precision != "32-true" and not computes_in_16_bits():
+    """Refuse 16 bits on a CPU without units for them."""
+    kinds = {"bf16-mixed": (has_bfloat16_units, "bfloat16 (AVX512-BF16 or AMX)"),
+             "16-mixed": (has_float16_units, "float16 (AMX)")}  # fmt: skip
+    if precision not in kinds or not is_on_cpu(accelerator):
+        return
+    has_units, units = kinds[precision]
+    if has_units() is False:
         raise UserError(
-            f"trainer.precision={precision}: this CPU has no units for it (AMX) and would be 5 to 10 times "
-            "slower; use 32-true, or a GPU"
+            f"trainer.precision={precision}: this CPU has no units for {units}, "
+            "and would be many times slower; use auto, 32-true, or a GPU"
         )

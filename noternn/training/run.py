@@ -37,6 +37,7 @@ from noternn.training.messages import describe_network, describe_ranks, say_how_
 from noternn.training.module import NoteRNN
 from noternn.training.monitors import build_monitors, check_monitors
 from noternn.training.optim import check_optimizer
+from noternn.training.precision import decided_precision
 from noternn.training.results import judgement_of, losses_of, sizes_of, versions
 from noternn.training.resume import check_resumable, is_trained
 from noternn.training.samples import Samples
@@ -54,7 +55,7 @@ def train(
     sweep: str | None = None,
     stop: StopRequest | None = None,
     is_hopeless: Callable[[int, float], bool] | None = None,
-    begin: Callable[[], object] | None = None,
+    begin: Callable[[str], object] | None = None,
 ) -> dict[str, Any]:
     """Train, compose and write everything into the run's folder; what is refused has written nothing there.
 
@@ -66,7 +67,8 @@ def train(
         sweep: name of the sweep that the run belongs to, or None.
         stop: what signals ask for; None where nobody answers them.
         is_hopeless: given an epoch, counted from 1, and its val/nll: whether to end there; None never does.
-        begin: called once when all is checked, before the first file is written.
+        begin: called once when all is checked, before the first file is written, with the precision that
+            is trained in.
 
     Returns:
         What summary.json holds.
@@ -95,7 +97,7 @@ def _train(
     sweep: str | None,
     stop: StopRequest,
     pruning: Pruning | None,
-    begin: Callable[[], object] | None,
+    begin: Callable[[str], object] | None,
 ) -> dict[str, Any]:
     folder = RunFolder(run_dir)
     refuse_links(run_dir)
@@ -104,9 +106,10 @@ def _train(
     check_loggers(config.logger)
     check_monitors(config.callbacks)
     corpus, resumed = loaded(config, sources, run_dir)
+    config = with_precision(config, resumed)
     plain = configuration.to_plain(config)
     if begin:
-        begin()
+        begin(config.trainer.precision)
     (forget_half_written if resumed else forget_false_start)(run_dir)
     if not sweep:  # what starts a sweep's job again knows its folder
         slurm.note_run(run_dir)
@@ -140,6 +143,13 @@ def loaded(
     if resumed:
         corpus = _as_trained_on(corpus, resumed[CHECKPOINT_KEY], config.resume or "", RunFolder(run_dir))
     return corpus, resumed
+
+
+def with_precision(config: Config, resumed: dict[str, Any] | None) -> Config:
+    """The settings with the precision that `auto` stands for on this machine, or in the run that goes on."""
+    begun_in = resumed[CHECKPOINT_KEY]["config"]["trainer"].get("precision") if resumed else None
+    precision = decided_precision(config.trainer, config.model.hidden_size, begun_in)
+    return replace(config, trainer=replace(config.trainer, precision=precision))
 
 
 def _as_trained_on(corpus: Corpus, content: dict[str, Any], resume: str, folder: RunFolder) -> Corpus:
@@ -289,6 +299,7 @@ class TrainingRun:
             **losses_of(rows, corpus),
             **sizes_of(corpus, num_parameters(self.module.network), self.config.dataset.train_fraction),
             **judgement_of(rows, plain, num_pieces, is_pruned),
+            "precision": self.config.trainer.precision,
             "sample": sample,
             **self.samples.copied(epoch),
             "versions": versions(),

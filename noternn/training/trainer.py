@@ -30,6 +30,8 @@ from noternn.training.callbacks import (
     SameCorpus,
     SampleEveryCheckpoint,
 )
+from noternn.training.devices import device_type
+from noternn.training.precision import FULL, MixedInTraining
 from noternn.training.stopping import StopRequest
 from noternn.training.time_left import TimeLeft
 
@@ -58,7 +60,7 @@ def build_trainer(
         use_distributed_sampler=False,  # the ranks share out lanes, see LaneLoader
         logger=loggers or False,
         callbacks=callbacks,
-        plugins=[AtomicCheckpointIO()],
+        plugins=[AtomicCheckpointIO(), *_mixed(config.trainer)],
         num_sanity_val_steps=0,
         log_every_n_steps=1,  # nothing is logged a step; larger than a small corpus it would warn
         reload_dataloaders_every_n_epochs=1,  # every epoch has its own order of pieces
@@ -68,10 +70,19 @@ def build_trainer(
     )
 
 
+def _mixed(settings: Settings) -> list[MixedInTraining]:
+    """What computes in 16 bits, if the settings ask for them."""
+    if settings.precision == FULL:
+        return []
+    return [MixedInTraining(settings.precision, device_type(settings.accelerator))]
+
+
 def _settings(settings: Settings, run_dir: Path) -> dict[str, Any]:
     """The settings as Lightning takes them; it would stop at `max_time` in the midst of an epoch."""
     given = asdict(settings)
     del given["max_time"], given["strategy"]
+    if given["precision"] != FULL:
+        del given["precision"]  # a plugin has it
     limit = given["limit_train_batches"]
     given["limit_train_batches"] = int(limit) if limit and limit >= 1 else limit
     profilers = {"simple": SimpleProfiler, "advanced": AdvancedProfiler}

@@ -28,6 +28,7 @@ def _joblib_core() -> Any:
 
 # Each private name in noternn/, what holds it, and the name there that must still exist.
 USED: dict[str, tuple[Callable[[], Any], str]] = {
+    "_is_avx512_bf16_supported": (lambda: torch.cpu, "_is_avx512_bf16_supported"),
     "_is_amx_tile_supported": (lambda: torch.cpu, "_is_amx_tile_supported"),
     "_foreach_lerp_": (lambda: torch, "_foreach_lerp_"),
     "_reorder_linear_weight": (lambda: torch.ops.mkldnn, "_reorder_linear_weight"),

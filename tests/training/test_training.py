@@ -28,7 +28,7 @@ from noternn.music.midi import read_midi, write_midi
 from noternn.music.piece import Piece
 from noternn.training.callbacks import AtomicCheckpointIO
 from noternn.training.datamodule import MidiDataModule
-from noternn.training.devices import computes_in_16_bits
+from noternn.training.devices import has_bfloat16_units
 from noternn.training.messages import describe_network
 from noternn.training.module import NoteRNN
 
@@ -517,7 +517,7 @@ EVENT_OPTIONS = [
         "model.num_fc_layers=2 model.num_layers=3",
         pytest.param(
             "trainer.precision=bf16-mixed",
-            marks=pytest.mark.skipif(not computes_in_16_bits(), reason="refused without AMX"),
+            marks=pytest.mark.skipif(not has_bfloat16_units(), reason="refused without units"),
         ),
         "trainer.gradient_clip_val=null",
         "datamodule.batch_size=1 datamodule.window_length=1",
@@ -610,11 +610,11 @@ def test_a_learning_rate_of_a_billion_ends_in_numbers_or_in_one_line(
     assert bool(said) != (tmp_path / "run" / "summary.json").exists()
 
 
-@pytest.mark.skipif(computes_in_16_bits(), reason="this CPU computes with 16 bits")
+@pytest.mark.skipif(has_bfloat16_units() is not False, reason="this CPU computes with 16 bits")
 def test_16_bits_are_refused_on_a_cpu_that_would_be_slower_with_them(
     train_tiny: TrainTiny, tmp_path: Path
 ) -> None:
-    with pytest.raises(UserError, match=r"^trainer.precision=bf16-mixed: .*; use 32-true, or a GPU$"):
+    with pytest.raises(UserError, match=r"^trainer.precision=bf16-mixed: .*; use auto, 32-true, or a GPU$"):
         train_tiny(tmp_path / "run", "trainer.precision=bf16-mixed")
 
 
