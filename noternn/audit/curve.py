@@ -70,7 +70,7 @@ def note_audit(path: Path, epoch: int, copied: Sequence[Copied]) -> dict[str, fl
 def _written(row: dict[str, float]) -> dict[str, float]:
     """A row as it is written; what an earlier version did not measure is no number."""
     whole = {name: int(row[name]) for name in COUNTS if name in row and math.isfinite(row[name])}
-    return {**dict.fromkeys(NEAR, math.nan), **row, **whole}
+    return {**dict.fromkeys(COLUMNS, math.nan), **row, **whole}
 
 
 def held_out_limit(index: Index, held_out: Sequence[Piece]) -> tuple[float | None, float | None]:

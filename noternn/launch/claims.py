@@ -31,7 +31,7 @@ class ClaimCallback(Callback):
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Claim the folder of a run, or end the program with the reason in one line."""
-        with _told("hydra.run.dir"):
+        with _told("hydra.run.dir", config.resume):
             folder = _claim(config, "hydra.run.dir", refuse_second_run)
         with read_write(config), open_dict(config):
             config.hydra.run.dir = str(folder)
@@ -39,7 +39,7 @@ class ClaimCallback(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Claim the folder of a sweep in the same way."""
-        with _told("hydra.sweep.dir"):
+        with _told("hydra.sweep.dir", config.resume):
             folder = _claim(config, "hydra.sweep.dir", _refuse_second_sweep)
         with read_write(config), open_dict(config):
             if str(folder) != config.hydra.sweep.dir:  # jobs are composed anew, also in other processes
@@ -54,17 +54,17 @@ def release_claims() -> None:
 
 
 @contextmanager
-def _told(setting: str) -> Iterator[None]:
+def _told(setting: str, resume: str | None) -> Iterator[None]:
     """End the program with a mistake in one line: Hydra would go on after any other exception."""
     try:
         yield
     except UserError as error:
         sys.exit(f"error: {error}")
     except OSError as error:
-        sys.exit(
-            f"error: {error.filename}: cannot be written ({error.strerror}); "
-            f"choose another place with {setting}=FOLDER"
-        )
+        advice = f"choose another place with {setting}=FOLDER"
+        if resume:
+            advice = "go on with a copy in another place"
+        sys.exit(f"error: {error.filename}: cannot be written ({error.strerror}); {advice}")
 
 
 def _claim(config: DictConfig, setting: str, refuse_second: Callable[[Path], None]) -> Path:

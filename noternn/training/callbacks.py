@@ -30,6 +30,8 @@ from noternn.training.time_left import TimeLeft, in_words
 
 log = logging.getLogger(__name__)
 
+# What optimizers keep of each weight.
+MOMENTS = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer", "square_avg", "sum")
 COLUMNS = (
     "epoch", "step", "train/nll", "train_eval/nll", "val/nll", "gap/nll",
     "val/nats_per_note", "val/nats_per_beat", "val/nats_per_second", "best_epoch", "seconds", "cpu_seconds",
@@ -106,6 +108,17 @@ class SameCorpus(Callback):
                 f"rank {other} has other files than rank 0, or another version of NoteRNN; each machine must "
                 "have the same"
             )
+
+
+class MomentsCheck(Callback):
+    """Refuses the state of an optimizer that does not fit its weights: fused steps would write beside it."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        for optimizer in trainer.optimizers:
+            for weight, state in optimizer.state.items():
+                moments = [state[name] for name in MOMENTS if state.get(name) is not None]
+                if any(moment.shape != weight.shape for moment in moments):
+                    raise ValueError("the state of its optimizer is of other weights")
 
 
 class SampleEveryCheckpoint(Callback):

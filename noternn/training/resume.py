@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
 from noternn.config.schema import Config
 from noternn.errors import UserError
+from noternn.runs.folder import RunFolder
 from noternn.runs.summary import read_summary
+from noternn.tables import read_csv
+from noternn.terminal import one_line
 from noternn.training.callbacks import OverfittingCurve
 
 log = logging.getLogger(__name__)
@@ -87,6 +92,47 @@ def _check_lanes(config: Config, before: dict[str, Any]) -> None:
 def _num_ranks(trainer: dict[str, Any]) -> int:
     """How many ranks train by these settings; earlier versions had one."""
     return int(trainer.get("devices", 1)) * int(trainer.get("num_nodes", 1))
+
+
+def check_audits(folder: RunFolder) -> None:
+    """Refuse a table of audits that no epoch can be added to.
+
+    Raises:
+        UserError: with what is wrong with it.
+    """
+    try:
+        rows = read_csv(folder.audit) if folder.audit.exists() else []
+        if not all("epoch" in row for row in rows):
+            raise ValueError("there is no column of epochs")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{folder.audit}: no table of audits ({one_line(str(error))}); move it away, then go on"
+        ) from error
+
+
+@contextmanager
+def told_as_unusable(resume: str | None, is_proven: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """In this block an error is told as the fault of the checkpoint that a run goes on from.
+
+    Args:
+        resume: the run; None for one that begins.
+        is_proven: whether the run has gone on so far that the checkpoint cannot be at fault.
+
+    Raises:
+        UserError: with the error in one line.
+    """
+    try:
+        yield
+    except (UserError, OSError):
+        raise
+    except Exception as error:  # what a stranger's checkpoint holds shows in many ways
+        if resume is None or is_proven():
+            raise
+        log.debug("resume=%s", resume, exc_info=True)
+        reason = one_line(": ".join([type(error).__name__, *str(error).splitlines()[:1]]))
+        raise UserError(
+            f"resume={resume}: from its last.ckpt nothing can go on ({reason}); start a new run"
+        ) from error
 
 
 def is_trained(config: Config, checkpoint: dict[str, Any]) -> bool:

@@ -39,7 +39,7 @@ from noternn.training.monitors import build_monitors, check_monitors
 from noternn.training.optim import check_optimizer
 from noternn.training.precision import decided_precision
 from noternn.training.results import judgement_of, losses_of, sizes_of, versions
-from noternn.training.resume import check_resumable, is_trained
+from noternn.training.resume import check_audits, check_resumable, is_trained, told_as_unusable
 from noternn.training.samples import Samples
 from noternn.training.stopping import Stopped, StopRequest
 from noternn.training.tracking import Tracker, track
@@ -138,10 +138,13 @@ def loaded(
     trainer, plain = config.trainer, configuration.to_plain(config)
     check_devices(trainer.accelerator, trainer.precision, trainer.devices)
     check_optimizer(**plain["optimizer"])
-    resumed = _resumed(config, plain, run_dir) if config.resume else None
+    with told_as_unusable(config.resume):
+        resumed = _resumed(config, plain, run_dir) if config.resume else None
     corpus = corpus_of(config, sources)
     if resumed:
-        corpus = _as_trained_on(corpus, resumed[CHECKPOINT_KEY], config.resume or "", RunFolder(run_dir))
+        content, folder = resumed[CHECKPOINT_KEY], RunFolder(run_dir)
+        with told_as_unusable(config.resume):
+            corpus = _as_trained_on(corpus, content, config.resume or "", folder)
     return corpus, resumed
 
 
@@ -177,6 +180,7 @@ def _resumed(config: Config, plain: dict[str, Any], run_dir: Path) -> dict[str, 
     """What last.ckpt of a run that can go on holds."""
     checkpoint = load_checkpoint(RunFolder(run_dir).last_checkpoint)
     check_resumable(config, plain, checkpoint, run_dir)
+    check_audits(RunFolder(run_dir))
     return checkpoint
 
 
@@ -243,12 +247,14 @@ class TrainingRun:
         """Train from the start or from a checkpoint, then write what the run came to."""
         self.folder.summary.unlink(missing_ok=True)  # of the run before it was resumed
         state = resumed["callbacks"][self.curve.state_key] if resumed else {"rows": []}
-        if state["rows"]:
-            self.tracker.best(best_row(state["rows"]))
-        if resumed and is_trained(self.config, resumed):
-            self.curve.load_state_dict(state)
-        else:
-            self.fit(from_checkpoint=resumed is not None)
+        num_rows = len(state["rows"])
+        with told_as_unusable(self.config.resume, lambda: len(self.curve.rows) > num_rows + 1):
+            if state["rows"]:
+                self.tracker.best(best_row(state["rows"]))
+            if resumed and is_trained(self.config, resumed):
+                self.curve.load_state_dict(state)
+            else:
+                self.fit(from_checkpoint=resumed is not None)
         return self._finish()
 
     def fit(self, from_checkpoint: bool) -> None:

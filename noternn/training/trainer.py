@@ -23,6 +23,7 @@ from noternn.training.callbacks import (
     AtomicCheckpointIO,
     ConfiguredEarlyStopping,
     LastCheckpoint,
+    MomentsCheck,
     NamedCheckpoint,
     OverfittingCurve,
     Progress,
@@ -112,7 +113,7 @@ def build_callbacks(
         monitors: only watch.
     """
     every = config.checkpoint.every_n_epochs
-    callbacks: list[pl.Callback] = [SameCorpus(), curve]
+    callbacks: list[pl.Callback] = [SameCorpus(), MomentsCheck(), curve]
     if compose is not None:
         callbacks += [_progress(config, curve, pruning), SampleEveryCheckpoint(every, compose)]
     callbacks += _checkpoints(run_dir, every)

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import torch
+from helpers import TrainTiny
 from mutants import ODD_VALUES, mutant
 
 from noternn.__main__ import main
@@ -136,3 +137,45 @@ def test_a_place_outside_of_the_weights_is_refused(value: int, run: Path, tmp_pa
         ):
             load_composer(tmp_path / "x.ckpt")
         weights[name] = before
+
+
+def odd_states(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """What may be spoiled of the state of a training, each with a wrong value."""
+    callbacks = checkpoint["callbacks"]
+    curve = next(state for name, state in callbacks.items() if "rows" in state)
+    return {
+        "callbacks": (checkpoint, "callbacks", []),
+        "rows": (curve, "rows", "x"),
+        "row": (curve["rows"], 0, None),
+        "optimizer": (checkpoint, "optimizer_states", [{}]),
+        "moments": (checkpoint["optimizer_states"][0]["state"][0], "exp_avg", torch.zeros(1, 2, 3)),
+        "schedulers": (checkpoint, "lr_schedulers", -0.5),
+        "loops": (checkpoint, "loops", {"fit_loop": None}),
+        "weights": (checkpoint, "state_dict", {}),
+    }
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["rows", "schedulers", "weights", "moments"]
+    + [pytest.param(name, marks=pytest.mark.slow) for name in ("callbacks", "row", "optimizer", "loops")],
+)
+def test_a_run_does_not_go_on_from_an_odd_state(name: str, run: Path, train_tiny: TrainTiny) -> None:
+    checkpoint = torch.load(run / "last.ckpt", weights_only=True)
+    where, key, value = odd_states(checkpoint)[name]
+    where[key] = value
+    torch.save(checkpoint, run / "last.ckpt")
+    before = (run / "last.ckpt").read_bytes()
+    with pytest.raises(UserError, match=r"resume=\S+: .*start a new run") as told:
+        train_tiny(run, f"resume={run}", "trainer.max_epochs=4")
+    assert "\n" not in str(told.value)
+    assert (run / "last.ckpt").read_bytes() == before
+
+
+@pytest.mark.parametrize("text", ["\xff", "epoch,x\n1,y\n", "x\n1\n", "epoch\n1,2,3\n"])
+def test_a_run_does_not_go_on_with_an_odd_table_of_audits(
+    text: str, run: Path, train_tiny: TrainTiny
+) -> None:
+    (run / "audit.csv").write_bytes(text.encode("latin-1"))
+    with pytest.raises(UserError, match=r"audit\.csv: no table of audits .*move it away"):
+        train_tiny(run, f"resume={run}", "trainer.max_epochs=4")
