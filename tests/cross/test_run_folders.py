@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -165,6 +165,43 @@ def test_a_setting_from_the_environment_is_recorded_by_its_value(
     given = yaml.safe_load((tmp_path / "run" / ".hydra" / "overrides.yaml").read_text())
     assert given[-1] == f"dataset.path='{corpus_dir}'"
     assert run("resume=run", "trainer.max_epochs=4").returncode == 0
+
+
+@pytest.fixture
+def read_only(one: Path, tmp_path: Path) -> Iterator[Path]:
+    """A folder that holds a run, on a file system to which nobody may write."""
+    place = tmp_path / "read only"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(place)], capture_output=True).returncode:
+        pytest.skip("only root mounts a file system")
+    try:
+        shutil.copytree(one, place / "run")
+        subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.skipif(shutil.which("mount") is None, reason="this system has no mount")
+@pytest.mark.usefixtures("read_only")
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["hydra.run.dir='read only/new'"], "choose another place with hydra.run.dir=FOLDER"),
+        (["resume=read only/run", "trainer.max_epochs=4"], "go on with a copy in another place"),
+        pytest.param(
+            ["-m", "seed=0,1", "hydra.sweep.dir='read only/new'"],
+            "choose another place with hydra.sweep.dir=FOLDER",
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_a_place_that_nobody_may_write_to_is_told_in_one_line(
+    command: list[str], told: str, run: Run
+) -> None:
+    done = run(*command)
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: .*cannot be written \(Read-only file system\); " + told + "\n", done.stderr)
 
 
 # Owned
