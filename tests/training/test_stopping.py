@@ -67,7 +67,7 @@ def fit(corpus_dir: Path) -> Fit:
         module = NoteRNN.of(plain, corpus.codec)
         torch.manual_seed(int.from_bytes(os.urandom(4), "big"))  # nothing may depend on what was drawn before
         run_dir.mkdir(exist_ok=True)
-        run = TrainingRun(config, run_dir, corpus, module, stop, Tracker(None))
+        run = TrainingRun(config, run_dir, [], corpus, module, stop, Tracker(None))
         run.fit((run_dir / "last.ckpt").exists())
 
     return train_on
