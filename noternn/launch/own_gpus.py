@@ -51,7 +51,8 @@ def _first_free(folder: Path, num_groups: int) -> tuple[int, int]:
     """The group of GPUs that the fewest jobs have, and the open file whose lock says so."""
     import fcntl  # jobs have processes of their own on Linux alone
 
-    for num_sharing, number in itertools.product(itertools.count(1), range(num_groups)):
+    for place in itertools.count():
+        num_sharing, number = divmod(place, num_groups)
         file = os.open(folder / f"{number}_{num_sharing}", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
