@@ -39,6 +39,9 @@ DECISIVE = {
     "trainer": ("limit_train_batches",),
 }
 
+# What was so before there was a setting of it.
+BEFORE = {"model": {"memory": 0}}
+
 
 def check_resumable(config: Config, plain: dict[str, Any], checkpoint: dict[str, Any], run_dir: Path) -> None:
     """Refuse a run that is over, or one that would go on as another than it began.
@@ -57,11 +60,10 @@ def check_resumable(config: Config, plain: dict[str, Any], checkpoint: dict[str,
         names = DECISIVE.get(section, plain[section])
         if section == "optimizer" and isinstance(config.optimizer, dict):  # its file may have lost a line
             names = {**before[section], **plain[section]}
+        began = BEFORE.get(section, {}) | before[section]
         for name in names:
-            if before[section].get(name) != plain[section].get(name):
-                _refuse_change(
-                    config, f"{section}.{name}", before[section].get(name), plain[section].get(name)
-                )
+            if began.get(name) != plain[section].get(name):
+                _refuse_change(config, f"{section}.{name}", began.get(name), plain[section].get(name))
     _check_lanes(config, before)
     if before["seed"] != config.seed:
         _refuse_change(config, "seed", before["seed"], config.seed)
