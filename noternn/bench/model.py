@@ -11,8 +11,7 @@ import copy
 import itertools
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -33,6 +32,7 @@ from noternn.model.lstm import NoteLSTM
 from noternn.sampling.sampler import sample_batch
 from noternn.tokenizer import ChordTokenizer, Codec, EventTokenizer, Vocabulary
 from noternn.training.datamodule import Batch, LaneLoader
+from noternn.training.lanes import one_thread
 from noternn.training.module import NoteRNN
 from noternn.training.optim import build_optimizer
 from noternn.training.tracking import track
@@ -106,7 +106,7 @@ def bench_train(sizes: Sequence[Size] = SIZES, num_steps: int = 500) -> tuple[st
     Returns:
         what was measured, in a line, and the rows.
     """
-    with _one_thread():
+    with one_thread():
         rows = [row for size in sizes for row in _train_rows(size)]
         rows += _lightning_rows(num_steps)
     rows += _cores_rows(min(NUM_STEPS, num_steps))
@@ -299,7 +299,7 @@ def bench_generate(
     }
     matrix = torch.randn(1024, 1024)
     limits = {name: _reading(composing.num_weights) for name, composing in contestants.items()}
-    with _one_thread():
+    with one_thread():
         timings = interleaved(
             {
                 "Note-RNN's sample()": lambda: theirs.sample(num_notes),
@@ -382,13 +382,3 @@ def _reading(num_weights: int) -> Callable[[], None]:
             memory @ vector
 
     return read
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="take the run's best checkpoint whose samples have at most this share of their notes, "
         "0 to 1, in passages of 16 that stand note for note in training pieces; with a wrong note now and "
-        "then it may be more: see near_16 in the run's audit.csv",
+        "then it may be more: see near_16 in the run's table of audits",
     )
 
 

@@ -35,9 +35,10 @@ from noternn.metrics import SplitSize, frame_averages, rates
 from noternn.model.checkpoint import checkpoint_path
 from noternn.model.lstm import NoteLSTM
 from noternn.runs.folder import RunFolder
-from noternn.sampling.copy_model import Examples, PitchKinds, fit, save_weights, suggestions
+from noternn.sampling.copy_model import Examples, fit, save_weights, suggestions
 from noternn.tables import format_table
 from noternn.tokenizer import Codec, FramesTokenizer, VoicesTokenizer
+from noternn.tokenizer.pitch_kinds import PitchKinds
 
 log = logging.getLogger(__name__)
 

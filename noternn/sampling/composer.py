@@ -16,10 +16,10 @@ from noternn.model.lstm import NoteLSTM
 from noternn.model.stepper import Stepper, build_stepper
 from noternn.music.piece import Piece
 from noternn.sampling.clock import Clock
-from noternn.sampling.copy_model import PitchKinds
 from noternn.sampling.copy_stepper import CopyStepper
 from noternn.sampling.sampler import end_in_beats, sample_each
 from noternn.tokenizer import Codec
+from noternn.tokenizer.pitch_kinds import PitchKinds
 
 
 @dataclass(frozen=True)

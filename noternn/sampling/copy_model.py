@@ -14,7 +14,6 @@ alone, so likelihoods stay exact; nothing is carried from one piece to the next.
 from __future__ import annotations
 
 import json
-from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 
 from noternn.errors import UserError
 from noternn.files import read_json, write_text
-from noternn.tokenizer import SPECIAL_TOKENS, Codec
+from noternn.tokenizer.pitch_kinds import FIRST_HEIGHT, PitchKinds
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -112,54 +111,6 @@ class Suffixes:
         return list(islice(found.items(), count))
 
 
-class PitchKinds:
-    """Ids <-> symbols that are the same at every pitch: the interval to the last pitch in place of the pitch.
-
-    Two tokens that are transpositions of each other have one kind and differ in height, in semitones. What
-    has no pitch, or comes back to itself as pitch classes do, is a kind of its own without a height.
-
-    Args:
-        codec: whose tokenizer knows the transpositions of its tokens.
-    """
-
-    def __init__(self, codec: Codec) -> None:
-        kinds: dict[str, int] = {}
-        self._of_id: list[tuple[int, int | None]] = []
-        for token in codec.vocabulary.tokens:
-            lowest, height = _lowest(codec, token)
-            self._of_id.append((kinds.setdefault(lowest, len(kinds)), height))
-        self._ids = {place: id_ for id_, place in enumerate(self._of_id)}
-
-    def symbol(self, id_: int, last: int) -> int:
-        """What an id is after a height of `last`."""
-        kind, height = self._of_id[id_]
-        return kind * 512 + (0 if height is None else height - last + 256)  # 0: no height
-
-    def id(self, symbol: int, last: int) -> int:
-        """The id that a symbol stands for after a height of `last`, or -1 if the vocabulary lacks it."""
-        kind, interval = divmod(symbol, 512)
-        return self._ids.get((kind, interval - 256 + last if interval else None), -1)
-
-    def height(self, id_: int, last: int) -> int:
-        """The last height after an id."""
-        height = self._of_id[id_][1]
-        return last if height is None else height
-
-    def __deepcopy__(self, memo: dict[int, object]) -> PitchKinds:
-        return self  # it never changes
-
-
-def _lowest(codec: Codec, token: str) -> tuple[str, int | None]:
-    """A token as low as it goes, and how many semitones that is below it; None if it has no pitch."""
-    transposed = codec.tokenizer.transposed
-    if token in SPECIAL_TOKENS or transposed(token, 1) == token or transposed(token, 128) is not None:
-        return token, None
-    height = bisect_left(range(1, 128), True, key=lambda semitones: transposed(token, -semitones) is None)
-    lowest = transposed(token, -height)
-    assert lowest is not None
-    return lowest, height
-
-
 class Copier:
     """The ids of one piece so far, and what its earlier places suggest to come next.
 
@@ -170,13 +121,13 @@ class Copier:
     def __init__(self, kinds: PitchKinds) -> None:
         self.kinds = kinds
         self._plain, self._by_interval = Suffixes(), Suffixes()
-        self._height = 60  # before the first pitch; which one it is hardly matters
+        self._height = FIRST_HEIGHT
 
     def append(self, id_: int) -> None:
         """Go on by an id."""
         self._plain.append(id_)
         self._by_interval.append(self.kinds.symbol(id_, self._height))
-        self._height = self.kinds.height(id_, self._height)
+        self._height = self.kinds.height_after(id_, self._height)
 
     def suggest(self) -> tuple[list[int], list[int]]:
         """Ids (num_suggestions,), -1 for none, and the lengths in tokens of the matches that suggest them."""

@@ -8,7 +8,8 @@ from copy import deepcopy
 import numpy as np
 
 from noternn.model.stepper import Stepper
-from noternn.sampling.copy_model import Copier, Floats, PitchKinds, features
+from noternn.sampling.copy_model import Copier, Floats, features
+from noternn.tokenizer.pitch_kinds import PitchKinds
 
 
 class CopyStepper:

@@ -19,7 +19,6 @@ from noternn.sampling.copy_model import (
     NUM_SUGGESTIONS,
     Copier,
     Examples,
-    PitchKinds,
     Suffixes,
     fit,
     load_weights,
@@ -28,6 +27,7 @@ from noternn.sampling.copy_model import (
 )
 from noternn.sampling.copy_stepper import CopyStepper
 from noternn.tokenizer import BOS_ID, Codec, EventTokenizer, Vocabulary
+from noternn.tokenizer.pitch_kinds import PitchKinds
 
 FAST = settings(max_examples=30, deadline=None, derandomize=True, database=None)
 Floats = NDArray[np.float64]
