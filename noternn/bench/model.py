@@ -346,7 +346,7 @@ class _Composing:
         last = [module for module in network.head.modules() if isinstance(module, nn.Linear)][-1]
         with torch.no_grad():
             logits = network(torch.randint(len(codec.vocabulary), (1, 100)))[0]
-            last.weight.mul_(TRAINED_DEVIATION / logits.std())
+            last.weight.mul_(TRAINED_DEVIATION / logits[logits.isfinite()].std())
 
     def __call__(self) -> None:
         options = Sampling(num_notes=self.num_notes, top_k=TOP_K, top_p=1.0, seed=next(self.seeds))

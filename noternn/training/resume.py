@@ -133,7 +133,7 @@ def told_as_unusable(resume: str | None, is_proven: Callable[[], bool] = lambda:
         log.debug("resume=%s", resume, exc_info=True)
         reason = one_line(": ".join([type(error).__name__, *str(error).splitlines()[:1]]))
         raise UserError(
-            f"resume={resume}: from its last.ckpt nothing can go on ({reason}); start a new run"
+            f"resume={resume}: from its last checkpoint nothing can go on ({reason}); start a new run"
         ) from error
 
 

@@ -152,6 +152,7 @@ def test_settings_of_the_model_are_the_arguments_of_its_class() -> None:
         "token_pitches",
         "followers",
         "before_pitch",
+        "kinds",
     }
 
 
@@ -173,7 +174,12 @@ def test_settings_of_the_module_are_arguments_of_its_class() -> None:
 
 def test_settings_of_the_datamodule_are_arguments_of_its_class() -> None:
     settings = {field.name for field in dataclasses.fields(training.DataModule)}
-    from_elsewhere = {"corpus", "seed", *(field.name for field in dataclasses.fields(training.Augmentation))}
+    from_elsewhere = {
+        "corpus",
+        "seed",
+        "memory",
+        *(field.name for field in dataclasses.fields(training.Augmentation)),
+    }
     of_the_corpus = {"cache_dir", "num_processes"}
     assert settings - of_the_corpus == parameters_of(MidiDataModule).keys() - from_elsewhere
 

@@ -13,7 +13,7 @@ import torch
 
 ROOT = Path(__file__).parents[2]
 # Public, although they begin with an underscore: https://docs.python.org/3/library/collections.html, os.html
-DOCUMENTED = {"_fields", "_asdict", "_replace", "_exit"}
+DOCUMENTED = {"_fields", "_asdict", "_make", "_replace", "_exit"}
 
 
 def _trial() -> Any:

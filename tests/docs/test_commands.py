@@ -71,6 +71,10 @@ def test_training_command_is_accepted(command: str, tmp_path: Path, monkeypatch:
         mine = next(block.text for block in BLOCKS if block.kind == "yaml" and "name: mine" in block.text)
         (tmp_path / "conf" / "dataset").mkdir(parents=True)
         (tmp_path / "conf" / "dataset" / "mine.yaml").write_text(mine, encoding="utf-8")
+    if "trainer.num_nodes=2" in command:
+        started = {"TORCHELASTIC_RUN_ID": "1", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4", "RANK": "0"}
+        for name, value in started.items():
+            monkeypatch.setenv(name, value)
     for run in re.findall(r"resume=(\S+)", command):
         (tmp_path / run / ".hydra").mkdir(parents=True)
         (tmp_path / run / ".hydra" / "overrides.yaml").write_text("[]", encoding="utf-8")

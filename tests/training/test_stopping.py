@@ -59,7 +59,12 @@ def fit(corpus_dir: Path) -> Fit:
         fixed += ["model.hidden_size=6", "model.num_layers=2", "model.dropout=0.4", "trainer.max_epochs=6"]
         fixed += ["trainer.accelerator=cpu", "checkpoint.every_n_epochs=100", "early_stopping.patience=2"]
         fixed += ["datamodule.batch_size=4", "datamodule.window_length=90", "datamodule.cache_dir=null"]
-        fixed += ["datamodule.num_processes=0", "dataset.validation_fraction=0.2", "augmentation.transpose=3"]
+        fixed += [
+            "trainer.precision=32-true",
+            "datamodule.num_processes=0",
+            "dataset.validation_fraction=0.2",
+            "augmentation.transpose=3",
+        ]
         with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
             config = configuration.parse(compose("config", [*fixed, *overrides]))
         plain, corpus = configuration.to_plain(config), loaded_corpus(config)

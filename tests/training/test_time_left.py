@@ -95,7 +95,7 @@ def test_a_run_tells_once_how_long_it_will_take_and_after_each_epoch_what_is_lef
     monkeypatch.setattr(module, "WARM_UP_STEPS", 1)
     monkeypatch.setattr(module, "LEAST_STEPS", 1)
     caplog.set_level(logging.INFO)
-    train_tiny(tmp_path, "trainer.max_epochs=3", "datamodule.batch_size=1")
+    train_tiny(tmp_path, "trainer.max_epochs=3", "datamodule.batch_size=1", "early_stopping=patience")
     lines = [record.getMessage() for record in caplog.records]
     assert [line for line in lines if " here for " in line] == [
         "about 10 s here for 3 epochs; it may end sooner"
