@@ -220,13 +220,14 @@ class MidiDataModule(pl.LightningDataModule):
         self.transpose = transpose
         self.velocity = velocity
         self.memory = memory
+        self._recalled: dict[str, Recalled] = {}
 
     def train_dataloader(self) -> LaneLoader:
         """The training pieces in this epoch's order; Lightning asks anew for each epoch."""
         epoch = self.trainer.current_epoch if self.trainer else 0
         seed = (self.seed, epoch)
         variation = self._variation(np.random.default_rng((*seed, 1)))
-        return self._loader(self._ids("train"), seed, variation)
+        return self._loader("train", self._ids("train"), seed, variation)
 
     def _variation(self, rng: np.random.Generator) -> Variation | None:
         """A key and a loudness for every training piece."""
@@ -248,7 +249,7 @@ class MidiDataModule(pl.LightningDataModule):
 
     def val_dataloader(self) -> list[LaneLoader]:
         """The validation pieces, and as much of the training pieces, both in evaluation order."""
-        return [self.eval_loader("validation"), self._evaluate(self.train_eval_pieces())]
+        return [self.eval_loader("validation"), self._loader("train", self.train_eval_pieces())]
 
     def test_dataloader(self) -> LaneLoader:
         """The test pieces."""
@@ -257,7 +258,7 @@ class MidiDataModule(pl.LightningDataModule):
     def eval_loader(self, split: str) -> LaneLoader:
         """One split, every token once."""
         assert split in SPLITS
-        return self._evaluate(self._ids(split))
+        return self._loader(split, self._ids(split))
 
     def train_eval_pieces(self) -> Pieces:
         """Training pieces on which the training loss is measured in evaluation mode.
@@ -272,18 +273,21 @@ class MidiDataModule(pl.LightningDataModule):
     def _ids(self, split: str) -> Pieces:
         return self.corpus.encoded.ids[split]
 
-    def _evaluate(self, pieces: Pieces) -> LaneLoader:
-        return self._loader(pieces)
-
     def _loader(
-        self, pieces: Pieces, seed: Sequence[int] | None = None, variation: Variation | None = None
+        self,
+        split: str,
+        pieces: Pieces,
+        seed: Sequence[int] | None = None,
+        variation: Variation | None = None,
     ) -> LaneLoader:
+        """The first pieces of a split, or all."""
         rank, num_ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        options = (self.batch_size, self.window_length, seed, variation, self._recall(pieces))
+        options = (self.batch_size, self.window_length, seed, variation, self._recall(split))
         return LaneLoader(pieces, *options, rank=rank, num_ranks=num_ranks)
 
-    def _recall(self, pieces: Pieces) -> Recalled | None:
-        """What pieces suggest of their own past."""
-        if not self.memory:
-            return None
-        return Recalled(pieces, PitchKinds(self.corpus.codec), self.memory, self.corpus.tokenized.cache)
+    def _recall(self, split: str) -> Recalled | None:
+        """What the pieces of a split suggest of their own past; looked up once, not in every epoch."""
+        if self.memory and split not in self._recalled:
+            kinds, cache = PitchKinds(self.corpus.codec), self.corpus.tokenized.cache
+            self._recalled[split] = Recalled(self._ids(split), kinds, self.memory, cache)
+        return self._recalled.get(split)
