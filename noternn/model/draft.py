@@ -41,6 +41,7 @@ class CompiledDraft:
         self.log_probs = np.zeros((1, vocab_size))
         inputs = [weight.T.flatten() for weight, _, _ in layers[1:]] or [torch.zeros(0)]
         biases = [bias for _, _, bias in layers[1:]] or [torch.zeros(0)]
+        allowed = network.allowed_after(torch.arange(vocab_size))
         weights = [
             kept.table,
             torch.zeros(0) if network.intervals is None else class_table(network, w_ih),
@@ -50,7 +51,7 @@ class CompiledDraft:
             *_head(network, size),
             *_interval_weights(network),
             network.before_pitch,
-            torch.zeros(0, dtype=torch.bool) if network.allowed is None else network.allowed,
+            torch.zeros(0, dtype=torch.bool) if allowed is None else allowed,
         ]
         copied = (part.detach().contiguous().numpy().copy() for part in weights)
         self.ids = kept.ids

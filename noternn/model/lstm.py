@@ -217,9 +217,9 @@ class NoteLSTM(nn.Module):
             logits = logits.flatten(0, 1).index_add(0, row, scores).view(logits.shape)
         if self.memory is not None and suggested is not None:
             logits = logits + self.memory.spread(self.memory.boosts(values), suggested)
-        allowed = self.allowed
+        allowed = self.allowed_after(ids)
         if allowed is not None:
-            logits = logits.masked_fill(~allowed[ids], -torch.inf)
+            logits = logits.masked_fill(~allowed, -torch.inf)
         hiddens, cells = zip(*last, strict=True)
         recent = known[:, ids.shape[1] :].T
         return logits, NetworkState(torch.cat(hiddens), torch.cat(cells), recent, clock, pitches)
@@ -234,13 +234,13 @@ class NoteLSTM(nn.Module):
             return None
         return torch.from_numpy(suggestions(ids, self.memory.kinds, self.memory.count))
 
-    @property
-    def allowed(self) -> Tensor | None:
-        """Which ids may come after each one, (vocab_size, vocab_size) booleans; None if any may."""
+    def allowed_after(self, ids: Tensor) -> Tensor | None:
+        """Which ids may come after some, (..., vocab_size) booleans for ids (...); None if any may."""
+        followers = None if self.followers is None else self.followers[ids]
         if self.intervals is None:
-            return self.followers
-        allowed = self.before_pitch[:, None] | ~self.intervals.says_pitch
-        return allowed if self.followers is None else allowed & self.followers
+            return followers
+        allowed = self.before_pitch[ids][..., None] | ~self.intervals.says_pitch
+        return allowed if followers is None else allowed & followers
 
     @property
     def tells_time(self) -> bool:

@@ -113,7 +113,7 @@ class PreparedStepper:
     def __init__(self, network: NoteLSTM, build: Callable[[Pairs], Sequence[Product]]) -> None:
         self.network = network
         self.size = network.hidden_size
-        self.is_before_pitch, self.allowed = network.before_pitch.tolist(), network.allowed
+        self.is_before_pitch = network.before_pitch.tolist()
         intervals = network.intervals
         layers = gated_layers(network)
         linear = [module for module in network.head.modules() if isinstance(module, nn.Linear)]
@@ -200,8 +200,9 @@ class PreparedStepper:
                 self._score(logits, values, torch.tensor(which))
         if self.memory is not None and self.boosts is not None:
             logits = logits + self.memory.spread(self.boosts(values), self.suggested)
-        if self.allowed is not None:
-            logits.masked_fill_(~self.allowed[torch.tensor(ids)], -torch.inf)
+        allowed = self.network.allowed_after(torch.tensor(ids))
+        if allowed is not None:
+            logits.masked_fill_(~allowed, -torch.inf)
         return _log_softmax(logits)
 
     def _score(self, logits: Tensor, values: Tensor, which: Tensor) -> None:
