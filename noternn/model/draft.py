@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from noternn.model import past
 from noternn.model.intervals import AGES, LAGS, REACH, PitchConvolution
 from noternn.model.lstm import NoteLSTM
-from noternn.model.weights import class_table, gated_layers, input_table
+from noternn.model.remembered import build_remembered
+from noternn.model.weights import class_table, gated_layers, input_table, memory_tables
 
 
 def can_draft() -> bool:
@@ -52,11 +53,15 @@ class CompiledDraft:
             *_interval_weights(network),
             network.before_pitch,
             torch.zeros(0, dtype=torch.bool) if allowed is None else allowed,
+            *_memory_weights(network, w_ih),
         ]
-        copied = (part.detach().contiguous().numpy().copy() for part in weights)
+        copied = [part.detach().contiguous().numpy().copy() for part in weights]
         self.ids = kept.ids
+        self.remembered = build_remembered(network)
+        num_suggested = 0 if network.memory is None else 2 * network.memory.count
+        self.suggested = np.zeros((2, num_suggested), dtype=np.int64)
         self.buffers: tuple[NDArray[Any], ...] = (
-            *kept.buffers, self.hidden, self.cell, self.log_probs, *copied,
+            *kept.buffers, self.hidden, self.cell, self.log_probs, *copied[:-4], self.suggested, *copied[-4:],
         )  # fmt: skip
         convolution = None if network.intervals is None else network.intervals.convolution
         self.sizes = (*kept.sizes, size, len(layers), network.residual, *_convolution_sizes(convolution))
@@ -64,6 +69,8 @@ class CompiledDraft:
     def step(self, ids: Sequence[int]) -> NDArray[np.float64]:
         """See `Stepper`; of one stream."""
         self.ids[0] = ids[0]
+        if self.remembered is not None:
+            self.suggested[:] = self.remembered.suggest(ids)[0]
         past.steps.draft(self.buffers, *self.sizes)
         return self.log_probs.copy()
 
@@ -94,6 +101,14 @@ def _interval_weights(network: NoteLSTM) -> list[Tensor]:
     kernel, output = convolution.laid_out(), convolution.output.weight
     hidden = convolution.hidden.weight.T, convolution.hidden.bias
     return [*given, *hidden, kernel, output, convolution.lag, classes, convolution.column]
+
+
+def _memory_weights(network: NoteLSTM, w_ih: Tensor) -> list[Tensor]:
+    """What suggested ids and their classes come to before the first layer; how far each is raised."""
+    if network.memory is None:
+        return [torch.zeros(0)] * 4
+    boosts = network.memory.boosts
+    return [*memory_tables(network, network.memory, w_ih), boosts.weight, boosts.bias]
 
 
 def _convolution_sizes(convolution: PitchConvolution | None) -> tuple[int, int, int, int]:

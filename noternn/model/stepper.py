@@ -13,10 +13,9 @@ from torch import Tensor, nn
 from noternn.model.draft import CompiledDraft, can_draft
 from noternn.model.intervals import REACH, PitchConvolution
 from noternn.model.lstm import NetworkState, NoteLSTM
-from noternn.model.memory import PieceMemory
 from noternn.model.past import build_past, gather_each
 from noternn.model.products import Pairs, Product, build_products, rowwise_products
-from noternn.model.recall import Recall
+from noternn.model.remembered import build_remembered
 from noternn.model.weights import class_table, gated_layers, input_table, memory_tables
 
 
@@ -40,8 +39,7 @@ def build_stepper(network: NoteLSTM, num_streams: int) -> Stepper:
     weight = network.embedding.weight
     if weight.device.type != "cpu" or weight.dtype != torch.float32:
         return ModuleStepper(network)
-    is_drafted = num_streams == 1 and network.memory is None
-    return DraftStepper(network) if is_drafted else PreparedStepper(network, build_products)
+    return DraftStepper(network) if num_streams == 1 else PreparedStepper(network, build_products)
 
 
 class ModuleStepper:
@@ -71,30 +69,6 @@ class ModuleStepper:
         )
         if self.memory is not None:
             self.memory.repeat(num_streams)
-
-
-class Remembered:
-    """What each of some streams has read, and what that suggests.
-
-    Args:
-        memory: of the network.
-    """
-
-    def __init__(self, memory: PieceMemory) -> None:
-        self.recalls = [Recall(memory.kinds, memory.count)]
-
-    def suggest(self, ids: Sequence[int]) -> Tensor:
-        """What is suggested after one more id each, (num_streams, 2, 2 * count)."""
-        return torch.tensor([recall.append(id_) for recall, id_ in zip(self.recalls, ids, strict=True)])
-
-    def repeat(self, num_streams: int) -> None:
-        """See `Stepper`."""
-        self.recalls = [self.recalls[0].copy() for _ in range(num_streams)]
-
-
-def build_remembered(network: NoteLSTM) -> Remembered | None:
-    """At the start of a piece; None for a network without a memory."""
-    return None if network.memory is None else Remembered(network.memory)
 
 
 class PreparedStepper:
@@ -152,21 +126,29 @@ class PreparedStepper:
     def step(self, ids: Sequence[int]) -> NDArray[np.float64]:
         """See `Stepper`."""
         looked_up = self.past.gather(self.past.recall(ids))
-        if self.remembered is not None and self.memory is not None:
+        if self.remembered is not None:
             self.suggested = self.remembered.suggest(ids)
-            for table, rows in zip(self.memory_tables, self.memory.rows(self.suggested), strict=True):
-                for column in rows.T:
-                    looked_up = looked_up + table[column]
+            looked_up = self._with_suggested(looked_up, self.suggested)
         return self._log_probs(ids, self._run_layers(looked_up))
 
     @torch.no_grad()
     def read(self, ids: Sequence[int]) -> NDArray[np.float64]:
         """What `step` returns for the last of some ids, at least one, of a single stream."""
-        if self.memory is not None:
-            return [self.step([id_]) for id_ in ids][-1]
-        for looked_up in gather_each(self.past, ids):
+        each = gather_each(self.past, ids)
+        if self.remembered is not None:
+            suggested = torch.cat([self.remembered.suggest([id_]) for id_ in ids])
+            each, self.suggested = self._with_suggested(each, suggested), suggested[-1:]
+        for looked_up in each:
             values = self._run_layers(looked_up[None])
         return self._log_probs(ids[-1:], values)
+
+    def _with_suggested(self, looked_up: Tensor, suggested: Tensor) -> Tensor:
+        """What was looked up, (n, width), and what the pieces' past suggests, added to it."""
+        assert self.memory is not None
+        for table, rows in zip(self.memory_tables, self.memory.rows(suggested), strict=True):
+            for column in rows.T:
+                looked_up = looked_up + table[column]
+        return looked_up
 
     def _run_layers(self, looked_up: Tensor) -> Tensor:
         """The values that the head reads, (n, size), from what was looked up, (n, width)."""

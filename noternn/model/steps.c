@@ -300,18 +300,19 @@ static PyObject *add_scores(PyObject *module, PyObject *arguments)
 
 enum { HIDDEN = NUM_RECALLED, CELL, LOG_PROBS, TABLE, CLASSES, RECURRENT, INPUT, BIAS, FIRST, FIRST_BIAS, LAST, LAST_BIAS,
        INTERVALS, INTERVAL_BIAS, PLACES, CHANNELS, CHANNEL_BIAS, KERNEL, OUTPUT, LAGS, AGE_CLASSES, COLUMNS,
-       BEFORE_PITCH, FOLLOWERS, NUM_DRAFTED };
+       BEFORE_PITCH, FOLLOWERS, SUGGESTED, SUGGESTED_TABLE, MATCH_CLASSES, BOOSTS, BOOST_BIAS, NUM_DRAFTED };
 
 typedef struct {
     Past past;
     float *hidden, *cell;
     double *log_probs;
     const float *table, *classes, *recurrent, *input, *bias, *first, *first_bias, *last, *last_bias, *intervals,
-        *interval_bias, *channels, *channel_bias, *kernel, *output;
-    const int64_t *places, *lags, *age_classes, *columns;
+        *interval_bias, *channels, *channel_bias, *kernel, *output, *suggested_table, *match_classes, *boosts,
+        *boost_bias;
+    const int64_t *places, *lags, *age_classes, *columns, *suggested;
     const uint8_t *before_pitch, *followers;
     Py_ssize_t size, num_layers, is_residual, width, num_between, num_channels, num_scores, lowest, reach, num_ages,
-        num_rolls;
+        num_rolls, num_suggested, num_classes;
 } Network;
 
 static void measure_network(Network *s, Buffers *b)
@@ -353,6 +354,14 @@ static void measure_network(Network *s, Buffers *b)
     s->columns = numbers(b, COLUMNS, c ? v : 0, INT);
     s->before_pitch = numbers(b, BEFORE_PITCH, v, 1);
     s->followers = numbers(b, FOLLOWERS, length(b, FOLLOWERS, 1) ? v * v : 0, 1);
+    Py_ssize_t n = s->num_suggested = length(b, SUGGESTED, INT) / 2;
+    Py_ssize_t boosts = length(b, BOOST_BIAS, REAL);
+    s->num_classes = n ? boosts / n : 0;
+    s->suggested = numbers(b, SUGGESTED, 2 * n, INT);
+    s->suggested_table = numbers(b, SUGGESTED_TABLE, n * (v + 1) * s->width, REAL);
+    s->match_classes = numbers(b, MATCH_CLASSES, n ? (boosts + 1) * s->width : 0, REAL);
+    s->boosts = numbers(b, BOOSTS, boosts * h, REAL);
+    s->boost_bias = numbers(b, BOOST_BIAS, n * s->num_classes, REAL);
     b->is_bad |= c > 0 && (s->num_ages < 1 || s->num_rolls < 1);
 }
 
@@ -459,6 +468,34 @@ static void score_pitches(const Network *s, Buffers *b, const float *values, flo
     }
 }
 
+/* What the piece's past suggests, added to the first layer's gates: see PieceMemory. */
+static void read_suggested(const Network *s, Buffers *b, float *gates)
+{
+    Py_ssize_t n = s->num_suggested, v = s->past.vocab_size;
+    for (Py_ssize_t i = 0; i < n; i++) {
+        Py_ssize_t id = at(b, s->suggested[i], v + 1), class = at(b, s->suggested[n + i], s->num_classes);
+        Py_ssize_t row = id < v ? i * s->num_classes + class : n * s->num_classes;
+        add_both(gates, s->suggested_table + (i * (v + 1) + id) * s->width, s->match_classes + row * s->width, s->width);
+    }
+}
+
+/* The logits of what is suggested, raised. */
+static void boost(const Network *s, Buffers *b, const float *values, float *logits)
+{
+    Py_ssize_t n = s->num_suggested, v = s->past.vocab_size, h = s->size;
+    for (Py_ssize_t i = 0; i < n; i++) {
+        Py_ssize_t id = at(b, s->suggested[i], v + 1), class = at(b, s->suggested[n + i], s->num_classes);
+        if (id < v) {
+            Py_ssize_t row = i * s->num_classes + class;
+            float sum = s->boost_bias[row];
+            for (Py_ssize_t k = 0; k < h; k++) {
+                sum += values[k] * s->boosts[row * h + k];
+            }
+            logits[id] += sum;
+        }
+    }
+}
+
 /* What the last layer reads and gives: `values` are the residual sums, or the last hidden state. */
 static void run_layers(const Network *s, float *gates, float *values)
 {
@@ -511,6 +548,7 @@ static void run(const Network *s, Buffers *b, float *scratch)
             multiply(gates, p->counts + i, s->classes + i * s->width, 1, s->width);
         }
     }
+    read_suggested(s, b, gates);
     run_layers(s, gates, values);
     memcpy(logits, s->last_bias, v * REAL);
     if (s->num_between > 0) {
@@ -524,6 +562,7 @@ static void run(const Network *s, Buffers *b, float *scratch)
     if (p->memory > 0 && s->before_pitch[id]) {
         score_pitches(s, b, values, logits, logits + v);
     }
+    boost(s, b, values, logits);
     log_softmax(logits, length(b, FOLLOWERS, 1) ? s->followers + id * v : NULL, s->log_probs, v);
 }
 
