@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 from noternn.commands.options import check_outputs, positive_int, write
@@ -23,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keys", type=positive_int, default=1, metavar="N", help="average over N transpositions (1)"
     )
-    parser.add_argument("--copy", action="store_true", help="mix in the copy model, and keep its weights")
+    parser.add_argument("--copy", action="store_true", help="mix in the copy model")
     parser.add_argument("--json", type=Path, metavar="OUT.json", help="write the same as JSON")
 
 
@@ -40,6 +39,3 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         text = json.dumps(likelihood.as_plain(runs, ways, columns), indent=1)
         write("--json", options.json, lambda path: write_text(path, text))
-    saved = likelihood.save_copy_weights(runs[0], columns)
-    if saved:
-        print(f"written: {saved}, for generate --copy", file=sys.stderr)

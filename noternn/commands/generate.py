@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,11 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="continue the opening of a validation piece, which --seed chooses; needs the run's corpus",
     )
-    parser.add_argument(
-        "--copy",
-        action="store_true",
-        help="mix in the copy model, whose weights evaluate --copy has left beside the checkpoint",
-    )
+    parser.add_argument("--copy", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--wav", action="store_true", help="also write the sound, as OUT.wav")
     parser.add_argument("--ogg", action="store_true", help="also write the sound, as OUT.ogg (the extra ogg)")
     parser.add_argument(
@@ -79,8 +75,9 @@ def run(options: argparse.Namespace) -> None:
     from noternn.music.sound import check_audio_path, save_audio
     from noternn.runs.folder import RunFolder, refuse_links_on_the_way
     from noternn.sampling.composer import load_composer
-    from noternn.sampling.copy_model import load_weights
 
+    if options.copy:
+        raise UserError("--copy is gone: train with model.memory=2")
     if options.output.suffix.lower() not in (".mid", ".midi"):
         raise UserError(f"-o {options.output}: it must end in .mid or .midi")
     refuse_links_on_the_way(options.output)
@@ -90,8 +87,6 @@ def run(options: argparse.Namespace) -> None:
     checkpoint = _checkpoint(options.checkpoint, options.max_copied)
     composer = load_composer(checkpoint)
     folder = RunFolder(options.checkpoint if options.checkpoint.is_dir() else checkpoint.parent)
-    if options.copy:
-        composer = replace(composer, copy_weights=load_weights(folder.copy_weights))
     primers, clock, origins = _primers(options, composer.codec)
     tempo = clock.last_tempo if clock else composer.tempo
     beats = options.beats if options.seconds is None else options.seconds * tempo / 60

@@ -19,6 +19,7 @@ from noternn.datasets.configured import ready_made_split, sources_of
 from noternn.datasets.sources import Source
 from noternn.music.piece import Piece
 from noternn.tokenizer import Codec, build_tokenizer
+from noternn.tokenizer.pace import Pace
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +41,11 @@ class Corpus:
         """The tokenizer, with what it has learned to merge, and its vocabulary."""
         tokenizer = build_tokenizer(**self.tokenizer, merges=self.encoded.merges.pairs)
         return Codec(tokenizer, self.encoded.vocabulary)
+
+    @cached_property
+    def pace(self) -> Pace:
+        """How far the training pieces go from one note to the next."""
+        return Pace.of(self.encoded.ids["train"], self.codec)
 
     def pieces(self, split: str) -> Iterator[Piece]:
         """The pieces of a split, see `pieces_of`."""

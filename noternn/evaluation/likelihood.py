@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,10 +31,8 @@ from noternn.evaluation.predictors import (
     targets_of,
 )
 from noternn.metrics import SplitSize, frame_averages, rates
-from noternn.model.checkpoint import checkpoint_path
 from noternn.model.lstm import NoteLSTM
-from noternn.runs.folder import RunFolder
-from noternn.sampling.copy_model import Examples, fit, save_weights, suggestions
+from noternn.sampling.copy_model import Examples, fit, suggestions
 from noternn.tables import format_table
 from noternn.tokenizer import Codec, FramesTokenizer, VoicesTokenizer
 from noternn.tokenizer.pitch_kinds import PitchKinds
@@ -205,16 +202,6 @@ def _copied(material: Material, answers: Sequence[Floats], which: slice, weights
     nll = -material.examples(answers, which).predict(weights)[0]
     lengths = [len(piece) - 1 for piece in material.pieces[which]]
     return [nll[end - length : end] for end, length in zip(np.cumsum(lengths), lengths, strict=True)]
-
-
-def save_copy_weights(run: TrainedRun, columns: Sequence[Column]) -> Path | None:
-    """Keep the copy weights for `generate`, if they are fitted to the network alone; where, or None."""
-    *before, last = columns
-    if [column.name for column in before] != ["network"] or last.name != "+ copy":
-        return None
-    path = RunFolder(checkpoint_path(run.path).parent).copy_weights
-    save_weights(np.array(last.settings["weights"]), path)
-    return path
 
 
 def as_text(runs: Sequence[TrainedRun], options: Options, columns: Sequence[Column]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import zipfile
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,8 +20,10 @@ from noternn.music.midi import is_writable_metre, is_writable_tempo
 from noternn.runs.folder import RunFolder
 from noternn.terminal import printable
 from noternn.tokenizer import BpeTokenizer, Codec, Vocabulary, build_tokenizer
+from noternn.tokenizer.pace import Pace
 
 CHECKPOINT_KEY = "noternn"
+MAX_PACE = 2**31  # steps or tokens without a note
 
 
 class WrongContentError(ValueError):
@@ -28,12 +31,13 @@ class WrongContentError(ValueError):
 
 
 class Trained(NamedTuple):
-    """A network in evaluation mode, its codec, and the tempo (beats per minute) and metre of its corpus."""
+    """A network in evaluation mode, its codec, and its corpus's tempo (beats per minute), metre and pace."""
 
     network: NoteLSTM
     codec: Codec
     tempo: float
     metre: tuple[int, int]
+    pace: Pace
 
 
 def checkpoint_content(
@@ -41,6 +45,7 @@ def checkpoint_content(
     codec: Codec,
     tempo: float,
     metre: tuple[int, int],
+    pace: Pace,
     fingerprint: str,
     version: str,
 ) -> dict[str, Any]:
@@ -52,6 +57,7 @@ def checkpoint_content(
         "merges": [list(pair) for pair in merges],
         "tempo": tempo,
         "metre": list(metre),
+        "pace": asdict(pace),
         "corpus_fingerprint": fingerprint,
         "version": version,
     }
@@ -165,7 +171,18 @@ def _trained(checkpoint: dict[str, Any]) -> Trained:
     numerator, denominator = content.get("metre", (4, 4))  # version 0.1.0 did not note it at first
     if not is_writable_metre(int(numerator), int(denominator)):
         raise WrongContentError("the metre is none")
-    return Trained(network.eval(), codec, tempo, (int(numerator), int(denominator)))
+    pace = _pace(content.get("pace"), codec.tokenizer.steps_per_beat)
+    return Trained(network.eval(), codec, tempo, (int(numerator), int(denominator)), pace)
+
+
+def _pace(plain: Any, steps_per_beat: int) -> Pace:
+    """The pace of the training pieces; what stands in for it where an earlier version has not noted it."""
+    if plain is None:
+        return Pace.default(steps_per_beat)
+    pace = Pace(int(plain["steps"]), int(plain["tokens"]), float(plain["steps_per_note"]))
+    if not all(0 < value <= MAX_PACE for value in vars(pace).values()):
+        raise WrongContentError("the pace of its training pieces is none")
+    return pace
 
 
 def _check_sizes(weights: Mapping[str, torch.Tensor]) -> None:

@@ -75,11 +75,6 @@ class RunFolder:
         return self.path / "health.json"
 
     @property
-    def copy_weights(self) -> Path:
-        """How much the copy model says, fitted to the run's validation pieces."""
-        return self.path / "copy.json"
-
-    @property
     def sample(self) -> Path:
         """What the best weights composed."""
         return self.path / "sample.mid"

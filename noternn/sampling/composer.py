@@ -7,19 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from noternn.config.sampling import Sampling
 from noternn.model.checkpoint import load_checkpoint, trained_of
 from noternn.model.lstm import NoteLSTM
-from noternn.model.stepper import Stepper, build_stepper
+from noternn.model.stepper import build_stepper
 from noternn.music.piece import Piece
 from noternn.sampling.clock import Clock
-from noternn.sampling.copy_stepper import CopyStepper
 from noternn.sampling.sampler import end_in_beats, sample_each
 from noternn.tokenizer import Codec
-from noternn.tokenizer.pitch_kinds import PitchKinds
+from noternn.tokenizer.pace import Pace
 
 
 @dataclass(frozen=True)
@@ -31,14 +27,14 @@ class Composer:
         codec: tokenizer and vocabulary.
         tempo: beats per minute of what it composes from nothing.
         metre: of the same.
-        copy_weights: of the copy model, which is mixed in; None for the network alone.
+        pace: of the training pieces, see `sample_each`; None for `Pace.default`.
     """
 
     network: NoteLSTM
     codec: Codec
     tempo: float
     metre: tuple[int, int] = (4, 4)
-    copy_weights: NDArray[np.float64] | None = None
+    pace: Pace | None = None
 
     def compose(self, primer: list[int], options: Sampling, clock: Clock | None = None) -> Piece:
         """The primer, given as ids without BOS and EOS, and its continuation."""
@@ -60,20 +56,13 @@ class Composer:
                 notes that would ring over it are cut there.
             clock: tempos and metres of the primers, which go on; None for those of the corpus.
         """
-        build = build_stepper if self.copy_weights is None else self._copy_stepper
-        samples = sample_each(self.network, self.codec, primers, options, build, beats)
+        samples = sample_each(self.network, self.codec, primers, options, build_stepper, beats, self.pace)
         clock = clock or Clock(((0.0, self.tempo),), ((0.0, *self.metre),))
         pieces = [clock.set(self.codec.decode(ids, self.tempo)) for ids in samples]
         if beats is None:
             return pieces
         ends = [end_in_beats(self.codec, primer, beats) for primer in primers]
         return [p.until(int(end * p.ticks_per_beat)) for p, end in zip(pieces, ends, strict=True)]
-
-    def _copy_stepper(self, network: NoteLSTM, num_streams: int) -> Stepper:
-        assert self.copy_weights is not None
-        # A single stream's draft may be off by its tolerance, which the copy model would magnify.
-        stepper = build_stepper(network, max(2, num_streams))
-        return CopyStepper(stepper, PitchKinds(self.codec), self.copy_weights)
 
 
 def load_composer(path: Path) -> Composer:

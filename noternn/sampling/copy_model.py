@@ -13,16 +13,12 @@ alone, so likelihoods stay exact; nothing is carried from one piece to the next.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from noternn.errors import UserError
-from noternn.files import read_json, write_text
 from noternn.tokenizer.pitch_kinds import FIRST_HEIGHT, PitchKinds
 
 Floats = NDArray[np.float64]
@@ -38,7 +34,6 @@ MAX_LOGIT = 12.0
 # Suffixes with followers of their own that are looked at. Music has up to about 20; only where one symbol
 # comes hundreds of times in a row are there more, which would take quadratic time.
 MAX_CHAIN = 256
-MAX_WEIGHT = 1e3
 CHUNK = 4096  # tokens at a time, so that the fit takes little memory
 RIDGE = 1.0  # of the fit: a prior of variance 1 on each weight, which few tokens do not overrule
 
@@ -244,36 +239,3 @@ def _newton_step(examples: Examples, weights: Floats) -> Floats:
         rows = (np.sqrt(share)[..., None] * design).reshape(-1, weights.size)
         curvature += rows.T @ rows - mean.T @ mean
     return np.asarray(np.linalg.solve(curvature, gradient), dtype=np.float64).reshape(weights.shape)
-
-
-def save_weights(weights: Floats, path: Path) -> None:
-    """Write weights as JSON."""
-    write_text(path, json.dumps({"weights": weights.round(6).tolist()}))
-
-
-def load_weights(path: Path) -> Floats:
-    """The weights in a file that `save_weights` wrote, or that somebody else did.
-
-    Raises:
-        UserError: if it is not there or holds anything else.
-    """
-    shape = (NUM_SUGGESTIONS, NUM_FEATURES)
-    try:
-        weights = np.array(read_json(path, 100_000)["weights"], dtype=np.float64)
-        if weights.shape != shape or not (np.abs(weights) <= MAX_WEIGHT).all():
-            raise ValueError("other weights")
-    except FileNotFoundError:
-        raise UserError(f"{path}: not there; fit it to the run first: {_fitting(path)}") from None
-    except (OSError, ValueError, TypeError, KeyError, OverflowError) as error:
-        raise UserError(
-            f"{path}: not the weights of a copy model, {shape[0]} rows of {shape[1]} numbers of at most "
-            f"{MAX_WEIGHT:g}; fit them anew: {_fitting(path)}"
-        ) from error
-    return weights
-
-
-def _fitting(path: Path) -> str:
-    """The command that writes the weights of a run's copy model."""
-    from noternn.config.programs import program_command, quoted  # brings Hydra along
-
-    return f"{program_command()} evaluate {quoted(path.parent)} --copy"

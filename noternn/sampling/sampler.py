@@ -16,6 +16,7 @@ from noternn.model.products import MAX_STREAMS
 from noternn.model.stepper import DraftStepper, Stepper, build_stepper
 from noternn.sampling.probabilities import ROUNDING, UNDECIDED, choose, draw, is_close, probabilities
 from noternn.tokenizer import BOS_ID, EOS_ID, Codec, State
+from noternn.tokenizer.pace import Pace, note_counts
 
 BuildStepper = Callable[[NoteLSTM, int], Stepper]  # for so many streams
 
@@ -33,9 +34,10 @@ def sample_batch(
     num_samples: int,
     build: BuildStepper = build_stepper,
     beats: float | None = None,
+    pace: Pace | None = None,
 ) -> list[list[int]]:
     """Several continuations of one primer, see `sample_each`."""
-    return sample_each(network, codec, [primer] * num_samples, options, build, beats)
+    return sample_each(network, codec, [primer] * num_samples, options, build, beats, pace)
 
 
 def sample_each(
@@ -45,6 +47,7 @@ def sample_each(
     options: Sampling,
     build: BuildStepper = build_stepper,
     beats: float | None = None,
+    pace: Pace | None = None,
 ) -> list[list[int]]:
     """A continuation of each primer, which advance together: much faster than one after the other.
 
@@ -57,6 +60,7 @@ def sample_each(
         build: makes what gives the log-probabilities.
         beats: add so many quarter notes to the primer, from its last end on, instead of `options.num_notes`
             notes. Samples then go a little further, see `noternn.sampling.composer.Composer`.
+        pace: of the training pieces: samples go no longer without a note; None for `Pace.default`.
 
     Returns:
         For each k `primers[k]` and what follows it, drawn with the seed `options.seed + k`: `num_notes` notes
@@ -71,7 +75,7 @@ def sample_each(
             f"repetition penalty {options.repetition_penalty:g}: this tokenizer writes a held note anew in "
             "every step, so that a penalty would cut notes short; leave it at 1"
         )
-    grammar = _Grammar(codec, options, beats)
+    grammar = _Grammar(codec, options, beats, pace or Pace.default(codec.tokenizer.steps_per_beat))
     streams = [
         _Stream(grammar, primer, np.random.default_rng(options.seed + k)) for k, primer in enumerate(primers)
     ]
@@ -98,12 +102,15 @@ class _Grammar:
     Its states are numbered in the order in which they come up. What is known of each stands in lists.
     """
 
-    def __init__(self, codec: Codec, options: Sampling, beats: float | None) -> None:
+    def __init__(self, codec: Codec, options: Sampling, beats: float | None, pace: Pace) -> None:
         self.codec = codec
         self.options = options
         self.beats = beats
+        self.pace = pace
         tokens, tokenizer = codec.vocabulary.tokens, codec.tokenizer
-        self.note_counts = [tokenizer.note_count(token) for token in tokens]
+        self.has_notes, self.steps = note_counts(codec) > 0, codec.token_steps()
+        self.note_counts: list[int] = note_counts(codec).tolist()
+        self.num_steps: list[int] = self.steps.tolist()
         self.is_pitched = [tokenizer.transposed(token, 1) != token for token in tokens]  # drums stay
         self.penalizes = options.repetition_penalty != 1
         self._numbers: dict[State, int] = {}
@@ -148,6 +155,42 @@ class _Grammar:
             row[list(stream.recent)] = True
         return repeated
 
+    def lingers(self, stream: _Stream, id_: int) -> bool:
+        """Whether a stream would go without a note for longer than the training pieces do."""
+        steps = self.num_steps[id_]
+        if steps and stream.steps_since + steps > self.most_steps(stream):
+            return True
+        return not self.note_counts[id_] and stream.tokens_since >= self.pace.tokens
+
+    def most_steps(self, stream: _Stream) -> int:
+        """The grid steps that a stream may go from one note to the next.
+
+        A beat, once it is slower than the slowest training piece and has rested longer than any.
+        """
+        pace = self.pace
+        left = pace.steps_per_note * stream.num_notes + pace.steps - (stream.num_steps - stream.steps_since)
+        return int(min(pace.steps, max(left, self.codec.tokenizer.steps_per_beat)))
+
+    def mask_onward(self, stream: _Stream) -> NDArray[np.bool_]:
+        """What may come next in a stream that must not linger, (vocab_size,): all if nothing else is left.
+
+        Where the grammar has no note next it rules out what might come again and again.
+        """
+        allowed = self.masks[stream.state]
+        onward = allowed & ((self.steps == 0) | (stream.steps_since + self.steps <= self.most_steps(stream)))
+        if stream.tokens_since >= self.pace.tokens:
+            notes = onward & self.has_notes
+            onward = notes if notes.any() else onward & ~self._chains(stream.state)
+        found: NDArray[np.bool_] = onward if onward.any() else allowed
+        return found
+
+    def _chains(self, number: int) -> NDArray[np.bool_]:
+        """Which ids may come again right after themselves, (vocab_size,)."""
+        ids = np.flatnonzero(self.masks[number])
+        chains = np.zeros_like(self.has_notes)
+        chains[ids] = [bool(self.masks[self.advance(number, id_)][id_]) for id_ in ids.tolist()]
+        return chains
+
     def is_over(self, stream: _Stream) -> bool:
         """Whether a stream has its notes or beats and may end, or must."""
         state = stream.state
@@ -172,6 +215,9 @@ class _Stream:
         self.ids: list[int] = []  # so far, the primer included
         self.num_added = -len(primer)  # ids beyond the primer
         self.num_notes = 0  # added to the primer
+        self.num_steps = 0  # of the grid, since then
+        self.steps_since = 0  # the last note, its token included
+        self.tokens_since = 0
         self.has_come = False  # to the last onset before its end, if that is told in beats
         self.state = grammar.start
         self.recent: deque[int] = deque(maxlen=grammar.options.repetition_window)
@@ -190,9 +236,13 @@ class _Stream:
     def append(self, id_: int) -> None:
         """Go on by an id."""
         grammar = self.grammar
+        notes, steps = grammar.note_counts[id_], grammar.num_steps[id_]
         if self.num_added >= 0:
-            self.num_notes += grammar.note_counts[id_]
+            self.num_notes += notes
+            self.num_steps += steps
         self.num_added += 1
+        self.steps_since = steps if notes else self.steps_since + steps
+        self.tokens_since = 0 if notes else self.tokens_since + 1
         self.ids.append(id_)
         self.state = grammar.advance(self.state, id_)
         if grammar.penalizes and grammar.is_pitched[id_]:
@@ -245,14 +295,23 @@ def _draw(
     if not grammar.penalizes:
         drawn = draw(log_probs, which, masks, states, point, options, tolerance)
     left = np.flatnonzero(drawn == UNDECIDED)
+    exact = None if is_draft else log_probs
     if len(left):
         mask = masks[states[left]]
-        repeated = None if repeated is None else repeated[left]
+        of_left = None if repeated is None else repeated[left]
         if isinstance(stepper, DraftStepper) and is_close(
-            log_probs, mask, point, options, tolerance, repeated
+            log_probs, mask, point, options, tolerance, of_left
         ):
-            log_probs = stepper.settle()
-        probs = probabilities(log_probs[which[left]], mask, options, repeated)
+            exact = log_probs = stepper.settle()
+        probs = probabilities(log_probs[which[left]], mask, options, of_left)
         drawn[left] = choose(probs, point[left])
     ids: list[int] = drawn.tolist()
+    for n, (k, stream) in enumerate(rows):
+        if grammar.lingers(stream, ids[n]):
+            if exact is None:
+                assert isinstance(stepper, DraftStepper)
+                exact = stepper.settle()
+            mask = grammar.mask_onward(stream)
+            probs = probabilities(exact[k], mask, options, None if repeated is None else repeated[n])
+            ids[n] = int(choose(probs, np.array(stream.point())))
     return ids

@@ -159,7 +159,7 @@ class NoteRNN(pl.LightningModule):
             settings = {"tokenizer": dict(corpus.tokenizer), **self.settings}
             encoded = corpus.encoded
             self.content = checkpoint_content(
-                *(settings, corpus.codec, encoded.tempo, encoded.metre),
+                *(settings, corpus.codec, encoded.tempo, encoded.metre, corpus.pace),
                 *(encoded.fingerprint, noternn.__version__),
             )
         return self.content

@@ -53,7 +53,7 @@ class Samples:
         encoded = self.corpus.encoded
         if network.embedding.weight.device.type != "cpu":  # step by step, a GPU mostly waits
             network = copy.deepcopy(network).cpu()
-        composer = Composer(network, self.corpus.codec, encoded.tempo, encoded.metre)
+        composer = Composer(network, self.corpus.codec, encoded.tempo, encoded.metre, self.corpus.pace)
         self._save(self._compose(composer, epoch), self.folder.samples / f"epoch_{epoch:03d}", epoch)
 
     def make_best(self, composer: Composer, epoch: int) -> dict[str, Any]:

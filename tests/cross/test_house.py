@@ -14,7 +14,7 @@ ROOMS = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
 MAX_LINES = 70
 FILES_OF_RUNS = (  # what runs/folder.py names
     "best.ckpt", "last.ckpt", "metrics.csv", "summary.json", "split.json", "audit.csv", "health.json",
-    "copy.json", "curves.png", "sample.mid", "sweep.csv", "multirun.yaml", "overrides.yaml", "hydra.yaml",
+    "curves.png", "sample.mid", "sweep.csv", "multirun.yaml", "overrides.yaml", "hydra.yaml",
     "config.yaml", ".hydra", ".owner",
 )  # fmt: skip
 NAMED_ELSEWHERE = {  # in what users read, and by a record of a study; may only shrink

@@ -11,6 +11,7 @@ import torch
 from noternn.model.build import network_for
 from noternn.model.checkpoint import checkpoint_content, trained_of
 from noternn.tokenizer import Codec, EventTokenizer, Vocabulary
+from noternn.tokenizer.pace import Pace
 
 OLD_RUN = Path(__file__).parents[1] / "data" / "version_0_1_0" / "run"
 
@@ -36,7 +37,7 @@ def test_a_network_that_scored_pitches_everywhere_still_does() -> None:
     model = MODEL | {"num_pitches": 4, "pitch_channels": 4}
     config = {"tokenizer": {"name": "event"}, "model": model}
     state = {f"network.{name}": part for name, part in network_for(codec, model).state_dict().items()}
-    content = checkpoint_content(config, codec, 120.0, (4, 4), "", "0.1.0")
+    content = checkpoint_content(config, codec, 120.0, (4, 4), Pace.default(12), "", "0.1.0")
     then = state | {"network.before_pitch": torch.ones(len(codec.vocabulary), dtype=torch.bool)}
     now, before = (
         trained_of({"state_dict": weights, "noternn": content}, Path("x.ckpt")).network

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
-import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from noternn.errors import UserError
 from noternn.sampling.copy_model import (
     NUM_FEATURES,
     NUM_SUGGESTIONS,
@@ -21,11 +16,8 @@ from noternn.sampling.copy_model import (
     Examples,
     Suffixes,
     fit,
-    load_weights,
-    save_weights,
     suggestions,
 )
-from noternn.sampling.copy_stepper import CopyStepper
 from noternn.tokenizer import BOS_ID, Codec, EventTokenizer, Vocabulary
 from noternn.tokenizer.pitch_kinds import PitchKinds
 
@@ -160,82 +152,3 @@ def test_no_other_weights_near_the_fitted_ones_are_better() -> None:
     rng = np.random.default_rng(0)
     others = [objective(weights + rng.normal(0, 0.03, weights.shape)) for _ in range(30)]
     assert max(others) < objective(weights)
-
-
-# Sampling
-
-
-class TableStepper:
-    """Log-probabilities that depend on the last id alone."""
-
-    def __init__(self) -> None:
-        self.table = network_log_probs(3, VOCAB_SIZE)
-        self.num_streams = 1
-
-    def step(self, ids: Sequence[int]) -> Floats:
-        assert len(ids) == self.num_streams
-        return self.table[list(ids)]
-
-    def repeat(self, num_streams: int) -> None:
-        self.num_streams = num_streams
-
-
-@FAST
-@given(ids)
-def test_stepping_gives_the_probabilities_of_an_evaluation(piece: list[int]) -> None:
-    stepper = CopyStepper(TableStepper(), KINDS, WEIGHTS)
-    stepped = [stepper.step([id_])[0, after] for id_, after in pairwise(piece)]
-    log_probs = TableStepper().table[piece[:-1]]
-    expected, _ = examples_of(piece, np.array(piece[1:]), log_probs).predict(WEIGHTS)
-    np.testing.assert_allclose(stepped, expected, atol=1e-9)
-
-
-def test_streams_copy_from_their_own_past() -> None:
-    opening = named(["Pitch_60", "Pitch_62"])
-    first, second = named(["Pitch_64", "Pitch_60", "Pitch_62"]), named(["Pitch_67", "Pitch_60", "Pitch_62"])
-
-    def last_row(number: int, *streams: list[int]) -> Floats:
-        stepper = CopyStepper(TableStepper(), KINDS, WEIGHTS)
-        for id_ in opening:
-            stepper.step([id_])
-        stepper.repeat(len(streams))
-        return [stepper.step(row) for row in zip(*streams, strict=True)][-1][number]
-
-    np.testing.assert_array_equal(last_row(0, first, second), last_row(0, first))
-    np.testing.assert_array_equal(last_row(1, first, second), last_row(0, second))
-    assert not np.array_equal(last_row(0, first, second), last_row(1, first, second))
-
-
-# The file of the weights
-
-
-def test_saved_weights_come_back(tmp_path: Path) -> None:
-    save_weights(WEIGHTS, tmp_path / "copy.json")
-    np.testing.assert_allclose(load_weights(tmp_path / "copy.json"), WEIGHTS, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        "",
-        "[]",
-        "{}",
-        "null",
-        '{"weights": "all"}',
-        '{"weights": [[1, 2], [3]]}',
-        '{"weights": [[0]]}',
-        json.dumps({"weights": (WEIGHTS * np.nan).tolist()}),
-        json.dumps({"weights": (WEIGHTS * 1e9).tolist()}),
-        '{"weights": ' + "[" * 30_000,
-    ],
-    ids=range(10),
-)
-def test_a_file_of_anything_else_is_refused(tmp_path: Path, content: str) -> None:
-    (tmp_path / "copy.json").write_text(content)
-    with pytest.raises(UserError, match="not the weights of a copy model"):
-        load_weights(tmp_path / "copy.json")
-
-
-def test_weights_that_are_not_there_are_asked_for(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"not there; .* evaluate .* --copy"):
-        load_weights(tmp_path / "copy.json")

@@ -232,6 +232,11 @@ def test_a_primer_of_drums_alone_is_refused(tiny_run: Path, tmp_path: Path, caps
 # What is refused
 
 
+def test_the_copy_model_is_gone_and_what_there_is_instead_is_said(tmp_path: Path, capsys: Capture) -> None:
+    err = refusal(capsys, tmp_path / "run", tmp_path / "out.mid", "--copy")
+    assert err == "error: --copy is gone: train with model.memory=2\n"
+
+
 @pytest.mark.parametrize("name", ["missing.ckpt", "."])
 def test_a_checkpoint_that_is_not_there_is_refused(name: str, tmp_path: Path, capsys: Capture) -> None:
     message = refusal(capsys, tmp_path / name, tmp_path / "out.mid")
