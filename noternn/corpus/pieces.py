@@ -75,6 +75,10 @@ class Pieces(Sequence[NDArray[np.int64]]):
         """Some of the pieces, in the order of their indices."""
         return Pieces(self.stretches, self.stretch[order], self.start[order], self.lengths[order])
 
+    def openings(self, order: NDArray[np.int64], lengths: NDArray[np.int64]) -> Pieces:
+        """The first tokens of some of the pieces: so many of each, no more than it has."""
+        return Pieces(self.stretches, self.stretch[order], self.start[order], lengths)
+
     def __iter__(self) -> Iterator[NDArray[np.int64]]:
         return (self[i] for i in range(len(self)))
 

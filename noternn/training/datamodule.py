@@ -17,6 +17,7 @@ from noternn.corpus.loading import Corpus
 from noternn.corpus.pieces import Pieces
 from noternn.corpus.splits import SPLITS
 from noternn.tokenizer.pitch_kinds import PitchKinds
+from noternn.training.beside import beside
 from noternn.training.recalled import Recalled
 
 
@@ -227,7 +228,7 @@ class MidiDataModule(pl.LightningDataModule):
         epoch = self.trainer.current_epoch if self.trainer else 0
         seed = (self.seed, epoch)
         variation = self._variation(np.random.default_rng((*seed, 1)))
-        return self._loader("train", self._ids("train"), seed, variation)
+        return self._loader(self._ids("train"), self._recall("train"), seed, variation)
 
     def _variation(self, rng: np.random.Generator) -> Variation | None:
         """A key and a loudness for every training piece."""
@@ -249,7 +250,7 @@ class MidiDataModule(pl.LightningDataModule):
 
     def val_dataloader(self) -> list[LaneLoader]:
         """The validation pieces, and as much of the training pieces, both in evaluation order."""
-        return [self.eval_loader("validation"), self._loader("train", self.train_eval_pieces())]
+        return [self.eval_loader("validation"), self._train_eval_loader()]
 
     def test_dataloader(self) -> LaneLoader:
         """The test pieces."""
@@ -258,31 +259,36 @@ class MidiDataModule(pl.LightningDataModule):
     def eval_loader(self, split: str) -> LaneLoader:
         """One split, every token once."""
         assert split in SPLITS
-        return self._loader(split, self._ids(split))
+        return self._loader(self._ids(split), self._recall(split))
 
     def train_eval_pieces(self) -> Pieces:
-        """Training pieces on which the training loss is measured in evaluation mode.
+        """Training pieces, or their openings, on which the training loss is measured in evaluation mode.
 
-        As many as hold the validation split's tokens, the same in every epoch: enough for a
-        comparison, and no slower than the validation itself.
+        As many tokens as validation has, in pieces of all lengths, the same in every epoch: see `beside`.
         """
-        wanted = self._ids("validation").lengths.sum()
-        pieces = self._ids("train")
-        return pieces[: int(np.searchsorted(np.cumsum(pieces.lengths), wanted)) + 1]
+        return self._ids("train").openings(*self._beside)
+
+    @cached_property
+    def _beside(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        training, validation = (self._ids(split).lengths for split in ("train", "validation"))
+        return beside(training, validation, self.seed)
+
+    def _train_eval_loader(self) -> LaneLoader:
+        recalled = self._recall("train")
+        return self._loader(self.train_eval_pieces(), recalled.openings(*self._beside) if recalled else None)
 
     def _ids(self, split: str) -> Pieces:
         return self.corpus.encoded.ids[split]
 
     def _loader(
         self,
-        split: str,
         pieces: Pieces,
+        recalled: Recalled | None,
         seed: Sequence[int] | None = None,
         variation: Variation | None = None,
     ) -> LaneLoader:
-        """The first pieces of a split, or all."""
         rank, num_ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        options = (self.batch_size, self.window_length, seed, variation, self._recall(split))
+        options = (self.batch_size, self.window_length, seed, variation, recalled)
         return LaneLoader(pieces, *options, rank=rank, num_ranks=num_ranks)
 
     def _recall(self, split: str) -> Recalled | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import logging
 
@@ -54,6 +55,12 @@ class Recalled:
             rows = slice(start, start + len(piece))
             found[rows], classes[rows] = both[:, 0], both[:, 1]
         return Entry({"suggested": found, "classes": classes}, {})
+
+    def openings(self, order: NDArray[np.int64], lengths: NDArray[np.int64]) -> Recalled:
+        """The same of the first tokens of some of the pieces, see `Pieces.openings`."""
+        some = copy.copy(self)
+        some.starts, some.lengths = self.starts[order], lengths
+        return some
 
     def windows(
         self, pieces: NDArray[np.int64], positions: NDArray[np.int64], length: int

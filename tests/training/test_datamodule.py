@@ -294,16 +294,32 @@ def test_validation_reads_the_validation_pieces_and_then_training_pieces(folder:
 
 def test_the_training_loss_is_measured_on_as_many_tokens_as_the_validation_loss(folder: Path) -> None:
     data = datamodule(folder)
-    measured, training = data.train_eval_pieces(), data.corpus.encoded.ids["train"]
-    assert not multiset(measured) - multiset(training)
-    wanted = sum(len(piece) for piece in data.corpus.encoded.ids["validation"])
-    lengths = [len(piece) for piece in measured]
-    assert sum(lengths[:-1]) < wanted <= sum(lengths)
+    measured = multiset(data.train_eval_pieces())
+    training, validation = (data.corpus.encoded.ids[split] for split in ("train", "validation"))
+    openings = {tuple(piece[:length].tolist()) for piece in training for length in range(len(piece) + 1)}
+    assert measured.keys() <= openings
+    assert sum(len(piece) for piece in measured.elements()) == sum(len(piece) for piece in validation)
 
 
 def test_a_training_split_smaller_than_the_validation_split_is_measured_whole(folder: Path) -> None:
     data = datamodule(folder, validation_fraction=0.8, test_fraction=0.0)
     assert multiset(data.train_eval_pieces()) == multiset(data.corpus.encoded.ids["train"])
+
+
+def test_what_measured_training_pieces_repeat_is_theirs(folder: Path) -> None:
+    data = datamodule(folder)
+    data.memory = 2
+    whole, measured = data.train_dataloader().recalled, data.val_dataloader()[1].recalled
+    pieces = [tuple(piece.tolist()) for piece in data.corpus.encoded.ids["train"]]
+    assert whole is not None
+    assert measured is not None
+    for number, piece in enumerate(data.train_eval_pieces()):
+        place = next(i for i, other in enumerate(pieces) if other[: len(piece)] == tuple(piece.tolist()))
+        rows = [
+            recalled.windows(np.array([i]), np.array([0]), len(piece))
+            for recalled, i in ((measured, number), (whole, place))
+        ]
+        assert np.array_equal(*rows)
 
 
 def test_each_epoch_trains_in_its_own_order_and_measures_in_the_same(folder: Path) -> None:
