@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from noternn.model import past
 from noternn.model.intervals import AGES, LAGS, REACH, PitchConvolution
 from noternn.model.lstm import NoteLSTM
-from noternn.model.remembered import build_remembered
 from noternn.model.weights import class_table, gated_layers, input_table, memory_tables
 
 
@@ -57,8 +56,8 @@ class CompiledDraft:
         ]
         copied = [part.detach().contiguous().numpy().copy() for part in weights]
         self.ids = kept.ids
-        self.remembered = build_remembered(network)
-        num_suggested = 0 if network.memory is None else 2 * network.memory.count
+        self.recall = None if network.memory is None else network.memory.recall()
+        num_suggested = 0 if network.memory is None else len(network.memory.projection)
         self.suggested = np.zeros((2, num_suggested), dtype=np.int64)
         self.buffers: tuple[NDArray[Any], ...] = (
             *kept.buffers, self.hidden, self.cell, self.log_probs, *copied[:-4], self.suggested, *copied[-4:],
@@ -69,8 +68,8 @@ class CompiledDraft:
     def step(self, ids: Sequence[int]) -> NDArray[np.float64]:
         """See `Stepper`; of one stream."""
         self.ids[0] = ids[0]
-        if self.remembered is not None:
-            self.suggested[:] = self.remembered.suggest(ids)[0]
+        if self.recall is not None:
+            self.suggested[:] = self.recall.append(ids)[0]
         past.steps.draft(self.buffers, *self.sizes)
         return self.log_probs.copy()
 

@@ -182,7 +182,7 @@ class NoteLSTM(nn.Module):
         Args:
             ids: (batch, time) integers.
             state: what an earlier call returned, or None at the start of pieces.
-            suggested: (batch, time, 2, 2 * memory) what `suggested` gives for the ids; None without a memory.
+            suggested: (batch, time, 2, n) what `suggested` gives for the ids; None without a memory.
 
         Returns:
             logits (batch, time, vocab_size) and the state after the last id.
@@ -225,7 +225,7 @@ class NoteLSTM(nn.Module):
         return logits, NetworkState(torch.cat(hiddens), torch.cat(cells), recent, clock, pitches)
 
     def suggested(self, ids: Ints) -> Tensor | None:
-        """What the memory suggests after each id of a piece, (num_tokens, 2, 2 * memory); None without one.
+        """What the memory suggests after each id of a piece, (num_tokens, 2, n); None without one.
 
         Args:
             ids: (num_tokens,) of the piece from its start.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding_bag, pad
 
-from noternn.model.recall import NUM_CLASSES
+from noternn.model.recall import NUM_CLASSES, NUM_SEARCHES, Recall, build_recall
 from noternn.tokenizer.pitch_kinds import PitchKinds
 
 
@@ -34,13 +34,19 @@ class PieceMemory(nn.Module):
         super().__init__()
         self.kinds = kinds
         self.count = count
-        number = torch.arange(2 * count)
-        deviation = (2 * count * embedding_dim) ** -0.5
-        self.projection = nn.Parameter(deviation * torch.randn(2 * count, embedding_dim, input_size))
-        self.classes = nn.Parameter(0.1 * torch.randn(2 * count * NUM_CLASSES + 1, input_size))
-        self.boosts = nn.Linear(hidden_size, 2 * count * NUM_CLASSES)
+        number = torch.arange(NUM_SEARCHES * count)
+        deviation = (NUM_SEARCHES * count * embedding_dim) ** -0.5
+        self.projection = nn.Parameter(
+            deviation * torch.randn(NUM_SEARCHES * count, embedding_dim, input_size)
+        )
+        self.classes = nn.Parameter(0.1 * torch.randn(NUM_SEARCHES * count * NUM_CLASSES + 1, input_size))
+        self.boosts = nn.Linear(hidden_size, NUM_SEARCHES * count * NUM_CLASSES)
         self.register_buffer("first_row", number * (kinds.vocab_size + 1))
         self.register_buffer("first_class", number * NUM_CLASSES)
+
+    def recall(self) -> Recall:
+        """What a new piece suggests."""
+        return build_recall(self.kinds, self.count)
 
     def tables(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """What suggested ids and the classes of their matches add to the first layer's input.
@@ -49,8 +55,8 @@ class PieceMemory(nn.Module):
             weight: (vocab_size, embedding_dim) the ids' vectors.
 
         Returns:
-            (2 * count, vocab_size + 1, input_size), the last row of each for no suggestion; and
-            (2 * count * NUM_CLASSES + 1, input_size), the last for none.
+            (NUM_SEARCHES * count, vocab_size + 1, input_size), the last row of each for no suggestion; and
+            (NUM_SEARCHES * count * NUM_CLASSES + 1, input_size), the last for none.
         """
         is_told = torch.ones_like(self.classes[:, :1])
         is_told[-1] = 0
@@ -60,10 +66,10 @@ class PieceMemory(nn.Module):
         """Where in each of the `tables` suggestions stand, the first two dimensions of it as one.
 
         Args:
-            suggested: (..., 2, 2 * count) as `suggestions` gives them.
+            suggested: (..., 2, NUM_SEARCHES * count) as `suggestions` gives them.
 
         Returns:
-            Each (..., 2 * count).
+            Each (..., NUM_SEARCHES * count).
         """
         ids, classes = suggested.unbind(-2)
         is_there = ids < self.kinds.vocab_size
@@ -81,8 +87,8 @@ class PieceMemory(nn.Module):
         """What the boosts add to the logits of the ids.
 
         Args:
-            boosts: (..., 2 * count * NUM_CLASSES) what the layer `boosts` gives.
-            suggested: (..., 2, 2 * count).
+            boosts: (..., NUM_SEARCHES * count * NUM_CLASSES) what the layer `boosts` gives.
+            suggested: (..., 2, NUM_SEARCHES * count).
 
         Returns:
             (..., vocab_size).

@@ -199,9 +199,15 @@ def build_past(network: NoteLSTM, table: Tensor, classes: Product | None) -> Pas
     return kind(network, table, classes)
 
 
-def gather_each(past: Past, ids: Sequence[int]) -> Tensor:
-    """What `gather` gives after each further id of a single stream, (len(ids), width)."""
+def recall_each(past: Past, ids: Sequence[int]) -> Recalled:
+    """What `recall` gives after each further id of a single stream, one below the other."""
     recalled = [tuple(part.clone() for part in past.recall([id_])) for id_ in ids]
     rows, counts = (torch.cat(parts) for parts in zip(*recalled, strict=True))
-    spans = [slice(start, start + MAX_STREAMS) for start in range(0, len(ids), MAX_STREAMS)]
+    return rows, counts
+
+
+def gather_each(past: Past, recalled: Recalled) -> Tensor:
+    """What `gather` gives for each of any number of rows, (number, width)."""
+    rows, counts = recalled
+    spans = [slice(start, start + MAX_STREAMS) for start in range(0, len(rows), MAX_STREAMS)]
     return torch.cat([past.gather((rows[span], counts[span])) for span in spans])

@@ -1,19 +1,21 @@
 """What followed earlier in a piece where its last ids came before: suggestions of what comes next.
 
-The last 1, 2, 3, 4, 6 ... 64 ids are looked up among the piece's earlier ids, as they are and at any other
-pitch, and what followed there is suggested, that of the longest match first. A suggestion depends on the
-piece's own past alone, and in another key it is the same, moved.
+The last 1, 2, 3, 4, 6 ... 64 ids are looked up among the piece's earlier ids in four ways: as they are, at
+any other pitch, without their pitches as a rhythm, and as they are at the same place of the bar. What
+followed there is suggested, that of the longest match first; of a rhythm what is no pitch. A suggestion
+depends on the piece's own past alone, and in another key it is the same, moved.
 """
 
 from __future__ import annotations
 
-from copy import copy, deepcopy
-from typing import Any, Protocol, Self
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from noternn.tokenizer.pitch_kinds import FIRST_HEIGHT, PitchKinds
+from noternn.tokenizer.pitch_kinds import FIRST_HEIGHT, NUM_HEIGHTS, SPAN, PitchKinds
 
 try:
     from noternn.model import matches as matches
@@ -27,6 +29,7 @@ Hashes = NDArray[np.uint64]
 LENGTHS = {1: (0, 0), 2: (1, 1), 3: (2, 1), 4: (2, 2), 6: (4, 2), 8: (4, 4), 12: (8, 4), 16: (8, 8)}
 LENGTHS |= {24: (16, 8), 32: (16, 16), 48: (32, 16), 64: (32, 32)}
 NUM_CLASSES = len(LENGTHS)
+NUM_SEARCHES = 4
 PARTS = np.array(
     [[length, *(list(LENGTHS).index(max(part, 1)) for part in parts)] for length, parts in LENGTHS.items()]
 )
@@ -42,20 +45,28 @@ def suggestions(ids: Ints, kinds: PitchKinds, count: int) -> Ints:
     Args:
         ids: (num_tokens,).
         kinds: of the vocabulary.
-        count: how many ids each of the two searches suggests at most.
+        count: how many ids each search suggests at most.
 
     Returns:
-        (num_tokens, 2, 2 * count): ids, `vocab_size` for none, and the classes of the lengths of their
-        matches, indices into `LENGTHS`. The first half matched as it is, the other one at any pitch.
+        (num_tokens, 2, NUM_SEARCHES * count): ids, `vocab_size` for none, and the classes of the lengths of
+        their matches, indices into `LENGTHS`. The first `count` matched as they are, the next ones at any
+        pitch, the next ones in rhythm, the last ones as they are at the same place of the bar.
     """
+    if matches is not None:
+        suggested: Ints = _CompiledRecall(kinds, count, len(ids)).extended(ids[None])[0]
+        return suggested
     heights = kinds.heights(ids)
     before = np.concatenate([[FIRST_HEIGHT], heights[:-1]])
-    plain, plain_classes = followers(ids, count)
-    symbols, moved_classes = followers(kinds.symbols(ids, before), count)
-    moved = kinds.ids_of(symbols, heights[:, None] + np.zeros(count, dtype=np.int64))
-    found = np.hstack([plain, moved])
-    found[found < 0] = kinds.vocab_size
-    return np.stack([found, np.hstack([plain_classes, moved_classes])], axis=1)
+    placed = kinds.steps[ids].cumsum() % kinds.bar * kinds.vocab_size + ids
+    searched = ids, kinds.symbols(ids, before), kinds.kind[ids], placed
+    found = [followers(symbols, count) for symbols in searched]
+    (plain, _), (moved, _), (rhythm, _), (placed, _) = found
+    moved = kinds.ids_of(moved, np.repeat(heights[:, None], count, 1))
+    rhythm = np.where(rhythm >= 0, kinds.ids[rhythm, NUM_HEIGHTS], -1)
+    placed = np.where(placed >= 0, placed % kinds.vocab_size, -1)
+    each = np.hstack([plain, moved, rhythm, placed])
+    each[each < 0] = kinds.vocab_size
+    return np.stack([each, np.hstack([classes for _, classes in found])], axis=1)
 
 
 def followers(symbols: Ints, count: int) -> tuple[Ints, Ints]:
@@ -68,8 +79,6 @@ def followers(symbols: Ints, count: int) -> tuple[Ints, Ints]:
     Returns:
         Symbols, -1 for none, and the classes of their matches' lengths, each (num_symbols, count).
     """
-    if matches is not None:
-        return _CompiledPast(len(symbols)).extended(symbols, count)
     size = len(symbols)
     found, classes = np.full((size, count), -1), np.zeros((size, count), dtype=np.int64)
     num_found = np.zeros(size, dtype=np.int64)
@@ -116,102 +125,111 @@ def _earlier(hashes: Hashes, length: int) -> Ints:
     return earlier
 
 
-class Recall:
-    """The ids of one piece so far, and what `suggestions` gives for the last of them.
+class Recall(Protocol):
+    """The ids of some pieces so far, one piece at first, and what `suggestions` gives for the last of each.
 
     Each id takes the same time, however long the piece is.
-
-    Args:
-        kinds: of the vocabulary.
-        count: see `suggestions`.
     """
+
+    def append(self, ids: Sequence[int]) -> Ints:
+        """Go on by an id each.
+
+        Returns:
+            (num_pieces, 2, NUM_SEARCHES * count).
+        """
+
+    def repeat(self, num_pieces: int) -> None:
+        """Go on with this many pieces, all like the first."""
+
+
+def build_recall(kinds: PitchKinds, count: int) -> Recall:
+    """Compiled if it can be; arguments as those of `suggestions`."""
+    return _PlainRecall(kinds, count) if matches is None else _CompiledRecall(kinds, count)
+
+
+class _CompiledRecall:
+    """By `matches.c`."""
+
+    def __init__(self, kinds: PitchKinds, count: int, capacity: int = 256) -> None:
+        self.count = count
+        self.tables = kinds.kind, kinds.height, kinds.steps, kinds.ids, PARTS
+        self.bar = kinds.bar
+        self.size = 0
+        self._allocate(1, capacity)
+
+    def _allocate(self, num_pieces: int, capacity: int) -> None:
+        self.capacity = capacity
+        rows = num_pieces, NUM_SEARCHES, len(LENGTHS), capacity
+        num_slots = 1 << (2 * len(LENGTHS) * capacity).bit_length()
+        self.ids = np.zeros((num_pieces, capacity), dtype=np.int64)
+        self.buffers: tuple[NDArray[Any], ...] = (
+            np.full(num_pieces, FIRST_HEIGHT),
+            np.zeros(num_pieces, dtype=np.int64),  # places in the bar
+            np.zeros((num_pieces, NUM_SEARCHES, capacity), dtype=np.int64),  # symbols
+            np.zeros(rows, dtype=np.uint64),  # hashes of the last ones
+            np.zeros(rows, dtype=np.int32),  # where they came before
+            np.full(
+                (num_pieces, NUM_SEARCHES, num_slots), -1, dtype=np.int32
+            ),  # a table of the latest places
+        )
+
+    def extended(self, ids: Ints) -> Ints:
+        """Go on by ids for which there is room, (num_pieces, num_new); what is suggested after each."""
+        start, self.size = self.size, self.size + ids.shape[1]
+        self.ids[:, start : self.size] = ids
+        suggested = np.empty((*ids.shape, 2, NUM_SEARCHES * self.count), dtype=np.int64)
+        ids = np.ascontiguousarray(ids, dtype=np.int64)
+        sizes = start, self.count, HOPS, SPAN, self.bar
+        matches.search(*self.tables, ids, *self.buffers, suggested, *sizes)
+        return suggested
+
+    def append(self, ids: Sequence[int]) -> Ints:
+        """See `Recall`."""
+        if self.size == self.capacity:
+            known, self.size = self.ids, 0
+            self._allocate(len(known), 2 * self.capacity)
+            self.extended(known)
+        return self.extended(np.array(ids, dtype=np.int64)[:, None])[:, 0]
+
+    def repeat(self, num_pieces: int) -> None:
+        """See `Recall`."""
+        self.ids = self.ids[:1].repeat(num_pieces, 0)
+        self.buffers = tuple(part[:1].repeat(num_pieces, 0) for part in self.buffers)
+
+
+class _PlainRecall:
+    """In Python."""
 
     def __init__(self, kinds: PitchKinds, count: int) -> None:
         self.kinds = kinds
         self.count = count
-        self._plain, self._moved = _past(), _past()
-        self._height = FIRST_HEIGHT
+        self.pieces = [([_PlainPast() for _ in range(NUM_SEARCHES)], FIRST_HEIGHT, 0)]
 
-    def append(self, id_: int) -> tuple[list[int], list[int]]:
-        """Go on by an id.
+    def append(self, ids: Sequence[int]) -> Ints:
+        """See `Recall`."""
+        kinds, suggested = self.kinds, []
+        for number, (id_, (pasts, height, place)) in enumerate(zip(map(int, ids), self.pieces, strict=True)):
+            place = (place + int(kinds.steps[id_])) % kinds.bar
+            kind, placed = int(kinds.kind[id_]), place * kinds.vocab_size + id_
+            symbols = id_, kinds.symbol(id_, height), kind, placed
+            height = kinds.height_after(id_, height)
+            self.pieces[number] = pasts, height, place
+            found = [past.append(symbol, self.count) for past, symbol in zip(pasts, symbols, strict=True)]
+            (plain, _), (moved, _), (rhythm, _), (placed_ones, _) = found
+            each = [*plain, *(kinds.id(symbol, height) for symbol in moved)]
+            each += [int(kinds.ids[kind, NUM_HEIGHTS]) if kind >= 0 else -1 for kind in rhythm]
+            each += [symbol % kinds.vocab_size if symbol >= 0 else -1 for symbol in placed_ones]
+            told = [id_ if id_ >= 0 else kinds.vocab_size for id_ in each]
+            suggested.append([told, [class_ for _, classes in found for class_ in classes]])
+        return np.array(suggested)
 
-        Returns:
-            Ids, `vocab_size` for none, and classes, (2 * count,) each.
-        """
-        id_ = int(id_)  # a number of numpy would overflow in hashes
-        symbol = self.kinds.symbol(id_, self._height)
-        self._height = self.kinds.height_after(id_, self._height)
-        found, classes = self._plain.append(id_, self.count)
-        symbols, moved_classes = self._moved.append(symbol, self.count)
-        found += [self.kinds.id(symbol, self._height) for symbol in symbols]
-        return [id_ if id_ >= 0 else self.kinds.vocab_size for id_ in found], classes + moved_classes
-
-    def copy(self) -> Recall:
-        """One that goes on by itself."""
-        other = Recall(self.kinds, self.count)
-        other._plain, other._moved, other._height = self._plain.copy(), self._moved.copy(), self._height
-        return other
-
-
-class _Past(Protocol):
-    """Symbols so far, and where their last ones came before."""
-
-    def append(self, symbol: int, count: int) -> tuple[list[int], list[int]]:
-        """Go on by a symbol; what `followers` gives for it."""
-
-    def copy(self) -> Self:
-        """One that goes on by itself."""
-
-
-def _past() -> _Past:
-    """Compiled if it can be."""
-    return _PlainPast() if matches is None else _CompiledPast()
-
-
-class _CompiledPast:
-    """By `matches.c`."""
-
-    def __init__(self, capacity: int = 256) -> None:
-        self.size = 0
-        self._allocate(capacity)
-
-    def _allocate(self, capacity: int) -> None:
-        rows = len(LENGTHS), capacity
-        num_slots = 1 << (2 * len(LENGTHS) * capacity).bit_length()
-        self.symbols = np.zeros(capacity, dtype=np.int64)
-        self.buffers: tuple[NDArray[Any], ...] = (
-            np.zeros(rows, dtype=np.uint64),
-            np.zeros(rows, dtype=np.int64),
-            np.zeros(num_slots, dtype=np.uint64),
-            np.full(num_slots, -1, dtype=np.int64),
-        )
-
-    def extended(self, symbols: Ints, count: int) -> tuple[Ints, Ints]:
-        """Go on by symbols for which there is room; what `followers` gives for them."""
-        start, self.size = self.size, self.size + len(symbols)
-        self.symbols[start : self.size] = symbols
-        found, classes = (np.empty((len(symbols), count), dtype=np.int64) for _ in range(2))
-        matches.search(self.symbols, PARTS, *self.buffers, found, classes, start, count, HOPS)
-        return found, classes
-
-    def append(self, symbol: int, count: int) -> tuple[list[int], list[int]]:
-        """See `_Past`."""
-        if self.size == len(self.symbols):
-            known, self.size = self.symbols, 0
-            self._allocate(2 * len(known))
-            self.extended(known, count)
-        found, classes = self.extended(np.array([symbol]), count)
-        return found[0].tolist(), classes[0].tolist()
-
-    def copy(self) -> Self:
-        """See `_Past`."""
-        other = copy(self)
-        other.symbols, other.buffers = self.symbols.copy(), tuple(part.copy() for part in self.buffers)
-        return other
+    def repeat(self, num_pieces: int) -> None:
+        """See `Recall`."""
+        self.pieces = [deepcopy(self.pieces[0]) for _ in range(num_pieces)]
 
 
 class _PlainPast:
-    """In Python."""
+    """Symbols so far, and where their last ones came before."""
 
     def __init__(self) -> None:
         self.symbols: list[int] = []
@@ -220,7 +238,7 @@ class _PlainPast:
         self.latest: dict[int, int] = {}  # the latest place of each hash, of all lengths
 
     def append(self, symbol: int, count: int) -> tuple[list[int], list[int]]:
-        """See `_Past`."""
+        """Go on by a symbol; what `followers` gives for it."""
         here = len(self.symbols)
         self.symbols.append(symbol)
         for length, (first, last) in LENGTHS.items():
@@ -248,10 +266,6 @@ class _PlainPast:
                 place = earlier[place]
         missing = count - len(found)
         return [*found, *[-1] * missing], [*found.values(), *[0] * missing]
-
-    def copy(self) -> Self:
-        """See `_Past`."""
-        return deepcopy(self)
 
 
 def _mixed_one(value: int) -> int:

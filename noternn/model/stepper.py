@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from noternn.model.draft import CompiledDraft, can_draft
 from noternn.model.intervals import REACH, PitchConvolution
 from noternn.model.lstm import NetworkState, NoteLSTM
-from noternn.model.past import build_past, gather_each
+from noternn.model.past import Recalled, build_past, gather_each, recall_each
 from noternn.model.products import Pairs, Product, build_products, rowwise_products
-from noternn.model.remembered import build_remembered
 from noternn.model.weights import class_table, gated_layers, input_table, memory_tables
 
 
@@ -49,15 +48,15 @@ class ModuleStepper:
         self.network = network
         self.device = network.embedding.weight.device
         self.state: NetworkState | None = None
-        self.memory = build_remembered(network)
+        self.recall = None if network.memory is None else network.memory.recall()
 
     @torch.no_grad()
     def step(self, ids: Sequence[int]) -> NDArray[np.float64]:
         """See `Stepper`."""
         inputs = torch.tensor(ids, device=self.device)[:, None]  # (num_streams, 1)
         suggested = None
-        if self.memory is not None:
-            suggested = self.memory.suggest(ids).to(self.device)[:, None]
+        if self.recall is not None:
+            suggested = torch.from_numpy(self.recall.append(ids)).to(self.device)[:, None]
         logits, self.state = self.network(inputs, self.state, suggested)
         return _log_softmax(logits[:, 0].cpu())
 
@@ -67,8 +66,8 @@ class ModuleStepper:
         self.state = self.state.map(
             lambda part: part[:, :1].expand(-1, num_streams, *part.shape[2:]).contiguous()
         )
-        if self.memory is not None:
-            self.memory.repeat(num_streams)
+        if self.recall is not None:
+            self.recall.repeat(num_streams)
 
 
 class PreparedStepper:
@@ -102,9 +101,9 @@ class PreparedStepper:
         if self.convolution is not None:
             pairs += [(self.convolution.hidden.weight, self.convolution.hidden.bias)]
             self.kernel = self._kernel(self.convolution)
-        self.memory, self.remembered = network.memory, build_remembered(network)
+        self.memory = network.memory
+        self.recall = None if self.memory is None else self.memory.recall()
         if self.memory is not None:
-            self.memory_tables = memory_tables(network, self.memory, layers[0][0])
             pairs += [(self.memory.boosts.weight, self.memory.boosts.bias)]
         products = list(build(pairs))
         self.boosts = products.pop() if self.memory is not None else None
@@ -112,7 +111,14 @@ class PreparedStepper:
         self.scores = products.pop() if intervals is not None else None
         classes_product = products.pop() if intervals is not None else None
         self.recurrent, self.head = products[: len(layers)], products[len(layers) :]
-        self.past = build_past(network, input_table(network, *layers[0][::2]), classes_product)
+        tables = [input_table(network, *layers[0][::2])]
+        if self.memory is not None:
+            tables += memory_tables(network, self.memory, layers[0][0])
+            self.first_id, self.first_class = (
+                len(tables[0]),
+                len(tables[0]) + len(tables[1]),
+            )  # rows of the table
+        self.past = build_past(network, torch.cat(tables), classes_product)
         hidden, cell, *_ = network.initial_state(1)
         self.hidden, self.cell = list(hidden), list(cell)
 
@@ -125,30 +131,29 @@ class PreparedStepper:
     @torch.no_grad()
     def step(self, ids: Sequence[int]) -> NDArray[np.float64]:
         """See `Stepper`."""
-        looked_up = self.past.gather(self.past.recall(ids))
-        if self.remembered is not None:
-            self.suggested = self.remembered.suggest(ids)
-            looked_up = self._with_suggested(looked_up, self.suggested)
-        return self._log_probs(ids, self._run_layers(looked_up))
+        recalled = self.past.recall(ids)
+        if self.recall is not None:
+            self.suggested = torch.from_numpy(self.recall.append(ids))
+            recalled = self._with_suggested(recalled, self.suggested)
+        return self._log_probs(ids, self._run_layers(self.past.gather(recalled)))
 
     @torch.no_grad()
     def read(self, ids: Sequence[int]) -> NDArray[np.float64]:
         """What `step` returns for the last of some ids, at least one, of a single stream."""
-        each = gather_each(self.past, ids)
-        if self.remembered is not None:
-            suggested = torch.cat([self.remembered.suggest([id_]) for id_ in ids])
-            each, self.suggested = self._with_suggested(each, suggested), suggested[-1:]
-        for looked_up in each:
+        recalled = recall_each(self.past, ids)
+        if self.recall is not None:
+            suggested = torch.from_numpy(np.concatenate([self.recall.append([id_]) for id_ in ids]))
+            recalled, self.suggested = self._with_suggested(recalled, suggested), suggested[-1:]
+        for looked_up in gather_each(self.past, recalled):
             values = self._run_layers(looked_up[None])
         return self._log_probs(ids[-1:], values)
 
-    def _with_suggested(self, looked_up: Tensor, suggested: Tensor) -> Tensor:
-        """What was looked up, (n, width), and what the pieces' past suggests, added to it."""
+    def _with_suggested(self, recalled: Recalled, suggested: Tensor) -> Recalled:
+        """What was recalled, and the rows of what the pieces' past suggests."""
         assert self.memory is not None
-        for table, rows in zip(self.memory_tables, self.memory.rows(suggested), strict=True):
-            for column in rows.T:
-                looked_up = looked_up + table[column]
-        return looked_up
+        rows, counts = recalled
+        ids, classes = self.memory.rows(suggested)
+        return torch.cat([rows, ids + self.first_id, classes + self.first_class], 1), counts
 
     def _run_layers(self, looked_up: Tensor) -> Tensor:
         """The values that the head reads, (n, size), from what was looked up, (n, width)."""
@@ -213,8 +218,8 @@ class PreparedStepper:
         self.hidden = [part[:1].repeat(num_streams, 1) for part in self.hidden]
         self.cell = [part[:1].repeat(num_streams, 1) for part in self.cell]
         self.past.repeat(num_streams)
-        if self.remembered is not None:
-            self.remembered.repeat(num_streams)
+        if self.recall is not None:
+            self.recall.repeat(num_streams)
 
     def take_over(self, hidden: Sequence[Tensor], cell: Sequence[Tensor]) -> None:
         """Go on with these units, each (num_streams, size)."""

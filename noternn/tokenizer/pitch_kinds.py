@@ -14,6 +14,7 @@ Ints = NDArray[np.int64]
 
 NUM_HEIGHTS = 128  # semitones
 FIRST_HEIGHT = 60  # before the first pitch; which one it is hardly matters
+BEATS_A_BAR = 4  # quarter notes; four bars of three are as long as three of four
 SPAN = 512  # symbols of a kind: an interval of -256 to 255, where the lowest says that there is no height
 
 
@@ -32,6 +33,8 @@ class PitchKinds:
         places = [_lowest(codec, token) for token in codec.vocabulary.tokens]
         self.kind = np.array([kinds.setdefault(lowest, len(kinds)) for lowest, _ in places])
         self.height = np.array([-1 if height is None else height for _, height in places])
+        self.steps = codec.token_steps()  # by which each id moves time on
+        self.bar = BEATS_A_BAR * codec.tokenizer.steps_per_beat
         self.ids = np.full((len(kinds), NUM_HEIGHTS + 1), -1)  # the last column is of no height
         self.ids[self.kind, self.height] = np.arange(len(places))
 

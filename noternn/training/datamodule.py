@@ -30,7 +30,7 @@ class Batch(NamedTuple):
         lane: (batch,) the lane of each row, so that its state can be found.
         is_start: (batch,) whether the row begins a piece, so that its state is zero.
         num_lanes: with how many lanes the epoch began; of several ranks the mean.
-        suggested: (batch, time, 2, 2 * memory) what the piece's past suggests after each input, see
+        suggested: (batch, time, 2, n) what the piece's past suggests after each input, see
             `suggestions`; None for a network without a memory.
     """
 

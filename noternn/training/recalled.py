@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from noternn.corpus.cache import ArrayCache, Entry
 from noternn.corpus.pieces import Pieces
-from noternn.model.recall import suggestions
+from noternn.model.recall import NUM_SEARCHES, suggestions
 from noternn.tokenizer.pitch_kinds import PitchKinds
 
 log = logging.getLogger(__name__)
 
-VERSION = 1  # of `suggestions`: another one makes the entries anew
+VERSION = 2  # of `suggestions`: another one makes the entries anew
 LONG = 200_000  # tokens that take so many seconds that it is told
 
 
@@ -48,7 +48,7 @@ class Recalled:
         if self.lengths.sum() > LONG:
             log.info("looking up what each piece repeats of itself ...")
         dtype = np.uint16 if self.kinds.vocab_size < 2**16 else np.uint32
-        found = np.empty((self.lengths.sum(), 2 * self.count), dtype=dtype)
+        found = np.empty((self.lengths.sum(), NUM_SEARCHES * self.count), dtype=dtype)
         classes = np.empty(found.shape, dtype=np.uint8)
         for piece, start in zip(pieces, self.starts, strict=True):
             both = suggestions(piece, self.kinds, self.count)
@@ -75,7 +75,7 @@ class Recalled:
         Returns:
             (batch, length, 2, 2 * count).
         """
-        both = np.zeros((len(pieces), length, 2, 2 * self.count), dtype=np.int64)
+        both = np.zeros((len(pieces), length, 2, NUM_SEARCHES * self.count), dtype=np.int64)
         starts = (self.starts[pieces] + positions).tolist()
         sizes = np.minimum(length, self.lengths[pieces] - positions).tolist()
         found, classes = self.entry.arrays["suggested"], self.entry.arrays["classes"]

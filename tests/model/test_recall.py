@@ -12,9 +12,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from noternn.model import recall as module
-from noternn.model.recall import HOPS, LENGTHS, LONGEST_FIRST, Recall, followers, suggestions
+from noternn.model.recall import (
+    HOPS,
+    LENGTHS,
+    LONGEST_FIRST,
+    NUM_SEARCHES,
+    build_recall,
+    followers,
+    suggestions,
+)
 from noternn.tokenizer import BOS_ID, Codec, EventTokenizer, Vocabulary
-from noternn.tokenizer.pitch_kinds import FIRST_HEIGHT, PitchKinds
+from noternn.tokenizer.pitch_kinds import FIRST_HEIGHT, SPAN, PitchKinds
 
 FAST = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 TOKENS = [f"Pitch_{pitch}" for pitch in range(50, 80)] + ["Shift_6", "Duration_6"]
@@ -23,6 +31,14 @@ VOCAB_SIZE = len(CODEC.vocabulary)
 KINDS = PitchKinds(CODEC)
 few_symbols = st.lists(st.integers(0, 2), min_size=1, max_size=90)
 ids = st.lists(st.integers(BOS_ID, VOCAB_SIZE - 1), min_size=1, max_size=60)
+
+
+def notes(tune: list[int]) -> list[int]:
+    """Ids of a tune in steps of half a beat."""
+    tokens = [token for pitch in tune for token in (f"Pitch_{pitch}", "Duration_6", "Shift_6")]
+    return [CODEC.vocabulary.id(token) for token in tokens]
+
+
 tunes = st.lists(st.integers(55, 70), min_size=1, max_size=40)
 counts = st.integers(1, 3)
 needs_compiler = pytest.mark.skipif(module.matches is None, reason="matches.c was not compiled")
@@ -50,29 +66,38 @@ def searched(symbols: list[int], count: int) -> list[tuple[int, int]]:
 
 
 @FAST
-@given(few_symbols, counts, st.booleans())
-@example([0] * 90, 2, True)
-@example([0] * 90, 2, False)
-@example([0, 1, 0, 2, 0, 1, 0, 2, 0], 2, True)
-def test_followers_are_those_of_an_obvious_search(symbols: list[int], count: int, compiler: bool) -> None:
-    with on_a_machine(compiler):
-        found, classes = followers(np.array(symbols), count)
+@given(few_symbols, counts)
+@example([0] * 90, 2)
+@example([0, 1, 0, 2, 0, 1, 0, 2, 0], 2)
+def test_followers_are_those_of_an_obvious_search(symbols: list[int], count: int) -> None:
+    found, classes = followers(np.array(symbols), count)
     for place in range(len(symbols)):
         rows = zip(found[place].tolist(), classes[place].tolist(), strict=True)
         assert [row for row in rows if row[0] >= 0] == searched(symbols[: place + 1], count)
 
 
+@needs_compiler
 @FAST
-@given(ids, counts, st.booleans())
+@given(ids | tunes.map(notes), counts)
+@example([4] * 60, 2)
+def test_compiled_suggestions_are_those_of_numpy(piece: list[int], count: int) -> None:
+    compiled = suggestions(np.array(piece), KINDS, count)
+    with on_a_machine(compiler=False):
+        expected = suggestions(np.array(piece), KINDS, count)
+    np.testing.assert_array_equal(compiled, expected)
+
+
+@FAST
+@given(ids | tunes.map(notes), counts, st.booleans())
 @example([4] * 60, 2, True)
 @example([4, 5, 6, 7] * 200, 2, True)  # more than there is room for at first
 def test_going_on_id_by_id_suggests_the_same(piece: list[int], count: int, compiler: bool) -> None:
     with on_a_machine(compiler):
-        recall = Recall(KINDS, count)
-        rows = [recall.append(id_) for id_ in piece]
+        recall = build_recall(KINDS, count)
+        rows = [recall.append([id_])[0] for id_ in piece]
     expected = suggestions(np.array(piece), KINDS, count)
-    assert expected.shape == (len(piece), 2, 2 * count)
-    assert expected.tolist() == [[list(part) for part in row] for row in rows]
+    assert expected.shape == (len(piece), 2, NUM_SEARCHES * count)
+    np.testing.assert_array_equal(rows, expected)
 
 
 @FAST
@@ -99,17 +124,24 @@ def test_a_piece_in_another_key_suggests_the_same_in_that_key(tune: list[int], s
 
 
 @pytest.mark.parametrize("compiler", [True, False])
-def test_a_copy_goes_on_by_itself(compiler: bool) -> None:
+def test_repeated_pieces_go_on_by_themselves(compiler: bool) -> None:
     with on_a_machine(compiler):
-        recall = Recall(KINDS, 1)
+        recall = build_recall(KINDS, 1)
     for id_ in (4, 5, 4):
-        recall.append(id_)
-    other = recall.copy()
-    for id_ in (6, 7):
-        other.append(id_)
-    assert other.append(4)[0][0] == 6
-    recall.append(8)
-    assert recall.append(4)[0][0] == 8
+        recall.append([id_])
+    recall.repeat(2)
+    for both in ((6, 8), (7, 9), (4, 4)):
+        suggested = recall.append(both)
+    assert suggested[:, 0, 0].tolist() == [6, 8]
+
+
+def test_of_a_rhythm_what_is_no_pitch_is_suggested() -> None:
+    shift, duration, first, second, third = (
+        CODEC.vocabulary.id(token) for token in ("Shift_6", "Duration_6", "Pitch_50", "Pitch_57", "Pitch_53")
+    )
+    piece = [shift, first, duration, shift, second, duration, duration, third]
+    assert suggestions(np.array(piece), KINDS, 1)[[4, 5], 0, 2].tolist() == [duration, shift]
+    assert suggestions(np.array([duration, first, duration]), KINDS, 1)[2, 0, 2] == VOCAB_SIZE
 
 
 @pytest.mark.parametrize("length", LENGTHS)
@@ -123,32 +155,44 @@ def test_the_class_is_that_of_the_length_of_the_match(length: int) -> None:
 
 def test_nothing_is_suggested_at_first() -> None:
     found = suggestions(np.array([1]), KINDS, 2)
-    assert found.tolist() == [[[VOCAB_SIZE] * 4, [0] * 4]]
+    assert found.tolist() == [[[VOCAB_SIZE] * 8, [0] * 8]]
     empty: NDArray[np.int64] = suggestions(np.array([4, 4, 4, 4]), KINDS, 2)
     assert empty[3, 0, 0] == 4
 
 
+def buffers_of(capacity: int, parts: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """What `matches.search` takes for two new ids of one piece."""
+    rows = NUM_SEARCHES, len(parts), capacity
+    return [
+        KINDS.kind, KINDS.height, KINDS.steps, KINDS.ids, parts,
+        np.array([4, 5]), np.array([FIRST_HEIGHT]), np.array([0]),
+        np.zeros(rows[::2], dtype=np.int64), np.zeros(rows, dtype=np.int64),
+        np.zeros(rows, dtype=np.int32), np.full((NUM_SEARCHES, 256), -1, dtype=np.int32),
+        np.zeros((2, 2, NUM_SEARCHES * 3), dtype=np.int64),
+    ]  # fmt: skip
+
+
 @needs_compiler
-@pytest.mark.parametrize("wrong", range(8))
+@pytest.mark.parametrize("wrong", range(13))
 def test_buffers_of_sizes_that_do_not_agree_are_refused(wrong: int) -> None:
-    room, rows = np.zeros(4, dtype=np.int64), (len(LENGTHS), 4)
-    table = np.full(128, -1)
-    found = np.zeros((2, 3), dtype=np.int64)
-    buffers = [room, module.PARTS, np.zeros(rows, dtype=np.uint64), np.zeros(rows, dtype=np.int64)]
-    buffers += [np.zeros(128, dtype=np.uint64), table, found, found.copy()]
-    module.matches.search(*buffers, 2, 3, HOPS)
+    buffers = buffers_of(4, module.PARTS)
+    module.matches.search(*buffers, 2, 3, HOPS, SPAN, 48)
     with pytest.raises(ValueError, match="sizes"):
-        module.matches.search(*buffers, 3, 3, HOPS)
+        module.matches.search(*buffers, 3, 3, HOPS, SPAN, 48)
     buffers[wrong] = buffers[wrong].ravel()[:-1].copy()
     with pytest.raises(ValueError, match="sizes"):
-        module.matches.search(*buffers, 2, 3, HOPS)
+        module.matches.search(*buffers, 2, 3, HOPS, SPAN, 48)
+
+
+@needs_compiler
+@pytest.mark.parametrize("id_", [-1, VOCAB_SIZE, 2**40])
+def test_ids_that_are_none_are_refused(id_: int) -> None:
+    with pytest.raises(ValueError, match="out of range"):
+        build_recall(KINDS, 2).append([id_])
 
 
 @needs_compiler
 @pytest.mark.parametrize("parts", [[[1, 0, 0], [3, 0, 0]], [[1, 0, 0], [2, 0, 5]], [[2, 0, 0], [2, 0, 0]]])
 def test_lengths_that_are_no_sums_are_refused(parts: list[list[int]]) -> None:
-    rows, table = np.zeros((2, 4), dtype=np.int64), np.full(32, -1)
-    found = np.zeros((1, 1), dtype=np.int64)
-    buffers = [rows[0], np.array(parts), rows, rows.copy(), table, table.copy(), found, found.copy()]
     with pytest.raises(ValueError, match="sizes"):
-        module.matches.search(*buffers, 0, 1, HOPS)
+        module.matches.search(*buffers_of(4, np.array(parts)), 0, 3, HOPS, SPAN, 48)

@@ -78,7 +78,7 @@ def random_network(
         before_pitch=torch.arange(vocab_size) % 5 != 0 if seed % 2 else None,
     )
     if network.memory is not None:  # zero in a new network
-        torch.nn.init.normal_(network.memory.boosts.weight)
+        torch.nn.init.normal_(network.memory.boosts.weight, std=0.3)
     return network.eval()
 
 
