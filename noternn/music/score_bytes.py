@@ -26,6 +26,7 @@ MAX_TEXT_BYTES = 2_000_000  # of a Humdrum score, which says more in a byte
 MAX_TUNE_BYTES = 1_000_000  # of a tune, which says even more
 MAX_BARS = 2_000  # of one part
 MAX_TUNES = 10_000  # in one ABC file
+MAX_SHARED_BYTES = 20_000_000  # of fields that hold for all tunes of a file, times the tunes
 MAX_ARCHIVE_FILES = 1_000
 MAX_CONTAINER_BYTES = 100_000
 MAX_PROLOG_BYTES = 100_000  # of XML before the first element; old expats take a minute for a long comment
@@ -64,6 +65,9 @@ def checked_text(data: bytes, suffix: str) -> str:
     """
     if suffix == ".abc" and (count := len(TUNE_START.findall(data))) > MAX_TUNES:
         raise PieceError(f"holds too many tunes: {count:,}; at most {MAX_TUNES:,} are read")
+    if suffix == ".abc" and count > 1 and not tune_spans(data)[1]:
+        most = f"{MAX_SHARED_BYTES / 1e6:g} MB"
+        raise PieceError(f"has too many fields before its {count:,} tunes: for all of them at most {most}")
     max_bytes = MAX_TUNE_BYTES if suffix == ".abc" else MAX_TEXT_BYTES
     if len(data) > max_bytes:
         size, limit = len(data) / 1e6, max_bytes / 1e6
@@ -96,7 +100,7 @@ def tune_spans(data: bytes) -> tuple[bytes, list[tuple[int, int]]]:
 
     Returns:
         The fields before the first tune that hold for all of them, and (offset, size) of each tune in bytes;
-        no tunes if there are more than `MAX_TUNES`.
+        no tunes if there are more than `MAX_TUNES`, or those fields are too many to be read for each.
     """
     starts = []
     for match in TUNE_START.finditer(_without_blocks(data) if b"%%begin" in data else data):
@@ -107,7 +111,8 @@ def tune_spans(data: bytes) -> tuple[bytes, list[tuple[int, int]]]:
         return b"", []
     ends = [*starts[1:], len(data)]
     spans = [(start, end - start) for start, end in zip(starts, ends, strict=True)]
-    return _shared_lines(data[: min(starts[0], MAX_CONTAINER_BYTES)]), spans
+    shared = _shared_lines(data[: min(starts[0], MAX_CONTAINER_BYTES)])
+    return (shared, spans) if len(shared) * len(spans) <= MAX_SHARED_BYTES else (b"", [])
 
 
 def _without_blocks(data: bytes) -> bytes:

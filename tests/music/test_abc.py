@@ -231,6 +231,17 @@ def test_a_book_is_read_whatever_ends_its_lines(tmp_path: Path, mark: bytes, end
     assert [piece.name for piece in pieces] == ["book.abc#1", "book.abc#2"]
 
 
+def test_a_book_whose_long_head_would_be_read_for_each_of_many_tunes_is_refused(tmp_path: Path) -> None:
+    head = "".join(f"%%MIDI program {number}\n" for number in range(5000))
+    tunes = "".join(f"X:{number}\nT:a\nK:C\nCDEF|\n\n" for number in range(9000))
+    (tmp_path / "book.abc").write_text(head + tunes)
+    start = time.process_time()
+    [source] = folder_sources(tmp_path)
+    with pytest.raises(PieceError, match=r"^has too many fields before its 9,000 tunes: .* at most 20 MB$"):
+        source.read()
+    assert time.process_time() - start < 2.0
+
+
 def test_the_head_of_a_book_holds_for_all_its_tunes(tmp_path: Path) -> None:
     head = "%abc-2.1\n%%propagate-accidentals octave\nI:MIDI program 7\nL:1/2\nM:3/4\nU:T=!f!\nm:G=g\n\n"
     first, second = book(tmp_path, (head + TUNES).encode())
