@@ -77,8 +77,15 @@ def _keep(piece: Piece, path: Path, key: str) -> None:
 
 
 def _find(path: Path, key: str, name: str) -> Piece | None:
-    """The piece that is kept at a path under a key; None if there is none, or none to believe."""
+    """The piece that is kept at a path under a key; None if there is none, or none to believe.
+
+    A sweep whose jobs may not write the cache links them to what it holds: of a link, both it and the file
+    to which it leads are to be believed.
+    """
     try:
+        if not is_believed(path.lstat(), path.parent):
+            return None
+        path = path.resolve()
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     except OSError:
         return None

@@ -15,6 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from noternn.config.programs import remember_config_dir
+from noternn.corpus.cache import KEPT_SUFFIX
 from noternn.launch import launchers, notes
 from noternn.launch.log_file import held_back, make_log_harmless
 from noternn.launch.one_run import note_failure, run, run_of_sweep, users_reason
@@ -116,9 +117,10 @@ def share_corpora(composed: DictConfig, sweep_dir: Path) -> None:
     if cache_dir is not None and _is_writable(Path(cache_dir)):
         return
     shared.mkdir(exist_ok=True)
-    for entry in Path(cache_dir).glob("*/") if cache_dir is not None else ():
+    for entry in Path(cache_dir).iterdir() if cache_dir is not None and Path(cache_dir).is_dir() else ():
         with suppress(FileExistsError):  # another job was faster
-            (shared / entry.name).symlink_to(entry.resolve(), target_is_directory=True)
+            if entry.is_dir() or entry.suffix == KEPT_SUFFIX:
+                (shared / entry.name).symlink_to(entry.resolve(), target_is_directory=entry.is_dir())
     composed.datamodule.cache_dir = str(shared)
 
 

@@ -184,7 +184,7 @@ def test_another_users_piece_is_not_believed(sources: list[Source], cache: Path,
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="Windows keeps users apart by other means")
-def test_a_piece_that_anyone_may_change_or_a_link_is_not_believed(
+def test_a_piece_that_anyone_may_change_is_not_believed_nor_a_link_to_one(
     sources: list[Source], cache: Path, tmp_path: Path, reads: list[str]
 ) -> None:
     kept(sources[0], cache)
@@ -193,9 +193,21 @@ def test_a_piece_that_anyone_may_change_or_a_link_is_not_believed(
     kept(sources[0], cache)
     path.rename(tmp_path / "elsewhere")
     path.symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").chmod(0o666)
     kept(sources[0], cache)
     assert len(reads) == 3
     assert not path.is_symlink()
+
+
+def test_a_link_of_ones_own_leads_to_a_piece_of_another_cache(
+    sources: list[Source], cache: Path, tmp_path: Path, reads: list[str]
+) -> None:
+    kept(sources[0], cache)
+    [path] = cache.iterdir()
+    path.rename(tmp_path / path.name)
+    path.symlink_to(tmp_path / path.name)
+    kept(sources[0], cache)
+    assert len(reads) == 1
 
 
 def test_a_pipe_in_the_place_of_a_piece_is_not_waited_for(sources: list[Source], cache: Path) -> None:
