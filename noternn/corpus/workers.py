@@ -140,8 +140,8 @@ class Workers(Generic[Task, Result]):
         self._workers.remove(worker)
         if not worker.is_ready:
             raise UserError(
-                "the processes that read files cannot be started; "
-                "datamodule.num_processes=0 reads them without"
+                "the processes that read files cannot be started; datamodule.num_processes=0 reads them "
+                'without, and a script of your own needs if __name__ == "__main__": before what it does'
             )
         lost = worker.tasks.popleft()
         waiting.extendleft(reversed(worker.tasks))

@@ -69,6 +69,6 @@ def test_memory_is_bounded() -> None:
 def test_processes_that_cannot_begin_are_an_error_not_a_loop() -> None:
     with (
         Workers(CannotBegin(), 2, max_seconds=60) as workers,
-        pytest.raises(UserError, match=r"cannot be started; datamodule\.num_processes=0"),
+        pytest.raises(UserError, match=r"cannot be started; datamodule\.num_processes=0.* needs if __name__"),
     ):
         list(workers.map([1, 2, 3]))
