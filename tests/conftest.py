@@ -20,6 +20,25 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
+# The files that take longest. They begin first, so that no process is left with one when the others are done.
+LONGEST = (
+    *("test_run_folders", "test_training", "test_interruptions", "test_side_by_side", "test_search"),
+    *(
+        "test_command_line",
+        "test_sweep",
+        "test_config",
+        "test_launchers",
+        "test_tokenizer",
+        "test_many_devices",
+    ),
+    *("test_commands", "test_hostile_files", "test_spoiled_runs"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
 @pytest.fixture
 def make_piece() -> Callable[[int], Piece]:
     """`make_piece(seed)`: a piece of 40 to 70 notes, the same for the same seed."""

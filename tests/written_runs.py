@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,8 @@ def write_run(
     """
     _write_settings(run_dir / ".hydra", list(overrides), tokenizer, dataset)
     rows = [_row(epoch, nll) for epoch, nll in enumerate(val_nll, start=1)]
-    for number, row in enumerate(rows, start=1):
-        row["best_epoch"] = best_row(rows[:number])["epoch"]
+    for row, best in zip(rows, accumulate(rows, lambda *both: best_row(both)), strict=True):
+        row["best_epoch"] = best["epoch"]
     if rows:
         write_csv(run_dir / "metrics.csv", rows, COLUMNS)
     if status == "failed":

@@ -180,7 +180,7 @@ def test_a_network_trains_on_the_whole_set(
     assert odd_paths
     summary = train_tiny(
         tmp_path / "run", "trainer.max_epochs=1", "tokenizer.program=true", "datamodule.num_processes=2",
-        folder=folder,
+        "datamodule.batch_size=64", "datamodule.window_length=256", folder=folder,
     )  # fmt: skip
     assert math.isfinite(summary["val/nll"])
     split = json.loads((tmp_path / "run" / "split.json").read_text())

@@ -5,12 +5,9 @@ from __future__ import annotations
 import csv
 import multiprocessing
 import os
-import resource
 import shutil
 import signal
 import stat
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,43 +15,33 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from forked import TRAIN, Command
 from helpers import TrainTiny, records, rows_of, same_weights
 
-from noternn.config.schema import CONF_DIR
 from noternn.model.checkpoint import load_checkpoint
 
-TRAIN = CONF_DIR.parent / "train.py"
 ENDLESS = "trainer.max_epochs=100000"
 
 
-Start = Callable[..., "subprocess.Popen[str]"]
+Start = Callable[..., Command]
 
 
 @pytest.fixture
 def start(corpus_dir: Path, tiny: list[str], offline: dict[str, str], tmp_path: Path) -> Start:
     """`start(*overrides)`: train.py in a process group of its own; `alone`: with nothing but these."""
 
-    def run(
-        *overrides: str, limit: int | None = None, alone: bool = False, **environment: str
-    ) -> subprocess.Popen[str]:
-        def limit_files() -> None:
-            if limit:
-                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
+    def run(*overrides: str, limit: int | None = None, alone: bool = False, **environment: str) -> Command:
         flags = [o for o in overrides if o.startswith("-")]
-        command = [sys.executable, str(TRAIN), *flags, "dataset=folder", f"dataset.path={corpus_dir}", *tiny]
-        command += ["trainer.accelerator=cpu", "logger=csv", *(o for o in overrides if o not in flags)]
+        arguments = [*flags, "dataset=folder", f"dataset.path={corpus_dir}", *tiny, "trainer.accelerator=cpu"]
+        arguments += ["logger=csv", *(o for o in overrides if o not in flags)]
         if alone:
-            command = [sys.executable, str(TRAIN), *overrides]
-        return subprocess.Popen(
-            command, cwd=tmp_path, env=offline | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True, start_new_session=True, preexec_fn=limit_files,
-        )  # fmt: skip
+            arguments = [*overrides]
+        return Command(arguments, cwd=tmp_path, env=offline | environment, largest_file=limit)
 
     return run
 
 
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+def wait_for(path: Path, process: Command) -> None:
     while not path.exists() and process.poll() is None:
         time.sleep(0.02)
 
@@ -112,7 +99,7 @@ def test_slurm_starts_a_job_again_and_it_goes_on_with_its_run(
         "SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0",
         "SLURM_NODELIST": "localhost",
     }  # fmt: skip
-    options = ("trainer.max_epochs=40", "checkpoint.every_n_epochs=100")
+    options = ("trainer.max_epochs=15", "checkpoint.every_n_epochs=100")
     process = start(*options, **slurm)
     while not list(tmp_path.glob("runs/*/metrics.csv")) and process.poll() is None:
         time.sleep(0.02)
@@ -122,7 +109,7 @@ def test_slurm_starts_a_job_again_and_it_goes_on_with_its_run(
     assert (tmp_path / "asked").read_text() == "requeue 77\n"
     assert err.splitlines()[-1] == "Slurm starts the job again, and it goes on by itself"
     (run,) = tmp_path.glob("runs/*_folder_adamw")
-    assert len(rows_of(run)) < 40
+    assert len(rows_of(run)) < 15
     again = start(*options, **slurm, SLURM_RESTART_COUNT="1")
     _, err = again.communicate(timeout=120)
     assert again.returncode == 0, err
@@ -250,7 +237,7 @@ def test_a_full_disk_is_told_in_one_line_and_leaves_the_last_checkpoint(start: S
 def test_a_disk_that_is_full_in_the_first_epoch_leaves_a_run_that_starts_over_as_is_advised(
     start: Start, tmp_path: Path
 ) -> None:
-    full = start("hydra.run.dir=run", limit=30_000)
+    full = start("hydra.run.dir=run", "trainer.max_epochs=1", limit=30_000)
     _, err = full.communicate(timeout=120)
     assert full.returncode == 1, err
     assert "cannot be written (File too large); make room, then start over with: " in err.splitlines()[-1]
@@ -258,7 +245,7 @@ def test_a_disk_that_is_full_in_the_first_epoch_leaves_a_run_that_starts_over_as
     again = start(command, alone=True)
     _, err = again.communicate(timeout=120)
     assert again.returncode == 0, err
-    whole = start("hydra.run.dir=whole")
+    whole = start("hydra.run.dir=whole", "trainer.max_epochs=1")
     whole.communicate(timeout=120)
     assert rows_of(tmp_path / "run") == rows_of(tmp_path / "whole")
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import pytest
 from helpers import TrainTiny
 
@@ -16,7 +16,6 @@ from noternn.files import write_text
 from noternn.launch.resume import resumed
 from noternn.runs.folder import RunFolder, refuse_links
 
-ROOT = Path(__file__).resolve().parents[2]
 PLACES = ("train.log", ".hydra", ".hydra/config.yaml", "samples", "checkpoints", "last.ckpt", "split.json")
 
 
@@ -100,8 +99,7 @@ def test_the_log_of_a_new_run_is_not_opened_through_a_link(tmp_path: Path, tiny:
     outside = tmp_path / "outside"
     (tmp_path / "run").mkdir()
     linked(tmp_path / "run", "train.log", outside)
-    command = [sys.executable, str(ROOT / "train.py"), *tiny, f"hydra.run.dir={tmp_path / 'run'}"]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=None)
+    result = forked.run([*tiny, f"hydra.run.dir={tmp_path / 'run'}"], cwd=tmp_path, env=os.environ)
     assert result.returncode == 1
     assert "train.log: is a symbolic link" in result.stderr
     assert not outside.exists()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import csv
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 
@@ -43,8 +42,7 @@ def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def train(folder: Path, offline: dict[str, str], *overrides: str) -> None:
-    command = [sys.executable, str(ROOT / "train.py"), *overrides]
-    done = subprocess.run(command, cwd=folder, env=offline, capture_output=True, text=True)
+    done = forked.run(overrides, cwd=folder, env=offline)
     assert done.returncode == 0, done.stderr
 
 
@@ -106,8 +104,7 @@ def test_the_index_of_an_audit_is_found_under_the_same_name(old: Path) -> None:
 def test_a_run_whose_music_has_changed_does_not_go_on(old: Path, offline: dict[str, str]) -> None:
     first, second = sorted((old / "midi").iterdir())[:2]
     shutil.copy(first, second)
-    command = [sys.executable, str(ROOT / "train.py"), "resume=run", "trainer.max_epochs=3"]
-    done = subprocess.run(command, cwd=old, env=offline, capture_output=True, text=True)
+    done = forked.run(["resume=run", "trainer.max_epochs=3"], cwd=old, env=offline)
     assert done.returncode == 1
     assert "trained with other files" in done.stderr
 

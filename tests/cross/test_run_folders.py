@@ -15,37 +15,33 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 import yaml
+from forked import TRAIN, Command
 from helpers import TrainTiny, rows_of, same_weights, small_piece
 from written_runs import write_run
 
 from noternn.__main__ import main
-from noternn.config.schema import CONF_DIR
 from noternn.errors import UserError, is_installed
 from noternn.music.midi import write_midi
 
-TRAIN = CONF_DIR.parent / "train.py"
 ENDLESS = "trainer.max_epochs=100000"
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
-Start = Callable[..., "subprocess.Popen[str]"]
+Start = Callable[..., Command]
 
 
 @pytest.fixture
 def start(corpus_dir: Path, tiny: list[str], offline: dict[str, str], tmp_path: Path) -> Start:
     """`start(*overrides)`: train.py in a process group of its own; alone with the overrides to resume."""
 
-    def run(*overrides: str, **options: object) -> subprocess.Popen[str]:
+    def run(*overrides: str) -> Command:
         fixed = [] if any(o.startswith("resume=") for o in overrides) else ["dataset=folder", *tiny]
         if fixed:
             fixed += [f"dataset.path={corpus_dir}", "trainer.accelerator=cpu", "logger=csv"]
             fixed += [f"datamodule.cache_dir={corpus_dir.parent / 'cache'}"]
-        command = [sys.executable, str(TRAIN), *fixed, *overrides]
-        return subprocess.Popen(
-            command, cwd=tmp_path, env=offline, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            start_new_session=True, **options,
-        )  # type: ignore[call-overload, no-any-return]  # fmt: skip
+        return Command([*fixed, *overrides], cwd=tmp_path, env=offline)
 
     return run
 
@@ -74,10 +70,9 @@ def tiny_cli_run(
 ) -> Path:
     """A finished run of the command line; do not write to it."""
     home = tmp_path_factory.mktemp("cli")
-    command = [sys.executable, str(TRAIN), "dataset=folder", f"dataset.path={corpus_dir}", *tiny]
-    command += ["trainer.accelerator=cpu", "logger=csv", "hydra.run.dir=one"]
-    command += [f"datamodule.cache_dir={corpus_dir.parent / 'cache'}"]
-    subprocess.run(command, cwd=home, env=offline, check=True, capture_output=True)
+    arguments = ["dataset=folder", f"dataset.path={corpus_dir}", *tiny, "trainer.accelerator=cpu"]
+    arguments += ["logger=csv", "hydra.run.dir=one", f"datamodule.cache_dir={corpus_dir.parent / 'cache'}"]
+    forked.run(arguments, cwd=home, env=offline, check=True)
     return home / "one"
 
 
@@ -89,13 +84,13 @@ def content(folder: Path) -> dict[str, str]:
     }
 
 
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+def wait_for(path: Path, process: Command) -> None:
     while not path.exists() and process.poll() is None:
         time.sleep(0.02)
     assert path.exists()
 
 
-def end(process: subprocess.Popen[str], signum: int = signal.SIGTERM) -> tuple[int, str]:
+def end(process: Command, signum: int = signal.SIGTERM) -> tuple[int, str]:
     os.killpg(process.pid, signum)
     _, err = process.communicate(timeout=120)
     return process.returncode, err
@@ -248,7 +243,7 @@ def test_a_run_goes_on_after_its_process_was_killed(start: Start, run: Run, tmp_
 
 def test_a_sweep_is_started_once_in_its_folder(start: Start, run: Run, tmp_path: Path) -> None:
     sweep = ["-m", "seed=0,1", "hydra.sweep.dir=sweep"]
-    first = start(*sweep, "trainer.max_epochs=30")
+    first = start(*sweep, "trainer.max_epochs=15", "checkpoint.every_n_epochs=100")
     wait_for(tmp_path / "sweep" / "seed=0" / "metrics.csv", first)
     done = run(*sweep)
     assert re.fullmatch(rf"error: sweep: process {first.pid} on \S+ trains there since .*\n", done.stderr)
@@ -315,8 +310,6 @@ def test_a_sweep_whose_output_nobody_reads_goes_on(start: Start, tmp_path: Path,
     if launcher == "joblib":
         pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs the extra joblib")
     process = start("-m", "seed=0,1", "hydra.sweep.dir=sweep", f"hydra/launcher={launcher}")
-    assert process.stdout is not None
-    assert process.stderr is not None
     process.stdout.close()
     process.stderr.close()
     assert process.wait(timeout=240) == 0
@@ -330,8 +323,7 @@ def test_a_signal_saves_the_step_as_sigterm_does(
     name: str, start: Start, train_tiny: TrainTiny, tmp_path: Path
 ) -> None:
     number = getattr(signal, name)
-    heard = lambda: signal.signal(number, signal.SIG_DFL)  # noqa: E731  # the tests may run under nohup
-    process = start("hydra.run.dir=run", ENDLESS, "checkpoint.every_n_epochs=100000", preexec_fn=heard)
+    process = start("hydra.run.dir=run", ENDLESS, "checkpoint.every_n_epochs=100000")
     wait_for(tmp_path / "run" / "metrics.csv", process)
     status, err = end(process, number)
     assert status == 128 + number, err
@@ -342,14 +334,30 @@ def test_a_signal_saves_the_step_as_sigterm_does(
     assert same_weights(tmp_path / "run" / "last.ckpt", tmp_path / "whole" / "last.ckpt")
 
 
-def test_a_run_started_with_nohup_outlives_its_terminal(start: Start, tmp_path: Path) -> None:
-    ignore = lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)  # noqa: E731
-    process = start("hydra.run.dir=run", ENDLESS, preexec_fn=ignore)
-    wait_for(tmp_path / "run" / "metrics.csv", process)
-    os.killpg(process.pid, signal.SIGHUP)
-    time.sleep(0.5)
-    assert process.poll() is None
-    assert end(process)[0] == 143
+@pytest.mark.skipif(shutil.which("nohup") is None, reason="this system has no nohup")
+def test_a_run_started_with_nohup_outlives_its_terminal(
+    corpus_dir: Path, tiny: list[str], offline: dict[str, str], tmp_path: Path
+) -> None:
+    settings = [
+        "dataset=folder",
+        f"dataset.path={corpus_dir}",
+        *tiny,
+        "trainer.accelerator=cpu",
+        "logger=csv",
+    ]
+    command = ["nohup", sys.executable, str(TRAIN), *settings, "hydra.run.dir=run", ENDLESS]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=offline, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    with process:
+        while not (tmp_path / "run" / "metrics.csv").exists() and process.poll() is None:
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGHUP)
+        time.sleep(0.5)
+        assert process.poll() is None
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.wait(timeout=120) == 143, process.communicate()
 
 
 @pytest.mark.parametrize(
@@ -411,7 +419,14 @@ def test_the_command_that_is_printed_names_the_folder_of_the_users_options(
 ) -> None:
     (tmp_path / "my own" / "optimizer").mkdir(parents=True)
     (tmp_path / "my own" / "optimizer" / "mine.yaml").write_text("defaults: [adam]\nlr: 0.002\n")
-    process = start("--config-dir", "my own", *begin, "optimizer=mine", "trainer.max_epochs=100")
+    process = start(
+        "--config-dir",
+        "my own",
+        *begin,
+        "optimizer=mine",
+        "trainer.max_epochs=100",
+        "checkpoint.every_n_epochs=100",
+    )
     while not list(tmp_path.glob("run/**/last.ckpt")) and process.poll() is None:
         time.sleep(0.02)
     status, err = end(process)
@@ -438,51 +453,66 @@ LAUNCHERS = {
 }
 
 
-def until_it_is_over(start: Start, commands: Callable[[], list[str]], seed: int, num_kills: int) -> int:
+NUM_KILLS = 34  # of each launcher's sweeps: over a hundred of all
+LIFE = {
+    "basic": (0.3, 4.0),
+    "joblib": (2.0, 14.0),
+    "optuna": (0.3, 4.0),
+}  # seconds; joblib's processes import anew
+
+
+def kill_until_it_is_over(
+    start: Start, commands: Callable[[], list[str]], most: int, life: Callable[[], float]
+) -> int:
     """Start a command and kill it again and again, then let it end; how often it was killed."""
-    rng = np.random.default_rng(seed)
-    for kill in range(num_kills):
+    for kill in range(most):
         process = start(*commands())
         try:
-            process.communicate(timeout=float(rng.uniform(2, 12)))
+            process.communicate(timeout=life())
         except subprocess.TimeoutExpired:
             end(process, signal.SIGKILL)
         else:
+            assert process.returncode == 0
             return kill
     _, err = (process := start(*commands())).communicate(timeout=600)
     assert process.returncode == 0, err
-    return num_kills
+    return most
+
+
+def assert_same_sweeps(sweep: Path, whole: Path) -> None:
+    jobs = sorted(path.parent.name for path in whole.glob("*/summary.json"))
+    assert jobs == sorted(path.parent.name for path in sweep.glob("*/summary.json"))
+    for job in jobs:
+        assert rows_of(sweep / job) == rows_of(whole / job)
+        assert same_weights(sweep / job / "last.ckpt", whole / job / "last.ckpt")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_a_sweep_that_is_killed_again_and_again_comes_to_the_same(
+def test_sweeps_that_are_killed_again_and_again_come_to_the_same(
     launcher: str, start: Start, tmp_path: Path
 ) -> None:
     for extra in ("joblib", "optuna"):
         if launcher == extra and not is_installed(extra):
             pytest.skip(f"the extra {extra} is not installed")
-    begin = [
-        "-m",
-        "seed=0,1,2",
-        "trainer.max_epochs=30",
-        "checkpoint.every_n_epochs=10",
-        *LAUNCHERS[launcher],
-    ]
-    whole = start(*begin, "hydra.sweep.dir=whole")
-    _, err = whole.communicate(timeout=600)
+    begin = ["-m", "seed=0,1,2", "trainer.max_epochs=30", "checkpoint.every_n_epochs=10"]
+    begin += LAUNCHERS[launcher]
+    _, err = (whole := start(*begin, "hydra.sweep.dir=whole")).communicate(timeout=600)
     assert whole.returncode == 0, err
+    rng, kills, sweeps = np.random.default_rng(len(launcher)), 0, 0
+    while kills < NUM_KILLS:
+        sweeps += 1
+        sweep = f"sweep_{sweeps}"
 
-    def command() -> list[str]:
-        is_begun = (tmp_path / "sweep" / "multirun.yaml").exists()
-        return ["resume=sweep"] if is_begun else [*begin, "hydra.sweep.dir=sweep"]
+        def command(sweep: str = sweep) -> list[str]:
+            is_begun = (tmp_path / sweep / "multirun.yaml").exists()
+            return [f"resume={sweep}"] if is_begun else [*begin, f"hydra.sweep.dir={sweep}"]
 
-    print(f"{launcher}: killed {until_it_is_over(start, command, seed=len(launcher), num_kills=35)} times")
-    jobs = sorted(path.parent.name for path in (tmp_path / "whole").glob("*/summary.json"))
-    assert jobs == sorted(path.parent.name for path in (tmp_path / "sweep").glob("*/summary.json"))
-    for job in jobs:
-        assert rows_of(tmp_path / "sweep" / job) == rows_of(tmp_path / "whole" / job)
-        assert same_weights(tmp_path / "sweep" / job / "last.ckpt", tmp_path / "whole" / job / "last.ckpt")
+        kills += kill_until_it_is_over(
+            start, command, NUM_KILLS - kills, lambda: float(rng.uniform(*LIFE[launcher]))
+        )
+        assert_same_sweeps(tmp_path / sweep, tmp_path / "whole")
+    print(f"{launcher}: {kills} kills of {sweeps} sweeps, each bit for bit the one that was never killed")
 
 
 @pytest.mark.slow
@@ -490,7 +520,7 @@ def test_commands_that_hammer_one_folder_for_a_minute_lose_nothing(
     start: Start, run: Run, train_tiny: TrainTiny, tmp_path: Path
 ) -> None:
     folder, rng, told = tmp_path / "run", np.random.default_rng(0), []
-    running: list[subprocess.Popen[str]] = []
+    running: list[Command] = []
     start_time, is_begun = time.monotonic(), False
     # A busy machine takes longer than the processes live until one of them has come to a checkpoint.
     while time.monotonic() < start_time + (60 if is_begun else 600):

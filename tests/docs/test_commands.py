@@ -13,6 +13,7 @@ import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
+import forked
 import pytest
 
 from noternn.__main__ import build_parser
@@ -185,12 +186,13 @@ def test_an_example_prints_what_the_guide_shows(
     for line in block.text.splitlines():
         program, *rest = shlex.split(line, comments=True)
         assert program == "python"
-        if rest[0] == "train.py":
-            rest[0] = str(ROOT / "train.py")
         environment = offline | {"PYTHONPATH": str(ROOT)}
-        done = subprocess.run(
-            [sys.executable, *rest], cwd=workplace, env=environment, capture_output=True, text=True
-        )
+        if rest[0] == "train.py":
+            done = forked.run(rest[1:], cwd=workplace, env=environment)
+        else:
+            done = subprocess.run(
+                [sys.executable, *rest], cwd=workplace, env=environment, capture_output=True, text=True
+            )
         assert done.returncode == 0, done.stderr
         printed += done.stdout
     lines = [masked(line) for line in printed.splitlines()]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import subprocess
-import sys
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import get_type_hints
 
+import forked
 import pytest
 import yaml  # type: ignore[import-untyped]
 from helpers import TrainTiny, rows_of
@@ -17,13 +16,12 @@ from helpers import TrainTiny, rows_of
 from noternn import __version__
 from noternn.config.checks import helps
 from noternn.config.dataset import Dataset, FolderDataset, FramesDataset, InstalledDataset, UnionDataset
-from noternn.config.schema import CONF_DIR, Config, to_plain
+from noternn.config.schema import Config, to_plain
 from noternn.errors import UserError
 from noternn.launch.command_line import check, corpus_settings, settings
 from noternn.launch.options import options
 from noternn.sampling.composer import load_composer
 
-CLONE = CONF_DIR.parent
 INSTALLED = {distribution.name for distribution in distributions()}
 
 
@@ -283,11 +281,9 @@ def test_jobs_of_a_sweep_know_the_users_options_wherever_they_run(
     if package and package not in INSTALLED:
         pytest.skip(f"needs {package}")
     small = [setting for setting in tiny if not setting.startswith("model.")]
-    command = [sys.executable, str(CLONE / "train.py"), "-m", f"hydra/launcher={name}", "model=small,lstm"]
-    command += ["dataset=mine", "logger=csv", *small, "trainer.max_epochs=1"]
-    done = subprocess.run(
-        command, cwd=home, env=offline | {"PATH": "/usr/bin:/bin"}, capture_output=True, text=True
-    )
+    arguments = ["-m", f"hydra/launcher={name}", "model=small,lstm", "dataset=mine", "logger=csv"]
+    arguments += [*small, "trainer.max_epochs=1"]
+    done = forked.run(arguments, cwd=home, env=offline | {"PATH": "/usr/bin:/bin"})
     assert done.returncode == 0, done.stderr
     jobs = {path.parent.name for path in home.glob("runs/*/*/train.log")}
     assert jobs == {"model=small", "model=lstm"}

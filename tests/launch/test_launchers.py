@@ -5,16 +5,15 @@ from __future__ import annotations
 import csv
 import os
 import signal
-import subprocess
 import sys
 import time
 from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
+from forked import Command
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from noternn.config.schema import CONF_DIR
 from noternn.errors import LIBRARIES, UserError
 from noternn.launch import command_line
 from noternn.launch.command_line import check
@@ -23,7 +22,6 @@ from noternn.launch.notes import is_started_again, note_start
 from noternn.tables import read_csv
 from noternn.training.stopping import Stopped
 
-TRAIN = CONF_DIR.parent / "train.py"
 INSTALLED = {distribution.name for distribution in distributions()}
 needs_submitit = pytest.mark.skipif(
     "hydra-submitit-launcher" not in INSTALLED, reason='needs the extra: pip install "noternn[submitit]"'
@@ -32,14 +30,11 @@ needs_ray = pytest.mark.skipif(
     "hydra-ray-launcher" not in INSTALLED, reason='needs the extra: pip install "noternn[ray]"'
 )
 DIES, GOES_ON, DIVERGES = (f"optimizer.lr={lr}" for lr in ("0.001", "0.01", "1e+38"))
-LAST_EPOCH = 60
+LAST_EPOCH = 40
 
 
-def start(home: Path, environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, str(TRAIN), *arguments], cwd=home, env=environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
+def start(home: Path, environment: dict[str, str], *arguments: str) -> Command:
+    return Command(arguments, cwd=home, env=environment)
 
 
 def table(home: Path) -> dict[str, dict[str, str]]:
@@ -48,7 +43,7 @@ def table(home: Path) -> dict[str, dict[str, str]]:
         return {row["job"]: row for row in csv.DictReader(file)}
 
 
-def process_of(home: Path, sweep: subprocess.Popen[str], job: str) -> int:
+def process_of(home: Path, sweep: Command, job: str) -> int:
     """The process of a job of submitit that has saved an epoch."""
     while not list(home.glob(f"runs/*/{job}/last.ckpt")):
         assert sweep.poll() is None, sweep.communicate()[1]

@@ -8,8 +8,6 @@ import math
 import shlex
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -18,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import TRAIN, Command
 from hydra import compose, initialize_config_dir
 from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
@@ -40,7 +39,6 @@ from noternn.launch.search import (
 )
 
 optuna = pytest.importorskip("optuna", reason='needs the extra: pip install "noternn[optuna]"')
-TRAIN = CONF_DIR.parent / "train.py"
 INSTALLED = {distribution.name for distribution in distributions()}
 needs_joblib = pytest.mark.skipif(
     "hydra-joblib-launcher" not in INSTALLED, reason='needs the extra: pip install "noternn[joblib]"'
@@ -196,11 +194,8 @@ def test_nothing_but_what_could_be_drawn_is_taken_from_a_study(search: Search, t
     assert [o.split("=")[0] for overrides in launcher.launched for o in overrides] == ["optimizer.lr"] * 2
 
 
-def start(home: Path, environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, str(TRAIN), *arguments], cwd=home, env=environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+def start(home: Path, environment: dict[str, str], *arguments: str) -> Command:
+    return Command(arguments, cwd=home, env=environment)
 
 
 def table(home: Path) -> dict[str, dict[str, str]]:
@@ -255,7 +250,7 @@ def test_a_search_side_by_side_goes_on_with_the_trials_it_was_stopped_in(
 ) -> None:
     own = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", SWEEPER, "hydra.sweeper.n_trials=2"]
     fixed = ["dataset=folder", f"dataset.path={corpus_dir}", *tiny, "logger=csv", LR]
-    fixed += ["trainer.max_epochs=60", "checkpoint.every_n_epochs=100"]
+    fixed += ["trainer.max_epochs=40", "checkpoint.every_n_epochs=100"]
     first = start(tmp_path, offline, "-m", *own, *fixed)
     while len(list(tmp_path.glob("runs/*/*/last.ckpt"))) < 2:
         assert first.poll() is None, first.communicate()[1]
@@ -271,7 +266,7 @@ def test_a_search_side_by_side_goes_on_with_the_trials_it_was_stopped_in(
     assert second.returncode == 0, stderr
     after = table(tmp_path)
     assert after.keys() == before.keys()
-    assert {(row["status"], row["num_epochs"]) for row in after.values()} == {("finished", "60")}
+    assert {(row["status"], row["num_epochs"]) for row in after.values()} == {("finished", "40")}
 
 
 def test_a_study_that_is_damaged_is_told_in_one_line(tmp_path: Path) -> None:

@@ -5,19 +5,18 @@ from __future__ import annotations
 import csv
 import os
 import signal
-import subprocess
 import sys
 import time
 from importlib.metadata import distributions
 from pathlib import Path
 
+import forked
 import pytest
+from forked import TRAIN, Command
 from helpers import records
 
-from noternn.config.schema import CONF_DIR
 from noternn.tables import read_csv
 
-TRAIN = CONF_DIR.parent / "train.py"
 JOBS = {f"optimizer={name},seed={seed}" for name in ("sgd", "adam") for seed in (0, 1)}
 needs_joblib = pytest.mark.skipif(
     not any(distribution.name == "hydra-joblib-launcher" for distribution in distributions()),
@@ -26,17 +25,11 @@ needs_joblib = pytest.mark.skipif(
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="jobs share joblib's processes elsewhere")
 
 
-def start(
-    home: Path, corpus_dir: Path, *overrides: str, environment: dict[str, str]
-) -> subprocess.Popen[str]:
+def start(home: Path, corpus_dir: Path, *overrides: str, environment: dict[str, str]) -> Command:
     """Four jobs, two at a time."""
     fixed = ["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "optimizer=sgd,adam", "seed=0,1"]
     fixed += ["dataset=folder", f"dataset.path={corpus_dir}", *overrides]
-    command = [sys.executable, str(TRAIN), *fixed]
-    return subprocess.Popen(
-        command, cwd=home, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
-    )  # fmt: skip
+    return Command(fixed, cwd=home, env=environment)
 
 
 def table(home: Path) -> dict[str, dict[str, str]]:
@@ -45,7 +38,7 @@ def table(home: Path) -> dict[str, dict[str, str]]:
         return {row["job"]: row for row in csv.DictReader(file)}
 
 
-def wait_for_two_jobs(home: Path, sweep: subprocess.Popen[str]) -> None:
+def wait_for_two_jobs(home: Path, sweep: Command) -> None:
     """Until two jobs have saved an epoch."""
     while len(list(home.glob("runs/*/*/last.ckpt"))) < 2:
         assert sweep.poll() is None, sweep.communicate()[1]
@@ -115,8 +108,7 @@ def test_a_job_side_by_side_comes_to_the_same_as_alone(
     done: tuple[Path, str, str], corpus_dir: Path, tiny: list[str], offline: dict[str, str], tmp_path: Path
 ) -> None:
     alone = [f"dataset.path={corpus_dir}", "dataset=folder", "optimizer=sgd", "seed=1", "hydra.run.dir=run"]
-    command = [sys.executable, str(TRAIN), *alone, *tiny, "logger=csv"]
-    subprocess.run(command, cwd=tmp_path, env=offline, check=True, capture_output=True, timeout=300)
+    forked.run([*alone, *tiny, "logger=csv"], cwd=tmp_path, env=offline, check=True)
     (beside,) = done[0].glob("runs/*/optimizer=sgd,seed=1/metrics.csv")
     losses = [
         [{name: row[name] for name in row.keys() - {"seconds", "cpu_seconds"}} for row in read_csv(path)]
@@ -130,7 +122,7 @@ def test_a_job_side_by_side_comes_to_the_same_as_alone(
 def test_a_job_that_is_killed_costs_no_other(
     corpus_dir: Path, tiny: list[str], offline: dict[str, str], tmp_path: Path
 ) -> None:
-    more = [*tiny, "logger=csv", "trainer.max_epochs=30"]
+    more = [*tiny, "logger=csv", "trainer.max_epochs=20", "checkpoint.every_n_epochs=100"]
     sweep = start(tmp_path, corpus_dir, *more, environment=offline)
     wait_for_two_jobs(tmp_path, sweep)
     job = next(job for worker in children(sweep.pid) for job in children(worker))
@@ -178,7 +170,7 @@ def test_a_signal_ends_the_sweep_once_its_jobs_are_saved(
     signum: signal.Signals,
     status: int,
 ) -> None:
-    more = [*tiny, "logger=csv", "trainer.max_epochs=100000"]
+    more = [*tiny, "logger=csv", "trainer.max_epochs=100000", "checkpoint.every_n_epochs=100000"]
     sweep = start(tmp_path, corpus_dir, *more, environment=offline)
     wait_for_two_jobs(tmp_path, sweep)
     if signum == signal.SIGINT:  # a terminal sends Ctrl-C to all

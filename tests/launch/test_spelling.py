@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import pytest
 
 from noternn.errors import UserError
 from noternn.launch.command_line import check
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(
@@ -82,12 +79,12 @@ def test_the_environment_is_looked_at_first(
 
 
 def test_messages_can_be_turned_off(tmp_path: Path, corpus_dir: Path, offline: dict[str, str]) -> None:
-    command = [
-        sys.executable, str(ROOT / "train.py"), "dataset=folder", f"dataset.path={corpus_dir}", "logger=csv",
-        "hydra/job_logging=disabled", "hydra.run.dir=run", "trainer.max_epochs=1", "model.hidden_size=8",
-        "model.num_layers=1", "datamodule.num_processes=0", "sampling.num_notes=8",
+    arguments = [
+        "dataset=folder", f"dataset.path={corpus_dir}", "logger=csv", "hydra/job_logging=disabled",
+        "hydra.run.dir=run", "trainer.max_epochs=1", "model.hidden_size=8", "model.num_layers=1",
+        "datamodule.num_processes=0", "sampling.num_notes=8",
     ]  # fmt: skip
-    done = subprocess.run(command, cwd=tmp_path, env=offline, capture_output=True, text=True)
+    done = forked.run(arguments, cwd=tmp_path, env=offline)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "best.ckpt").is_file()
     assert "pieces read" not in done.stderr
@@ -97,8 +94,7 @@ def test_names_of_folders_that_no_system_can_hold_are_refused(
     tmp_path: Path, offline: dict[str, str]
 ) -> None:
     many = [f"dataset.name={'a' * 200},b", f"logger.project={'c' * 60},d"]
-    command = [sys.executable, str(ROOT / "train.py"), "-m", *many]
-    done = subprocess.run(command, cwd=tmp_path, env=offline, capture_output=True, text=True)
+    done = forked.run(["-m", *many], cwd=tmp_path, env=offline)
     assert done.returncode == 1
     assert "add 'hydra.sweep.subdir=${hydra.job.num}'" in done.stderr.splitlines()[-1]
     assert not list(tmp_path.glob("runs/*/*"))

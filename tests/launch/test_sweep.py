@@ -7,14 +7,14 @@ import json
 import os
 import re
 import shlex
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
+from forked import TRAIN
 from helpers import records
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf, open_dict
@@ -22,14 +22,15 @@ from wandb_server import upload
 
 from noternn.config.schema import CONF_DIR, register
 from noternn.corpus.cache import ArrayCache, Entry
+from noternn.corpus.kept import read_kept
+from noternn.datasets.sources import Source
 from noternn.launch.job import share_corpora
 from noternn.launch.multirun import SweepCallback
 from noternn.launch.notes import num_jobs
 from noternn.launch.table import save_table
+from noternn.music.limits import Limits
 from noternn.runs.sweep import SWEEP_COLUMNS
 from noternn.tables import read_csv
-
-TRAIN = CONF_DIR.parent / "train.py"
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,7 @@ class Sweep:
 
 
 def train(home: Path, environment: dict[str, str], *arguments: str) -> Sweep:
-    command = [sys.executable, str(TRAIN), *arguments]
-    done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=300)
+    done = forked.run(arguments, cwd=home, env=environment)
     (folder,) = (home / "runs").glob("*_sweep")
     return Sweep(folder, done.returncode, done.stdout, done.stderr)
 
@@ -199,10 +199,9 @@ def test_a_resumed_run_is_one_wandb_run_whose_summary_has_the_best_epoch_of_all(
     offline: dict[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "run").mkdir()
+    (tmp_path / "segment.py").write_text(SEGMENT)
     for epochs in (("1", "2"), ("3", "4")):
-        command = [sys.executable, "-c", SEGMENT, *epochs]
-        environment = offline | {"PYTHONPATH": str(TRAIN.parent)}
-        subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=120)
+        forked.run(epochs, cwd=tmp_path, env=offline, script=tmp_path / "segment.py", check=True)
         time.sleep(1)  # wandb names folders by the second
     (run,) = upload(tmp_path / "wandb", offline).values()
     assert [row["epoch"] for row in run.history] == [1, 2, 3, 4]
@@ -264,6 +263,9 @@ def test_a_cache_that_cannot_be_written_is_linked_to_by_one_that_the_jobs_share(
     kept = tmp_path / "kept"
     kept_entry, new_entry = (Entry({"numbers": np.arange(n)}, {}) for n in (3, 4))
     ArrayCache(kept).get("a" * 64, lambda: kept_entry)
+    (tmp_path / "tune.abc").write_text("X:1\nT:a tune\nK:C\nCDEF|\n")
+    tune, limits = Source(tmp_path / "tune.abc", "a tune", "score"), Limits()
+    read_kept(tune, kept, limits, pedal=False, repeats="printed")
     before = sorted(kept.iterdir())
     for _ in range(2):
         composed = OmegaConf.create({"datamodule": {"cache_dir": str(kept)}})
@@ -271,6 +273,9 @@ def test_a_cache_that_cannot_be_written_is_linked_to_by_one_that_the_jobs_share(
         cache = ArrayCache(Path(composed.datamodule.cache_dir))
         assert cache.get("a" * 64, pytest.fail).arrays["numbers"].tolist() == [0, 1, 2]
         cache.get("b" * 64, lambda: new_entry)
+        with monkeypatch.context() as context:
+            context.setattr(Source, "read", pytest.fail)
+            assert read_kept(tune, cache.folder, limits, pedal=False, repeats="printed").num_notes == 4
     assert sorted(kept.iterdir()) == before
 
 
@@ -281,7 +286,7 @@ def test_a_sweep_goes_on_with_what_is_not_finished(
     (tmp_path / "empty").mkdir()
     first = train(
         tmp_path, offline, "-m", "dataset=folder", "dataset.path=music,empty", "seed=0,1", "logger=csv",
-        "datamodule.cache_dir=null", *tiny,
+        "datamodule.cache_dir=null", *tiny, "trainer.max_epochs=1",
     )  # fmt: skip
     assert first.stderr.count("reading 10 files") == 1
     assert "\njob 2 of 4: dataset.path=music,seed=1; 1 of 4 jobs done, " in first.stderr
@@ -295,9 +300,7 @@ def test_a_sweep_goes_on_with_what_is_not_finished(
     (tmp_path / "empty").rmdir()
     (tmp_path / "empty").symlink_to(corpus_dir)
     (again,) = re.findall(r"failed: dataset\.path=empty,seed=1: .*\n  again, alone: \S+ (.*)", first.stderr)
-    subprocess.run(
-        [sys.executable, str(TRAIN), *shlex.split(again)[1:]], cwd=tmp_path, env=offline, check=True
-    )
+    forked.run(shlex.split(again)[1:], cwd=tmp_path, env=offline, check=True)
     assert [row["status"] for row in first.table] == ["finished", "finished", "stopped", "failed"]
     second = train(tmp_path, offline, f"resume={first.folder.relative_to(tmp_path)}")
     assert second.status == 0, second.stderr

@@ -13,17 +13,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import TRAIN, Command
 from helpers import TrainTiny, rows_of, same_weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from noternn.config.schema import CONF_DIR
 from noternn.corpus.pieces import Pieces
 from noternn.errors import UserError
 from noternn.model.checkpoint import load_checkpoint
 from noternn.training.datamodule import LaneLoader
 
-TRAIN = CONF_DIR.parent / "train.py"
 TWO = ("trainer.devices=2", "trainer.strategy=ddp", "datamodule.batch_size=2")
 ONE = ("datamodule.batch_size=4",)
 FAST = settings(max_examples=30, deadline=None, derandomize=True, database=None)
@@ -97,33 +96,28 @@ def test_ranks_with_other_lanes_do_not_go_on(two_ranks: Path, train_tiny: TrainT
         train_tiny(two_ranks, "datamodule.batch_size=2", "model.dropout=0", f"resume='{two_ranks}'")
 
 
-Start = Callable[..., "subprocess.Popen[str]"]
+Process = Command | subprocess.Popen[str]
+Start = Callable[..., Process]
 
 
 @pytest.fixture
 def start(corpus_dir: Path, tiny: list[str], offline: dict[str, str], tmp_path: Path) -> Start:
     """`start(*overrides, by=...)`: a run of two ranks that never ends, by train.py or what starts it."""
 
-    def run(*overrides: str, by: tuple[str, ...] = (), **environment: str) -> subprocess.Popen[str]:
-        command = [
-            sys.executable,
-            *by,
-            str(TRAIN),
-            "dataset=folder",
-            f"dataset.path={corpus_dir}",
-            *tiny,
-            *TWO,
-        ]
-        command += ["trainer.accelerator=cpu", "logger=csv", "datamodule.num_processes=0", *overrides]
+    def run(*overrides: str, by: tuple[str, ...] = (), **environment: str) -> Process:
+        arguments = ["dataset=folder", f"dataset.path={corpus_dir}", *tiny, *TWO, "trainer.accelerator=cpu"]
+        arguments += ["logger=csv", "datamodule.num_processes=0", *overrides]
+        if not by:
+            return Command(arguments, cwd=tmp_path, env=offline | environment)
         return subprocess.Popen(
-            command, cwd=tmp_path, env=offline | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True, start_new_session=True,
+            [sys.executable, *by, str(TRAIN), *arguments], cwd=tmp_path, env=offline | environment,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         )  # fmt: skip
 
     return run
 
 
-def follower_of(process: subprocess.Popen[str]) -> int:
+def follower_of(process: Process) -> int:
     """The process of rank 1."""
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     commands = {pid: Path(f"/proc/{pid}/cmdline").read_text() for pid in children}
@@ -135,7 +129,7 @@ def is_running(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+def wait_for(path: Path, process: Process) -> None:
     while not path.exists() and process.poll() is None:
         time.sleep(0.02)
 
