@@ -23,8 +23,6 @@ from noternn.music.piece import Piece
 if TYPE_CHECKING:
     from noternn.sampling.composer import Composer
 
-WINDOW_LENGTH = 256  # tokens that are scored together: it bounds the memory
-
 
 def read(path: str | Path) -> Piece:
     """Read a MIDI file or a score.
@@ -74,10 +72,10 @@ class Network:
         *,
         seed: int = Sampling.seed,
         primer: Piece | str | Path | None = None,
-        temperature: float = Sampling.temperature,
-        top_k: int = Sampling.top_k,
-        top_p: float = Sampling.top_p,
-        min_p: float = Sampling.min_p,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        min_p: float | None = None,
     ) -> Piece:
         """Compose a piece; the same seed gives the same piece.
 
@@ -85,16 +83,17 @@ class Network:
             num_notes: notes to add to the primer, at least 1.
             seed: of the random choices, at least 0.
             primer: a piece, MIDI file or score to continue; None starts from nothing.
-            temperature, top_k, top_p, min_p: see `noternn.config.sampling.Sampling`.
+            temperature, top_k, top_p, min_p: see `noternn.config.sampling.Sampling`; None as the end of the
+                run has found, or as there.
 
         Raises:
             UserError: if the primer cannot be read or written by the tokenizer, or a number is out of range.
         """
         from noternn.sampling.clock import clock_of
 
-        options = Sampling(
-            num_notes=num_notes, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed
-        )
+        given = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
+        told = {name: value for name, value in given.items() if value is not None}
+        options = Sampling(num_notes=num_notes, seed=seed, **{**self.composer.drawing, **told})
         if primer is None:
             return self.composer.compose([], options)
         music = primer if isinstance(primer, Piece) else read(primer)
@@ -114,19 +113,10 @@ class Network:
             UserError: if the piece cannot be read, or holds no notes that the tokenizer can write.
         """
         ids = self._ids(piece)
-        nats = self._token_nlls(ids)
-        tokenizer, tokens = self.composer.codec.tokenizer, self.composer.codec.vocabulary.tokens
-        notes: list[float] = []
-        state, waiting, count = tokenizer.start, 0.0, 0
-        for id_, cost in zip(ids[1:].tolist(), nats.tolist(), strict=True):
-            waiting += cost
-            count += tokenizer.note_count(tokens[id_])
-            state = tokenizer.advance(state, tokens[id_])
-            if count and tokenizer.is_complete(state):
-                notes += [waiting / count] * count
-                waiting, count = 0.0, 0
-        notes[-1] += waiting
-        return np.array(notes)
+        from noternn.sampling.scoring import note_nlls, token_nlls
+
+        (nats,) = token_nlls(self.composer.network, [ids])
+        return note_nlls(self.composer.codec, ids, nats)
 
     def _ids(self, piece: Piece | str | Path) -> NDArray[np.int64]:
         """A piece as ids, (num_tokens,) with BOS and EOS."""
@@ -135,22 +125,6 @@ class Network:
         if len(ids) <= 2:
             raise UserError("the piece holds no notes that this network's tokenizer can write (only drums?)")
         return ids
-
-    def _token_nlls(self, ids: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The nll of each token but the first, (num_tokens - 1,), the state carried along the piece."""
-        import torch
-
-        network, state, parts = self.composer.network, None, []
-        suggested = network.suggested(ids)
-        with torch.no_grad():
-            for start in range(0, len(ids) - 1, WINDOW_LENGTH):
-                window = torch.from_numpy(ids[start : start + WINDOW_LENGTH + 1])
-                known = None if suggested is None else suggested[None, start : start + len(window) - 1]
-                logits, state = network(window[None, :-1], state, known)  # (1, time, vocab)
-                log_probs = logits[0].double().log_softmax(dim=-1)
-                parts.append(-log_probs.gather(1, window[1:, None])[:, 0])
-        nlls: NDArray[np.float64] = torch.cat(parts).numpy()
-        return nlls
 
 
 class Corpus:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from noternn.commands.options import add_setting, fraction, positive_float, positive_int
-from noternn.config.sampling import Sampling
+from noternn.config.sampling import DRAWING, Sampling
 from noternn.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from noternn.tokenizer import Codec
 
 NUM_NOTES = 500  # without --num-notes; the samples of a run are shorter
-SETTINGS = [field.name for field in fields(Sampling) if field.name != "primer_notes"]
+SETTINGS = [field.name for field in fields(Sampling) if field.name not in ("primer_notes", "way")]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seconds", type=positive_float, metavar="X", help="or seconds; what would ring on is cut there"
     )
     for name in SETTINGS:
-        if name != "num_notes":
+        if name in DRAWING:
+            initial = f"as the end of the run has found, else {getattr(Sampling, name)}"
+            add_setting(parser.add_argument, Sampling, name, otherwise=initial)
+        elif name != "num_notes":
             add_setting(parser.add_argument, Sampling, name)
     parser.add_argument(
         "--num-samples",
@@ -90,7 +93,8 @@ def run(options: argparse.Namespace) -> None:
     primers, clock, origins = _primers(options, composer.codec)
     tempo = clock.last_tempo if clock else composer.tempo
     beats = options.beats if options.seconds is None else options.seconds * tempo / 60
-    sampling = Sampling(**{name: getattr(options, name) for name in SETTINGS})
+    given = {name: value for name in SETTINGS if (value := getattr(options, name)) is not None}
+    sampling = Sampling(**{**composer.drawing, **given})
     pieces = composer.compose_each(primers, sampling, beats, clock)
     paths = _output_paths(options.output, len(pieces))
     held_out = folder.health  # of a run's folder; a checkpoint alone has none

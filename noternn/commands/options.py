@@ -26,7 +26,11 @@ def positive_int(text: str) -> int:
 
 
 def add_setting(
-    add_argument: Callable[..., object], section: type[Section], name: str, default: float | None = None
+    add_argument: Callable[..., object],
+    section: type[Section],
+    name: str,
+    default: float | None = None,
+    otherwise: str = "",
 ) -> None:
     """Declare the option of a setting that is a number, with its range, what it does and its default.
 
@@ -35,6 +39,7 @@ def add_setting(
         section: has the setting.
         name: of the setting.
         default: another one than the section's.
+        otherwise: in words, what stands in for it if it is not given, which then reads as None.
     """
     (field,) = (field for field in dataclasses.fields(section) if field.name == name)
     initial: Any = field.default if default is None else default
@@ -42,9 +47,9 @@ def add_setting(
     add_argument(
         f"--{name.replace('_', '-')}",
         type=lambda text: within(text, field.metadata["is_allowed"], field.metadata["allowed"], number),
-        default=initial,
+        default=None if otherwise else initial,
         metavar="N" if number is int else "X",
-        help=f"{field.metadata['help']} ({initial})",
+        help=f"{field.metadata['help']} ({otherwise or initial})",
     )
 
 

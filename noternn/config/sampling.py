@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from noternn.config.checks import Section, setting
+
+DRAWING = ("temperature", "top_k", "top_p", "min_p")
 
 
 @dataclass(kw_only=True)
@@ -24,6 +27,11 @@ class Sampling(Section, group="sampling"):
     included: a rhythm is made of few durations and shifts that return, and so is what drums play.
     """
 
+    way: str = setting(
+        "auto",
+        one_of=("auto", "given"),
+        help="auto: the end of a run chooses temperature, top_k, top_p and min_p, unless one is set",
+    )
     primer_notes: int = setting(16, at_least=0, help="notes of a validation piece that samples continue")
     num_notes: int = setting(200, at_least=1, help="notes to compose")
     temperature: float = setting(
@@ -56,3 +64,13 @@ class Sampling(Section, group="sampling"):
     )
     repetition_window: int = setting(16, at_least=1, help="how many of the last pitches are penalized")
     seed: int = setting(0, at_least=0, help="of the random choices; the same gives the same music")
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether the end of a run chooses how to draw."""
+        return self.way == "auto" and self.drawing == Sampling().drawing
+
+    @property
+    def drawing(self) -> dict[str, Any]:
+        """The settings that the end of a run may choose."""
+        return {name: getattr(self, name) for name in DRAWING}

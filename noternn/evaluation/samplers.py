@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from noternn.audit.curve import copied_after
@@ -25,6 +23,7 @@ from noternn.model.stepper import Stepper, build_stepper
 from noternn.sampling.composer import Composer
 from noternn.sampling.primers import opening, primer_end
 from noternn.sampling.sampler import BuildStepper, sample_each
+from noternn.sampling.scoring import token_nlls
 from noternn.tokenizer import BOS_ID
 
 REAL = "the pieces themselves"
@@ -139,9 +138,7 @@ def _row(
     }
 
 
-@torch.no_grad()
 def nll_after(network: NoteLSTM, ids: Sequence[int], num_given: int) -> float:
     """The nll of some ids in nats, added up, but for those that were given at the beginning."""
-    logits, _ = network.eval()(torch.tensor([[BOS_ID, *ids[:-1]]]))
-    nll = cross_entropy(logits[0].double(), torch.tensor(ids), reduction="none")
-    return float(nll[num_given:].sum())
+    (nlls,) = token_nlls(network.eval(), [np.array([BOS_ID, *ids])])
+    return float(nlls[num_given:].sum())

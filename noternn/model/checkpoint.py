@@ -13,6 +13,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 import noternn
+from noternn.config.sampling import Sampling
 from noternn.errors import UserError
 from noternn.model.build import network_for
 from noternn.model.lstm import NoteLSTM
@@ -31,13 +32,17 @@ class WrongContentError(ValueError):
 
 
 class Trained(NamedTuple):
-    """A network in evaluation mode, its codec, and its corpus's tempo (beats per minute), metre and pace."""
+    """A network in evaluation mode, its codec, its corpus's tempo (beats per minute), metre and pace.
+
+    `drawing` holds the settings of sampling that the end of its run has chosen; none before the end.
+    """
 
     network: NoteLSTM
     codec: Codec
     tempo: float
     metre: tuple[int, int]
     pace: Pace
+    drawing: dict[str, Any]
 
 
 def checkpoint_content(
@@ -172,7 +177,14 @@ def _trained(checkpoint: dict[str, Any]) -> Trained:
     if not is_writable_metre(int(numerator), int(denominator)):
         raise WrongContentError("the metre is none")
     pace = _pace(content.get("pace"), codec.tokenizer.steps_per_beat)
-    return Trained(network.eval(), codec, tempo, (int(numerator), int(denominator)), pace)
+    drawing = _drawing(content.get("sampling", {}))
+    return Trained(network.eval(), codec, tempo, (int(numerator), int(denominator)), pace, drawing)
+
+
+def _drawing(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of sampling, within their ranges."""
+    kinds = {name: type(value) for name, value in Sampling().drawing.items()}
+    return Sampling(**{name: kinds[name](value) for name, value in plain.items()}).drawing if plain else {}
 
 
 def _pace(plain: Any, steps_per_beat: int) -> Pace:

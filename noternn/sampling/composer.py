@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class Composer:
         tempo: beats per minute of what it composes from nothing.
         metre: of the same.
         pace: of the training pieces, see `sample_each`; None for `Pace.default`.
+        drawing: settings of sampling that the end of its run has chosen.
     """
 
     network: NoteLSTM
@@ -35,6 +36,7 @@ class Composer:
     tempo: float
     metre: tuple[int, int] = (4, 4)
     pace: Pace | None = None
+    drawing: Mapping[str, Any] = field(default_factory=dict)
 
     def compose(self, primer: list[int], options: Sampling, clock: Clock | None = None) -> Piece:
         """The primer, given as ids without BOS and EOS, and its continuation."""

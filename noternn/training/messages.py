@@ -11,6 +11,7 @@ from noternn.config.programs import program_command, python_command, quoted, tra
 from noternn.config.training import Logger
 from noternn.files import shortest
 from noternn.runs.folder import RunFolder
+from noternn.sampling.choice import Choice
 from noternn.training.tracking import Tracker
 
 log = logging.getLogger(__name__)
@@ -68,13 +69,16 @@ def how_to_resume(run_dir: Path) -> str:
     return f"go on with: {train_command()} {place}"
 
 
-def summary_text(summary: dict[str, Any], run_dir: Path, logger: Logger, tracker: Tracker) -> str:
+def summary_text(
+    summary: dict[str, Any], choice: Choice, run_dir: Path, logger: Logger, tracker: Tracker
+) -> str:
     """What a run came to, where it lies, and what to do next."""
     lines = [
         "",
         summary["verdict"],
         *summary["advice"],
         *_loss_lines(summary),
+        *([f"  samples              {choice.sentence}"] if choice.tried else []),
         *_sample_lines(summary["sample"]),
         *_copied_lines(summary),
         f"  run folder           {shortest(run_dir)}",

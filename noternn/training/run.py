@@ -25,10 +25,10 @@ from noternn.runs.curves import save_curves
 from noternn.runs.epochs import best_row
 from noternn.runs.folder import RunFolder, refuse_links
 from noternn.runs.leftover import forget_false_start, forget_half_written, refuse_second_run
-from noternn.sampling.composer import load_composer
+from noternn.sampling.composer import composer_of
 from noternn.tables import read_csv
 from noternn.training import slurm
-from noternn.training.callbacks import OverfittingCurve, Pruning
+from noternn.training.callbacks import AtomicCheckpointIO, OverfittingCurve, Pruning
 from noternn.training.datamodule import MidiDataModule
 from noternn.training.devices import check_devices
 from noternn.training.followers import started_ranks
@@ -287,14 +287,25 @@ class TrainingRun:
     def _finish(self) -> dict[str, Any]:
         """The best weights' sample, the curves and the summary."""
         epoch = int(best_row(self.curve.rows)["epoch"])
-        statistics = self.samples.make_best(load_composer(self.folder.best_checkpoint), epoch)
+        statistics = self._sample(epoch)
         _draw_curves(self.config, self.run_dir)
         summary = self._summary(statistics, epoch)
         write_text(self.folder.summary, json.dumps(summary, indent=1))
         self.tracker.curves(self.curve.rows)
         self.tracker.finish(summary, self.folder.curves)
-        print(summary_text(summary, self.run_dir, self.config.logger, self.tracker))
+        print(summary_text(summary, self.samples.choice, self.run_dir, self.config.logger, self.tracker))
         return summary
+
+    def _sample(self, epoch: int) -> dict[str, Any]:
+        """Compose with the best weights, whose checkpoint then says how; what is said of the sample."""
+        best = self.folder.best_checkpoint
+        checkpoint = load_checkpoint(best)
+        statistics = self.samples.make_best(composer_of(checkpoint, best), epoch)
+        content = checkpoint[CHECKPOINT_KEY]
+        if content.get("sampling") != self.samples.choice.way:
+            content["sampling"] = dict(self.samples.choice.way)
+            AtomicCheckpointIO().save_checkpoint(checkpoint, best)
+        return statistics
 
     def _summary(self, sample: dict[str, Any], epoch: int) -> dict[str, Any]:
         rows, corpus = self.curve.rows, self.corpus.encoded
@@ -307,6 +318,7 @@ class TrainingRun:
             **judgement_of(rows, plain, num_pieces, is_pruned),
             "precision": self.config.trainer.precision,
             "sample": sample,
+            **self.samples.choice.as_plain(),
             **self.samples.copied(epoch),
             "versions": versions(),
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from noternn.music.piano_roll import save_piano_roll
 from noternn.music.piece import Piece
 from noternn.music.sound import save_audio
 from noternn.runs.folder import RunFolder
+from noternn.sampling.choice import Choice, choose
 from noternn.sampling.composer import Composer
 from noternn.sampling.primers import opening, primer_end
 from noternn.tables import read_csv
@@ -44,6 +46,7 @@ class Samples:
         self.corpus = corpus
         self.tracker = tracker
         self.options = sampling
+        self.choice = Choice(sampling.drawing)
         pieces = corpus.encoded.ids["validation"]
         numbers = range(min(NUM_AUDITED, len(pieces)))
         self.primers = [opening(pieces[number], corpus.codec, sampling.primer_notes) for number in numbers]
@@ -57,7 +60,11 @@ class Samples:
         self._save(self._compose(composer, epoch), self.folder.samples / f"epoch_{epoch:03d}", epoch)
 
     def make_best(self, composer: Composer, epoch: int) -> dict[str, Any]:
-        """Compose `sample.mid` with the best weights; what is said of its health."""
+        """Choose how to draw, and compose `sample.mid` with the best weights; what is said of its health."""
+        if self.options.is_chosen:
+            pieces = self.corpus.encoded.ids["validation"]
+            self.choice = choose(composer, pieces[: len(self.primers)], self._yardstick, self.options)
+            self.options = replace(self.options, **self.choice.way)
         return self._save(self._compose(composer, epoch), self.folder.sample.with_suffix(""), epoch)
 
     def copied(self, epoch: int) -> dict[str, float | None]:

@@ -1,0 +1,124 @@
+"""Which way of sampling suits a network: chosen by what it composes beside held-out music."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noternn.config.sampling import Sampling
+from noternn.health.checkup import check
+from noternn.health.measures import measure
+from noternn.health.yardstick import Yardstick
+from noternn.sampling.composer import Composer
+from noternn.sampling.primers import opening
+from noternn.sampling.sampler import sample_each
+from noternn.sampling.scoring import token_nlls
+from noternn.tokenizer import BOS_ID
+from noternn.tokenizer.pace import note_counts
+
+WAYS: Mapping[str, Mapping[str, Any]] = {
+    "temperature 1": {"top_p": 1.0},
+    "top-p 0.95": {"top_p": 0.95},
+    "top-p 0.9": {"top_p": 0.9},
+    "top-k 10": {"top_k": 10, "top_p": 1.0},
+}
+NUM_SAMPLES = 8  # with each way, made together
+LEAST_SPREAD = 0.1  # of nats a note and of shares heard before, where held-out pieces differ less
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What a network composes with one way of sampling.
+
+    Args:
+        way: its name.
+        healthy: how many of `num_samples` are, see `noternn.health.checkup`.
+        num_samples: that were made.
+        nats_per_note: how unlikely they are to the network.
+        heard_before: mean of `repeated_fraction`, see `noternn.health.measures.Health`.
+        distance: of these two from held-out music, in its standard deviations, added up.
+    """
+
+    way: str
+    healthy: int
+    num_samples: int
+    nats_per_note: float
+    heard_before: float
+    distance: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The way that is taken, and what each that was tried came to; none where the settings say the way."""
+
+    way: Mapping[str, Any]
+    tried: Sequence[Tried] = ()
+
+    def as_plain(self) -> dict[str, Any]:
+        """For summary.json."""
+        return {"sampling": dict(self.way), "samplers": [asdict(tried) for tried in self.tried]}
+
+    @property
+    def sentence(self) -> str:
+        """What was chosen and why, in a line."""
+        best, *others = self.tried
+        told = [f"{best.way}; {best.healthy} of {best.num_samples} healthy"]
+        told += [f"{other.way} {other.healthy} of {other.num_samples}" for other in others]
+        return ", ".join(told)
+
+
+def choose(
+    composer: Composer, pieces: Sequence[NDArray[np.int64]], yardstick: Yardstick, options: Sampling
+) -> Choice:
+    """The way whose samples are most often healthy; of those within one of it, the most like held-out music.
+
+    Args:
+        composer: whose network composes.
+        pieces: of held-out pieces the ids, (num_tokens,) with BOS and EOS; the first ones' openings are
+            continued, and how they really go on is what samples are measured against.
+        yardstick: of these pieces.
+        options: the rest of how to compose; `num_notes`, `primer_notes` and `seed` too.
+    """
+    chosen = [pieces[k % len(pieces)] for k in range(NUM_SAMPLES)]
+    primers = [opening(piece, composer.codec, options.primer_notes) for piece in chosen]
+    length = options.primer_notes + options.num_notes
+    real = [opening(piece, composer.codec, length) for piece in chosen[: len(pieces)]]
+    nats, heard = _measured(composer, real, primers[: len(pieces)])
+    tried = []
+    for name, way in WAYS.items():
+        settings = replace(options, **{**Sampling().drawing, **way})
+        ids = sample_each(composer.network, composer.codec, primers, settings, pace=composer.pace)
+        own_nats, own_heard = _measured(composer, ids, primers)
+        music = [composer.codec.decode(sample, composer.tempo) for sample in ids]
+        healthy = sum(check(piece, yardstick).verdict == "healthy" for piece in music)
+        distance = _distance(own_nats, nats) + _distance(own_heard, heard)
+        mean_nats, mean_heard = float(own_nats.mean()), float(own_heard.mean())
+        tried.append(Tried(name, healthy, len(primers), mean_nats, mean_heard, distance))
+    most = max(row.healthy for row in tried)
+    best = min(tried, key=lambda row: (row.healthy < most - 1, row.distance))
+    return Choice(
+        {**Sampling().drawing, **WAYS[best.way]}, [best, *(row for row in tried if row is not best)]
+    )
+
+
+def _measured(
+    composer: Composer, samples: Sequence[list[int]], primers: Sequence[list[int]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The nats a note of each sample after its primer, and the share of its notes that was heard before."""
+    counts = note_counts(composer.codec)
+    network = composer.network.eval()
+    nats = []
+    pieces = [np.array([BOS_ID, *sample]) for sample in samples]
+    for ids, nlls, primer in zip(pieces, token_nlls(network, pieces), primers, strict=True):
+        own = slice(len(primer), None)
+        nats.append(nlls[own].sum() / max(1, counts[ids[1:]][own].sum()))
+    heard = [measure(composer.codec.decode(sample)).repeated_fraction for sample in samples]
+    return np.array(nats), np.nan_to_num(np.array(heard))
+
+
+def _distance(values: NDArray[np.float64], real: NDArray[np.float64]) -> float:
+    return float(abs(values.mean() - real.mean()) / max(real.std(), LEAST_SPREAD))
