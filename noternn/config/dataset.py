@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +43,14 @@ class Dataset(Section, group="dataset"):
     split: str = setting("auto", help="auto, content, or a CSV table of files and their splits")
     validation_fraction: float = setting(0.1, at_least=0, below=1, help="share of the validation pieces")
     test_fraction: float = setting(0.1, at_least=0, below=1, help="share of the test pieces")
+    min_validation: int = setting(
+        5,
+        at_least=0,
+        help="validate on so many pieces and on the whole share at least; 0 leaves it to chance",
+    )
+    fold: str | None = setting(
+        None, help="K/N, such as 1/5: validate on part K of N, of all but the test pieces"
+    )
     train_fraction: float = setting(1.0, above=0, at_most=1, help="share of the training pieces that is used")
 
     def __post_init__(self) -> None:
@@ -52,6 +61,21 @@ class Dataset(Section, group="dataset"):
         for key, value in vars(self.limits).items():
             require(0 < value < float("inf"), f"dataset.limits.{key}", value, "above 0 and finite")
         self.tracks = _checked_tracks(self.tracks)
+        self.fold_of()
+
+    def fold_of(self) -> tuple[int, int]:
+        """The number of the fold, from 1, and how many there are; one of one without folds.
+
+        Raises:
+            UserError: if `fold` is none.
+        """
+        if self.fold is None:
+            return 1, 1
+        match = re.fullmatch(r"([1-9]\d{0,3})/([1-9]\d{0,3})", self.fold)
+        number, count = map(int, match.groups()) if match else (0, 0)
+        allowed = "K/N with K from 1 to N and N at least 2, such as 1/5, or null"
+        require(1 <= number <= count >= 2, "dataset.fold", self.fold, allowed)
+        return number, count
 
 
 @dataclass

@@ -46,6 +46,9 @@ _CLONE = Path(__file__).resolve().parents[2]
 IS_CLONE = (_CLONE / "train.py").is_file() and (_CLONE / "conf").is_dir()
 CONF_DIR = _CLONE / "conf" if IS_CLONE else _CLONE / "noternn" / "conf"
 
+# What was so before there was a setting of it, by section.
+BEFORE: dict[str, dict[str, Any]] = {"model": {"memory": 0}, "dataset": {"min_validation": 0, "fold": None}}
+
 
 @dataclass
 class Config:
@@ -157,4 +160,4 @@ def dataset_of(plain: dict[str, Any]) -> Dataset:
     """
     kinds = (FolderDataset, InstalledDataset, UnionDataset, FramesDataset)
     kind = next((k for k in kinds if set(plain) <= {f.name for f in dataclasses.fields(k)}), Dataset)
-    return kind(**{**plain, "limits": Limits(**plain["limits"])})
+    return kind(**{**BEFORE["dataset"], **plain, "limits": Limits(**plain["limits"])})

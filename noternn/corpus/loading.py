@@ -13,7 +13,7 @@ from noternn.config.schema import Config, dataset_of, to_plain
 from noternn.corpus.merging import Bpe
 from noternn.corpus.messages import describe_corpus
 from noternn.corpus.reading import ReadingOptions
-from noternn.corpus.splits import EncodedCorpus, encode_corpus, pieces_of
+from noternn.corpus.splits import EncodedCorpus, Fold, encode_corpus, pieces_of
 from noternn.corpus.tokenized import TokenizedCorpus, tokenize_corpus
 from noternn.datasets.configured import ready_made_split, sources_of
 from noternn.datasets.sources import Source
@@ -121,4 +121,6 @@ def encode(
         train_fraction=dataset.train_fraction,
         bpe=Bpe(writer, bpe_vocab_size) if bpe_vocab_size else None,
         transpose=transpose,
+        min_validation=dataset.min_validation,
+        fold=Fold(*dataset.fold_of()) if dataset.fold else None,
     )

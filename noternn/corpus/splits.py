@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -216,8 +216,19 @@ def _place(group: str, seed: int) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
+class Fold(NamedTuple):
+    """Part `number` of `num_folds`, from 1, of the pieces that are no test pieces."""
+
+    number: int
+    num_folds: int
+
+
 def assign_splits(
-    groups: Sequence[str], seed: int, validation_fraction: float, test_fraction: float
+    groups: Sequence[str],
+    seed: int,
+    validation_fraction: float,
+    test_fraction: float,
+    min_validation: int = 0,
 ) -> list[str]:
     """The split of every piece; a corpus too small to fill them still gets train and validation.
 
@@ -225,6 +236,10 @@ def assign_splits(
         groups: the name of each piece's group, see `duplicates.group_pieces`.
         seed: decides, with the names, the split.
         validation_fraction, test_fraction: expected share of the groups.
+        min_validation: how many groups are validated on at least, and with it the whole of
+            `validation_fraction`; see `least_validated`. What chance leaves out comes from the training
+            groups, in the order of their places, so that another file moves one or two of them at most.
+            0 leaves it to chance.
 
     Raises:
         UserError: if there are fewer than two groups.
@@ -241,7 +256,50 @@ def assign_splits(
     if "validation" not in split.values():
         candidates = [group for group in distinct if split[group] == "train"]
         split[candidates[0] if len(candidates) > 1 else distinct[0]] = "validation"
+    training = [group for group in distinct if split[group] == "train"]
+    num_tested, num_validated = (list(split.values()).count(name) for name in ("test", "validation"))
+    wanted = least_validated(len(distinct), num_tested, validation_fraction, min_validation)
+    split |= dict.fromkeys(training[: max(0, wanted - num_validated)], "validation")
     return [split[group] for group in groups]
+
+
+def least_validated(num_groups: int, num_tested: int, validation_fraction: float, min_validation: int) -> int:
+    """How many groups are validated on, if no more are by chance.
+
+    `min_validation` or `validation_fraction` of all, whichever is more, but no more than half of those that
+    are not tested. Of few, as many as leave `min_validation` to learn from, but a third at least.
+    """
+    if not min_validation:
+        return 0
+    left, share = num_groups - num_tested, int(num_groups * validation_fraction + 1e-9)
+    few = min(min_validation, max(left - min_validation, left // 3, 1))
+    return min(max(share, few), left // 2)
+
+
+def assign_fold(splits: Sequence[str], groups: Sequence[str], seed: int, fold: Fold) -> list[str]:
+    """The split of every piece in one fold of a cross-validation: each group is validated on in one fold.
+
+    Args:
+        splits: of each piece; what is test stays so.
+        groups: the name of each piece's group.
+        seed: decides, with the names, the folds.
+        fold: the one that is validated on; the others are learned from.
+
+    Raises:
+        UserError: if there are fewer groups than folds.
+    """
+    tested = {group for group, split in zip(groups, splits, strict=True) if split == "test"}
+    dealt = sorted(set(groups) - tested, key=lambda group: _place(group, seed))
+    if len(dealt) < fold.num_folds:
+        raise UserError(
+            f"dataset.fold={fold.number}/{fold.num_folds}: there are only {len(dealt)} pieces "
+            "(copies are one) beside the test pieces; give fewer folds"
+        )
+    start, end = (round(number * len(dealt) / fold.num_folds) for number in (fold.number - 1, fold.number))
+    validated = set(dealt[start:end])
+    return [
+        "test" if group in tested else "validation" if group in validated else "train" for group in groups
+    ]
 
 
 def encode_corpus(
@@ -255,6 +313,8 @@ def encode_corpus(
     train_fraction: float = 1.0,
     bpe: Bpe | None = None,
     transpose: int = 0,
+    min_validation: int = 0,
+    fold: Fold | None = None,
 ) -> EncodedCorpus:
     """Split a corpus by groups of near-duplicates and turn its tokens into ids.
 
@@ -272,22 +332,34 @@ def encode_corpus(
             keeps too; validation and test stay.
         bpe: how tokens are merged; None if they are not.
         transpose: by how many semitones up or down, at most, training pieces will be moved.
+        min_validation: see `assign_splits`.
+        fold: what is validated on instead of the validation pieces, see `assign_fold`.
 
     Raises:
         UserError: if training or validation is left without a piece, or `bpe` cannot be learned.
     """
     fractions = (validation_fraction, test_fraction)
-    decides = [seed, *fractions] if ready_made is None else sorted(ready_made.items())
+    decides: list[Any] = [seed, *fractions] if ready_made is None else sorted(ready_made.items())
+
+    def assigned_to(groups: Array, at_least: int = min_validation) -> list[str]:
+        names = [group.decode() for group in groups.tolist()]
+        if ready_made is not None:
+            splits = _ready_made_splits(ready_made, corpus.names)
+        else:
+            splits = assign_splits(names, seed, *fractions, at_least)
+        return assign_fold(splits, names, seed, fold) if fold else splits
+
+    if fold:
+        decides = [decides, seed, *fold]
+    elif min_validation and assigned_to(corpus.groups) != assigned_to(corpus.groups, 0):
+        decides.append(min_validation)  # where chance gave enough it is the split that it was before
     vocabulary_of = (tokenizer.min_count, bpe.vocab_size if bpe else None, transpose)
     key = [corpus.fingerprint, VERSION, decides, train_fraction, *vocabulary_of]
     fingerprint = hashlib.sha256(json.dumps(key).encode()).hexdigest()
 
     def assign(groups: Array) -> dict[str, NDArray[np.int64]]:
         names = [group.decode() for group in groups.tolist()]
-        if ready_made is not None:
-            members = _ready_made_members(ready_made, corpus.names)
-        else:
-            members = _members(assign_splits(names, seed, *fractions))
+        members = _members(assigned_to(groups))
         return members | {"train": _kept(members["train"], names, seed, train_fraction)}
 
     def summarize() -> Entry:
@@ -352,12 +424,12 @@ def _kept(train: NDArray[np.int64], groups: Sequence[str], seed: int, fraction: 
     return np.array([i for i in train.tolist() if groups[i] in kept], dtype=np.int64)
 
 
-def _ready_made_members(ready_made: Mapping[str, str], names: Sequence[str]) -> dict[str, NDArray[np.int64]]:
-    members = _members([ready_made[name] for name in names])
+def _ready_made_splits(ready_made: Mapping[str, str], names: Sequence[str]) -> list[str]:
+    splits = [ready_made[name] for name in names]
     for split in ("train", "validation"):
-        if not len(members[split]):
+        if split not in splits:
             raise UserError(f"none of the {split} files could be read, so there is nothing to {VERBS[split]}")
-    return members
+    return splits
 
 
 def _members(assigned: Sequence[str]) -> dict[str, NDArray[np.int64]]:

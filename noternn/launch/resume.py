@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from noternn.config.schema import BEFORE
 from noternn.errors import UserError
 from noternn.runs.folder import RunFolder, refuse_links
 from noternn.runs.leftover import holds_a_run
@@ -56,7 +57,9 @@ def resumed(overrides: Sequence[str]) -> list[str]:
     before = _plain(run, record, _record(run, record))
     place = quoted(str(run))  # of a sweep's job it holds a "="
     again = [f"resume={place}"] if has_begun else []
-    return [*before, *others, *again, "hydra.mode=RUN", f"hydra.run.dir={place}"]
+    settings = folder.settings
+    earlier = _as_it_was(_record(run, settings) if settings.is_file() else {}) if has_begun else []
+    return [*earlier, *before, *others, *again, "hydra.mode=RUN", f"hydra.run.dir={place}"]
 
 
 def _resumed_sweep(sweep: Path, given: Sequence[str]) -> list[str]:
@@ -75,7 +78,25 @@ def _resumed_sweep(sweep: Path, given: Sequence[str]) -> list[str]:
     if any(o.startswith("hydra/launcher=") for o in others):  # the settings of another are not its own
         kept = [o for o in kept if "launcher" not in o.split("=")[0]]
     folder = quoted(str(sweep))
-    return [*before, *kept, *others, f"resume={folder}", MULTIRUN, f"hydra.sweep.dir={folder}"]
+    return [
+        *_as_it_was(_record(sweep, record)),
+        *before,
+        *kept,
+        *others,
+        f"resume={folder}",
+        MULTIRUN,
+        f"hydra.sweep.dir={folder}",
+    ]
+
+
+def _as_it_was(record: Any) -> list[str]:
+    """Of settings that an earlier version did not have what was so then."""
+    return [
+        f"{section}.{name}={'null' if value is None else value}"
+        for section, values in BEFORE.items()
+        for name, value in values.items()
+        if isinstance(record, dict) and isinstance(record.get(section), dict) and name not in record[section]
+    ]
 
 
 def _recorded_sweep(sweep: Path) -> tuple[list[str], list[str]]:

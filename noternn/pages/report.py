@@ -32,6 +32,7 @@ from noternn.runs.comparison import (
     differing,
     notes,
     table_rows,
+    validate_on_the_same,
 )
 from noternn.runs.epochs import best_row
 from noternn.runs.folder import MAX_SPLIT_BYTES, RunFolder
@@ -101,13 +102,18 @@ def _summary(runs: Sequence[ComparedRun]) -> list[str]:
     states = ", ".join(f"{count:,} {status}" for status, count in counts.items())
     lines = [f"{len(runs):,} runs: {states}."]
     nats = runs[0].number("val/nats_per_note")
-    if nats is not None:
+    if nats is not None and validate_on_the_same(runs):
         lines.append(f"Best: {runs[0].name} with {nats:.4f} nats a note, {_where(runs[0])}.")
     return [*lines, *as_of]
 
 
 def _about(run: ComparedRun) -> str:
-    said = verdict(run.epochs) if run.epochs else "no epoch has ended"
+    num_pieces = run.number("num_validation_pieces")
+    said = (
+        verdict(run.epochs, None if num_pieces is None else int(num_pieces))
+        if run.epochs
+        else "no epoch has ended"
+    )
     text = "; ".join([*([] if run.status == "finished" else [run.status]), run.error or said])
     return f"{text[:1].upper()}{text[1:]}."
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import re
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from noternn.errors import UserError
+from noternn.files import read_json
 from noternn.runs.epochs import Row, read_epochs, so_far
+from noternn.runs.folder import MAX_SPLIT_BYTES, RunFolder
 from noternn.runs.record import read_choices, read_overrides, read_settings
 from noternn.runs.sweep import STATUSES, sweep_rows, with_runs
 from noternn.tables import format_table
@@ -19,6 +23,7 @@ from noternn.tables import format_table
 # Settings that say where a run is kept or watched, not what it is.
 ELSEWHERE = re.compile(r"(resume|logger|callbacks|hydra|checkpoint|datamodule\.(cache_dir|num_processes))\b")
 DATASET = ("dataset", "dataset.name", "dataset.path", "dataset.tracks")  # of other notes, other losses
+FOLD = "dataset.fold"
 MAX_COLUMNS = 8  # of settings between a run's name and what it came to
 STATES = {"stopped": "running or stopped"}  # which of the two its files do not say
 
@@ -37,6 +42,7 @@ class ComparedRun:
         groups: the names among them that are groups of options, such as `optimizer`.
         given: the names of those that it was given on its command line.
         epochs: the rows of its metrics.csv.
+        validated: the music that it validates on, as a hash; "" where that is not known.
     """
 
     name: str
@@ -48,6 +54,7 @@ class ComparedRun:
     groups: Sequence[str]
     given: Sequence[str]
     epochs: Sequence[Row]
+    validated: str = ""
 
     def number(self, name: str) -> float | None:
         """One of its results; None where it is not known."""
@@ -112,7 +119,22 @@ def _read_run(name: str, folder: Path, row: Mapping[str, Any]) -> ComparedRun:
         list(chosen),
         list(_if_readable(read_overrides, folder)),
         epochs,
+        _validated(folder),
     )
+
+
+def _validated(folder: Path) -> str:
+    """A hash of the music of its validation pieces, whatever the files are called."""
+    try:
+        pieces = read_json(RunFolder(folder).split, MAX_SPLIT_BYTES)["validation"]
+        return hashlib.sha256(",".join(sorted(map(str, pieces.values()))).encode()).hexdigest()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return ""
+
+
+def validate_on_the_same(runs: Sequence[ComparedRun]) -> bool:
+    """Whether the runs are judged by one music, as far as it is known: else none is better than another."""
+    return len({run.validated for run in runs if run.validated}) <= 1
 
 
 def _if_readable(read: Callable[[Path], Mapping[str, Any]], folder: Path) -> Mapping[str, Any]:
@@ -212,7 +234,34 @@ def notes(runs: Sequence[ComparedRun]) -> list[str]:
         lines.append(
             "nats a token do not compare between tokenizers or between datasets, so losses are in nats a note"
         )
-    return lines
+    if not validate_on_the_same(runs):
+        lines.append(
+            "they validate on different pieces: a lower figure may be easier music, so none is the best"
+        )
+    return [*lines, *_means_over_folds(runs)]
+
+
+def _means_over_folds(runs: Sequence[ComparedRun]) -> list[str]:
+    """The mean and the spread of the finished runs that differ in nothing but their fold, a line each."""
+    finished = [run for run in runs if run.status == "finished" and "/" in run.settings.get(FOLD, "")]
+    others = [name for name in differing(finished) if name != FOLD]
+    kinds: dict[tuple[str, ...], dict[str, float]] = {}
+    for run in finished:
+        nats, kind = run.number("val/nats_per_note"), tuple(run.settings.get(name, "") for name in others)
+        if nats is not None:
+            kinds.setdefault(kind, {})[run.settings[FOLD]] = nats
+    return [_mean_over_folds(others, kind, nats) for kind, nats in kinds.items() if len(nats) > 1]
+
+
+def _mean_over_folds(names: Sequence[str], kind: Sequence[str], nats: Mapping[str, float]) -> str:
+    what = " ".join(f"{name}={value}" for name, value in zip(names, kind, strict=True))
+    num_folds = next(iter(nats)).partition("/")[2]
+    count = num_folds if len(nats) == int(num_folds) else f"{len(nats)} of {num_folds}"
+    mean, spread = statistics.mean(nats.values()), statistics.stdev(nats.values())
+    return (
+        f"{what}{': ' if what else ''}over {count} folds {mean:.4f} nats a note on average, "
+        f"standard deviation {spread:.4f}"
+    )
 
 
 def as_text(runs: Sequence[ComparedRun]) -> str:

@@ -15,7 +15,7 @@ MAX_NUMBER = 1e15  # of seconds or notes; more is none of ours
 # What other commands calculate with, and what they show.
 NUMBERS = (
     "val/nll", "val/nats_per_note", "gap/nll", "best_epoch", "num_epochs", "seconds", "cpu_seconds",
-    "num_train_notes", "num_parameters", "train_fraction",
+    "num_train_notes", "num_validation_pieces", "num_parameters", "train_fraction",
 )  # fmt: skip
 KINDS: dict[str, type] = {"error": str, "verdict": str, "advice": list, "versions": dict}
 

@@ -11,6 +11,7 @@ from noternn.runs.epochs import Row, best_row
 MAX_CURES = 3  # in the advice, which is read, not worked through
 # With another ten chorales the mean changes by about a tenth of a nat a note (standard error).
 FEW_PIECES = 10
+VERY_FEW_PIECES = 5  # with fewer that stands before everything else
 
 
 class Outcome(Enum):
@@ -44,18 +45,27 @@ def outcome(rows: Sequence[Row]) -> Outcome:
     return Outcome.MEMORIZED if fell else Outcome.STALLED
 
 
-def verdict(rows: Sequence[Row]) -> str:
-    """In words, what happened to the run, see `Outcome`."""
+def verdict(rows: Sequence[Row], num_validation_pieces: int | None = None) -> str:
+    """In words, what happened to the run, see `Outcome`; first that its figures tell little, where it is so.
+
+    Args:
+        rows: of its metrics.csv.
+        num_validation_pieces: pieces that its validation is measured on; None where that is not known.
+    """
     best, last = best_row(rows), rows[-1]
     where = f"best at epoch {best['epoch']:.0f} of {last['epoch']:.0f}"
     rise = last["val/nats_per_note"] - best["val/nats_per_note"]
     rose = f"rose by {rise:.2f} nats a note" if rise >= 0.005 else "stayed where it was"
-    return {
+    number = num_validation_pieces or VERY_FEW_PIECES
+    pieces = "1 piece" if number == 1 else f"{number} pieces"
+    few = f"validated on only {pieces}, so the rest may be chance: " if number < VERY_FEW_PIECES else ""
+    said = {
         Outcome.STILL_LEARNING: f"{where}: validation was still falling",
         Outcome.SETTLED: f"{where}: validation has come to rest",
         Outcome.MEMORIZED: f"{where}; from there validation {rose} while training fell: memorizing",
         Outcome.STALLED: f"{where}; from there validation {rose} and training fell no more: learning ended",
-    }[outcome(rows)]
+    }
+    return few + said[outcome(rows)]
 
 
 def advice(rows: Sequence[Row], config: Mapping[str, Any], num_validation_pieces: int) -> list[str]:
@@ -85,9 +95,10 @@ def advice(rows: Sequence[Row], config: Mapping[str, Any], num_validation_pieces
 def few_pieces(num_pieces: int, fraction: float) -> str:
     """What to do about so few validation pieces, and whatever their share was."""
     pieces = "1 piece is" if num_pieces == 1 else f"{num_pieces} pieces are"
+    more = f"dataset.validation_fraction={min(0.5, max(0.2, 2 * fraction)):g}"
     return (
         f"only {pieces} validated on, so these figures may be chance: "
-        f"try several seeds, dataset.validation_fraction={min(0.5, max(0.2, 2 * fraction)):g} or more music"
+        f"try experiment=folds, {more} or more music"
     )
 
 

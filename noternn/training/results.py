@@ -43,6 +43,7 @@ def sizes_of(corpus: EncodedCorpus, num_parameters: int, train_fraction: float) 
         "num_parameters": num_parameters,
         "train_fraction": train_fraction,
         "num_train_notes": corpus.sizes["train"].num_notes,
+        "num_validation_pieces": corpus.sizes["validation"].num_pieces,
     }
 
 
@@ -60,7 +61,7 @@ def judgement_of(
     return {
         "seconds": rows[-1]["seconds"],
         "cpu_seconds": rows[-1]["cpu_seconds"],
-        "verdict": PRUNED if is_pruned else verdict(rows),
+        "verdict": PRUNED if is_pruned else verdict(rows, num_pieces),
         "advice": [] if is_pruned else advice(rows, plain, num_pieces),
     }
 

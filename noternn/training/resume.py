@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
-from noternn.config.schema import Config
+from noternn.config.schema import BEFORE, Config
 from noternn.errors import UserError
 from noternn.runs.folder import RunFolder
 from noternn.runs.summary import read_summary
@@ -34,13 +34,19 @@ SECTIONS = (
 # Of these sections what decides a result; the other settings are places (the files are compared), speed and,
 # as the size of a batch, compared by themselves.
 DECISIVE = {
-    "dataset": ("tracks", "pedal", "limits", "validation_fraction", "test_fraction", "train_fraction"),
+    "dataset": (
+        "tracks",
+        "pedal",
+        "limits",
+        "validation_fraction",
+        "test_fraction",
+        "min_validation",
+        "fold",
+        "train_fraction",
+    ),
     "datamodule": ("window_length",),
     "trainer": ("limit_train_batches",),
 }
-
-# What was so before there was a setting of it.
-BEFORE = {"model": {"memory": 0}}
 
 
 def check_resumable(config: Config, plain: dict[str, Any], checkpoint: dict[str, Any], run_dir: Path) -> None:

@@ -13,7 +13,15 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from noternn.corpus.splits import SPLITS, EncodedCorpus, assign_splits, encode_corpus, split_of
+from noternn.corpus.splits import (
+    SPLITS,
+    EncodedCorpus,
+    Fold,
+    assign_fold,
+    assign_splits,
+    encode_corpus,
+    split_of,
+)
 from noternn.corpus.tokenized import tokenize_corpus
 from noternn.datasets.sources import folder_sources
 from noternn.errors import UserError
@@ -233,3 +241,101 @@ def test_the_vocabulary_is_of_the_share_that_is_kept(midi_folder: Callable[[int]
     corpus = encoded(midi_folder(12), 0, train_fraction=1e-9)
     (piece,) = corpus.ids["train"]
     assert set(piece.tolist()) | {0, 1, 2, 3} == set(range(len(corpus.vocabulary)))
+
+
+AT_LEAST = 5  # pieces to validate on
+
+
+@FAST
+@given(st.integers(2, 200), st.integers(0, 50))
+def test_five_pieces_or_the_whole_share_are_validated_on(count: int, seed: int) -> None:
+    counts = Counter(assign_splits(hashes_of(count), seed, 0.1, 0.1, AT_LEAST))
+    left = count - counts["test"]
+    if left >= 10:
+        assert counts["validation"] >= max(5, count // 10) or counts["validation"] == left // 2
+    else:
+        assert 1 <= counts["validation"] <= max(1, left // 2) or counts == Counter(
+            assign_splits(hashes_of(count), seed, 0.1, 0.1)
+        )
+    assert counts["train"] >= 1
+
+
+def test_test_pieces_stay_and_validation_pieces_are_added_to() -> None:
+    for seed in range(20):
+        by_chance, at_least = (
+            assign_splits(hashes_of(40), seed, 0.1, 0.1, number) for number in (0, AT_LEAST)
+        )
+        for before, after in zip(by_chance, at_least, strict=True):
+            assert before == after or (before, after) == ("train", "validation")
+        if by_chance.count("validation") >= 5:
+            assert by_chance == at_least
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"), [(2, 1), (3, 1), (5, 1), (6, 2), (8, 3), (9, 4), (10, 5), (30, 5), (80, 8)]
+)
+def test_of_few_pieces_most_are_to_learn_from(count: int, expected: int) -> None:
+    assert assign_splits(hashes_of(count), 0, 0.1, 0.0, AT_LEAST).count("validation") >= expected
+    found = [assign_splits(hashes_of(count), seed, 1e-9, 0.0, AT_LEAST) for seed in range(5)]
+    if count <= 30:
+        assert {splits.count("validation") for splits in found} == {expected}
+
+
+@FAST
+@given(hash_lists, st.text("0123456789abcdef", min_size=9, max_size=9), st.integers(0, 2**32 - 1))
+def test_another_file_moves_two_at_most(before: list[str], added: str, seed: int) -> None:
+    alone = assign_splits(before, seed, 0.1, 0.1, AT_LEAST)
+    together = assign_splits([*before, added], seed, 0.1, 0.1, AT_LEAST)
+    assert sum(a != b for a, b in zip(alone, together[: len(before)], strict=True)) <= 2
+
+
+@FAST
+@given(st.integers(12, 60), st.integers(2, 6), st.integers(0, 20))
+def test_each_piece_is_validated_on_in_one_fold(count: int, num_folds: int, seed: int) -> None:
+    groups = [name for name in hashes_of(count) for _ in range(1 + count % 3)]
+    splits = assign_splits(groups, seed, 0.1, 0.1)
+    folds = [assign_fold(splits, groups, seed, Fold(number + 1, num_folds)) for number in range(num_folds)]
+    for i, split in enumerate(splits):
+        found = [fold[i] for fold in folds]
+        assert found.count("validation") == (0 if split == "test" else 1)
+        assert found.count("test") == (num_folds if split == "test" else 0)
+    for fold in folds:
+        assert all(len({s for g, s in zip(groups, fold, strict=True) if g == name}) == 1 for name in groups)
+    sizes = [len({g for g, s in zip(groups, fold, strict=True) if s == "validation"}) for fold in folds]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_more_folds_than_pieces_are_refused() -> None:
+    with pytest.raises(UserError, match=r"dataset\.fold=1/4: there are only 3 pieces"):
+        assign_fold(["train", "train", "validation", "test"], ["a", "b", "c", "d"], 0, Fold(1, 4))
+
+
+def test_a_fold_is_another_corpus_and_its_test_pieces_are_the_same(
+    midi_folder: Callable[[int], Path],
+) -> None:
+    folder = midi_folder(12)
+    whole = encoded(folder, 0)
+    folds = [encoded(folder, 0, fold=Fold(number, 3)) for number in (1, 2, 3)]
+    assert len({corpus.fingerprint for corpus in (whole, *folds)}) == 4
+    assert all(corpus.names["test"] == whole.names["test"] for corpus in folds)
+    validated = [name for corpus in folds for name in corpus.names["validation"]]
+    assert sorted(validated) == sorted(whole.names["train"] + whole.names["validation"])
+
+
+def test_a_ready_made_split_is_folded_without_its_test_pieces(midi_folder: Callable[[int], Path]) -> None:
+    folder = midi_folder(9)
+    ready_made = {f"piece_{i:03d}.mid": SPLITS[i % 3] for i in range(9)}
+    corpus = encoded(folder, 0, ready_made=ready_made, fold=Fold(1, 2))
+    assert sorted(corpus.names["test"]) == [name for name, split in ready_made.items() if split == "test"]
+    assert len(corpus.names["validation"]) == len(corpus.names["train"]) == 3
+
+
+def test_a_split_that_chance_made_large_enough_is_the_same_corpus(
+    midi_folder: Callable[[int], Path],
+) -> None:
+    folder = midi_folder(24)
+    for seed in range(4):
+        by_chance, at_least = (encoded(folder, seed, min_validation=number) for number in (0, 8))
+        is_same = by_chance.names == at_least.names
+        assert (by_chance.fingerprint == at_least.fingerprint) == is_same
+        assert is_same == (len(by_chance.names["validation"]) == len(at_least.names["validation"]))

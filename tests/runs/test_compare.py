@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from written_runs import write_run
 
 from noternn.__main__ import main
-from noternn.runs.comparison import differing, read_runs, table_rows
+from noternn.runs.comparison import differing, notes, read_runs, table_rows, validate_on_the_same
 from noternn.runs.study import read_study
 from noternn.runs.summary import read_summary
 
@@ -164,3 +165,41 @@ def test_what_is_no_run_is_refused_in_a_line(name: str, words: str, tmp_path: Pa
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 1
     assert words in errors[0]
+
+
+def write_validation(folder: Path, *hashes: str) -> None:
+    pieces = {f"{number}.mid": music for number, music in enumerate(hashes)}
+    (folder / "split.json").write_text(json.dumps({"validation": pieces}))
+
+
+def test_folds_are_told_with_their_mean_and_no_best(tmp_path: Path, capsys: Capture) -> None:
+    for number, nll in enumerate((1.0, 1.5, 2.0), start=1):
+        folder = write_run(tmp_path / str(number), f"dataset.fold={number}/3", val_nll=(nll,))
+        write_validation(folder, f"music {number}")
+    assert main(["compare", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2].endswith("so none is the best")
+    assert lines[-1] == "over 3 folds 3.0000 nats a note on average, standard deviation 1.0000"
+
+
+def test_folds_of_each_setting_are_told_apart(tmp_path: Path) -> None:
+    for dropout in (0.1, 0.5):
+        for number in (1, 2):
+            name = f"{dropout}-{number}"
+            write_run(
+                tmp_path / name, f"dataset.fold={number}/5", f"model.dropout={dropout}", val_nll=(dropout,)
+            )
+    told = [line for line in notes(read_runs([tmp_path])) if "folds" in line]
+    assert told == [
+        f"model.dropout={dropout}: over 2 of 5 folds {2 * dropout:.4f} nats a note on average, "
+        "standard deviation 0.0000"
+        for dropout in (0.1, 0.5)
+    ]
+
+
+def test_runs_that_validate_on_the_same_music_may_be_compared(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_validation(write_run(tmp_path / name), "x", "y")
+    assert not [line for line in notes(read_runs([tmp_path])) if "different pieces" in line]
+    write_validation(tmp_path / "b", "x", "z")
+    assert not validate_on_the_same(read_runs([tmp_path]))

@@ -255,3 +255,12 @@ def test_writing_replaces_the_file_and_leaves_nothing_beside_it(tmp_path: Path) 
     write_text(path, "naïve ♯")
     assert path.read_text("utf-8") == "naïve ♯"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_that_hardly_anything_was_validated_on_is_said_first() -> None:
+    rows = [{"epoch": 1.0, "val/nll": 2.0, "train_eval/nll": 2.0, "val/nats_per_note": 4.0}]
+    assert verdict(rows, 1).startswith(
+        "validated on only 1 piece, so the rest may be chance: best at epoch 1"
+    )
+    assert verdict(rows, 4).startswith("validated on only 4 pieces")
+    assert verdict(rows, 5) == verdict(rows) == "best at epoch 1 of 1: validation was still falling"

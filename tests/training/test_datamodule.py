@@ -261,8 +261,9 @@ def datamodule(folder: Path, **options: Any) -> MidiDataModule:
     given = defaults | options
     overrides = [f"{section}={given.pop(name)}" for section, name in SETTINGS if name in given]
     assert not given
-    config = settings_of(["dataset=folder", f"dataset.path={folder}", "datamodule.cache_dir=null", *overrides,
-                       f"tokenizer.velocity={str(options.get('velocity', 0) > 0).lower()}"])  # fmt: skip
+    has_velocity = str(options.get("velocity", 0) > 0).lower()
+    fixed = ["datamodule.cache_dir=null", "dataset.min_validation=0", f"tokenizer.velocity={has_velocity}"]
+    config = settings_of(["dataset=folder", f"dataset.path={folder}", *fixed, *overrides])
     return data_module(config, corpus_of(config))
 
 
