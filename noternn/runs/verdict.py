@@ -18,9 +18,9 @@ class Outcome(Enum):
     """What became of a run after its best epoch.
 
     Args:
-        STILL_LEARNING: there is nothing after it: validation was best at the last epoch.
-        SETTLED: `val/nll` fell by less than 1 % over the last quarter of the epochs, in which it was best,
-            and is less than 0.1 % above its best at the end.
+        STILL_LEARNING: it was the last epoch, or one of the last quarter and `val/nll` is less than 0.1 %
+            above it at the end.
+        SETTLED: that too, and `val/nll` fell by less than 1 % over the last quarter of the epochs.
         MEMORIZED: `train_eval/nll` went on falling, and `val/nll` did not: pieces are learned by heart.
         STALLED: neither fell: the steps are too large, or the run diverges.
     """
@@ -35,13 +35,11 @@ def outcome(rows: Sequence[Row]) -> Outcome:
     """What became of a run, from the rows of its metrics.csv."""
     best, last = best_row(rows), rows[-1]
     before = rows[-1 - len(rows) // 4]
-    is_late = len(rows) >= 4 and best["epoch"] > before["epoch"]
-    is_level = 0.99 * before["val/nll"] < last["val/nll"] < 1.001 * best["val/nll"]
+    is_late = len(rows) >= 4 and best["epoch"] > before["epoch"] and last["val/nll"] < 1.001 * best["val/nll"]
     fell = last["train_eval/nll"] < best["train_eval/nll"]
-    if is_late and is_level and (fell or best is last):
-        return Outcome.SETTLED
-    if best["epoch"] == last["epoch"]:
-        return Outcome.STILL_LEARNING
+    if best is last or (is_late and fell):
+        is_level = is_late and last["val/nll"] > 0.99 * before["val/nll"]
+        return Outcome.SETTLED if is_level else Outcome.STILL_LEARNING
     return Outcome.MEMORIZED if fell else Outcome.STALLED
 
 

@@ -32,6 +32,9 @@ SETTLED = rows_of([3.0, 2.5, 2.2, 2.1, 2.02, 2.01, 2.005, 2.003], [2.9, 2.3, 2.0
 HARDLY_OFF = rows_of(
     [3.0, 2.5, 2.2, 2.1, 2.02, 2.01, 2.005, 2.006], [2.9, 2.3, 2.0, 1.9, 1.8, 1.7, 1.6, 1.59]
 )
+FALLING_AT_ITS_END = rows_of(
+    [3.0, 2.5, 2.2, 2.1, 2.07, 2.05, 2.005, 2.006], [2.9, 2.3, 2.0, 1.9, 1.8, 1.7, 1.6, 1.59]
+)
 STALLED = rows_of([3.0, 2.5, 2.6], [2.9, 2.3, 2.4])
 CONFIG: dict[str, Any] = {
     "dataset": {"validation_fraction": 0.1},
@@ -66,6 +69,7 @@ def cures(config: dict[str, Any]) -> list[str]:
         (STILL_LEARNING, "best at epoch 3 of 3: validation was still falling"),
         (SETTLED, "best at epoch 8 of 8: validation has come to rest"),
         (HARDLY_OFF, "best at epoch 7 of 8: validation has come to rest"),
+        (FALLING_AT_ITS_END, "best at epoch 7 of 8: validation was still falling"),
         (STILL_LEARNING[:1], "best at epoch 1 of 1: validation was still falling"),
         (
             OVERFITTED,
@@ -86,6 +90,7 @@ def cures(config: dict[str, Any]) -> list[str]:
         "still learning",
         "settled",
         "hardly off its best",
+        "hardly off its best, and falling before",
         "one epoch",
         "memorized",
         "stalled",
