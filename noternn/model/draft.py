@@ -57,7 +57,7 @@ class CompiledDraft:
         copied = [part.detach().contiguous().numpy().copy() for part in weights]
         self.ids = kept.ids
         self.recall = None if network.memory is None else network.memory.recall()
-        num_suggested = 0 if network.memory is None else len(network.memory.projection)
+        num_suggested = 0 if network.memory is None else len(network.memory.first_class)
         self.suggested = np.zeros((2, num_suggested), dtype=np.int64)
         self.buffers: tuple[NDArray[Any], ...] = (
             *kept.buffers, self.hidden, self.cell, self.log_probs, *copied[:-4], self.suggested, *copied[-4:],

@@ -197,10 +197,10 @@ class NoteLSTM(nn.Module):
         if self.intervals is not None:
             last_pitches, ages, pitches = self.intervals.recall(ids, onsets, pitches)
             values = values + self.intervals.read(last_pitches)
+        values = self._drop(values, self.input_dropout)
         if self.memory is not None:
             assert suggested is not None, "a network with a memory needs what it suggests"
             values = values + self.memory.read(self.embedding.weight, suggested)
-        values = self._drop(values, self.input_dropout)
         last: list[tuple[Tensor, Tensor]] = []
         for number, layer in enumerate(self.layers):
             before = hidden[number : number + 1].contiguous(), cell[number : number + 1].contiguous()
@@ -208,6 +208,7 @@ class NoteLSTM(nn.Module):
             output, after = self._recur(layer, read, before)  # (batch, time, hidden_size)
             values = values + output if self.residual else output
             last.append(after)
+        boosts = None if self.memory is None else self.memory.boosts(values)
         values = self._drop(values, self.output_dropout)
         logits = self.head(values)
         if self.intervals is not None:
@@ -215,8 +216,8 @@ class NoteLSTM(nn.Module):
             heard = (part.flatten(0, 1)[row] for part in (last_pitches, ages))
             scores = self.intervals.score(values.flatten(0, 1).index_select(0, row), *heard)
             logits = logits.flatten(0, 1).index_add(0, row, scores).view(logits.shape)
-        if self.memory is not None and suggested is not None:
-            logits = logits + self.memory.spread(self.memory.boosts(values), suggested)
+        if self.memory is not None and boosts is not None and suggested is not None:
+            logits = logits + self.memory.spread(boosts, suggested)
         allowed = self.allowed_after(ids)
         if allowed is not None:
             logits = logits.masked_fill(~allowed, -torch.inf)

@@ -34,14 +34,15 @@ class PieceMemory(nn.Module):
         super().__init__()
         self.kinds = kinds
         self.count = count
-        number = torch.arange(NUM_SEARCHES * count)
-        deviation = (NUM_SEARCHES * count * embedding_dim) ** -0.5
-        self.projection = nn.Parameter(
-            deviation * torch.randn(NUM_SEARCHES * count, embedding_dim, input_size)
-        )
-        self.classes = nn.Parameter(0.1 * torch.randn(NUM_SEARCHES * count * NUM_CLASSES + 1, input_size))
-        self.boosts = nn.Linear(hidden_size, NUM_SEARCHES * count * NUM_CLASSES)
-        self.register_buffer("first_row", number * (kinds.vocab_size + 1))
+        width = NUM_SEARCHES * count
+        number = torch.arange(width)
+        deviation = (width * embedding_dim) ** -0.5
+        self.projection = nn.Parameter(deviation * torch.randn(count, embedding_dim, input_size))
+        self.classes = nn.Parameter(0.1 * torch.randn(width * NUM_CLASSES + 1, input_size))
+        self.boosts = nn.Linear(hidden_size, width * NUM_CLASSES)
+        nn.init.zeros_(self.boosts.weight)  # a new network raises nothing
+        nn.init.zeros_(self.boosts.bias)
+        self.register_buffer("first_row", number % count * (kinds.vocab_size + 1))
         self.register_buffer("first_class", number * NUM_CLASSES)
 
     def recall(self) -> Recall:
@@ -55,7 +56,7 @@ class PieceMemory(nn.Module):
             weight: (vocab_size, embedding_dim) the ids' vectors.
 
         Returns:
-            (NUM_SEARCHES * count, vocab_size + 1, input_size), the last row of each for no suggestion; and
+            (count, vocab_size + 1, input_size), alike for all searches, the last rows for no suggestion; and
             (NUM_SEARCHES * count * NUM_CLASSES + 1, input_size), the last for none.
         """
         is_told = torch.ones_like(self.classes[:, :1])

@@ -312,7 +312,7 @@ typedef struct {
     const int64_t *places, *lags, *age_classes, *columns, *suggested;
     const uint8_t *before_pitch, *followers;
     Py_ssize_t size, num_layers, is_residual, width, num_between, num_channels, num_scores, lowest, reach, num_ages,
-        num_rolls, num_suggested, num_classes;
+        num_rolls, num_suggested, num_ranks, num_classes;
 } Network;
 
 static void measure_network(Network *s, Buffers *b)
@@ -354,11 +354,13 @@ static void measure_network(Network *s, Buffers *b)
     s->columns = numbers(b, COLUMNS, c ? v : 0, INT);
     s->before_pitch = numbers(b, BEFORE_PITCH, v, 1);
     s->followers = numbers(b, FOLLOWERS, length(b, FOLLOWERS, 1) ? v * v : 0, 1);
-    Py_ssize_t n = s->num_suggested = length(b, SUGGESTED, INT) / 2;
+    Py_ssize_t n = s->num_suggested = length(b, SUGGESTED, INT) / 2, suggested_row = s->width * (v + 1);
     Py_ssize_t boosts = length(b, BOOST_BIAS, REAL);
     s->num_classes = n ? boosts / n : 0;
     s->suggested = numbers(b, SUGGESTED, 2 * n, INT);
-    s->suggested_table = numbers(b, SUGGESTED_TABLE, n * (v + 1) * s->width, REAL);
+    s->num_ranks = length(b, SUGGESTED_TABLE, REAL) / suggested_row;
+    s->suggested_table = numbers(b, SUGGESTED_TABLE, s->num_ranks * suggested_row, REAL);
+    b->is_bad |= n > 0 && s->num_ranks < 1;
     s->match_classes = numbers(b, MATCH_CLASSES, n ? (boosts + 1) * s->width : 0, REAL);
     s->boosts = numbers(b, BOOSTS, boosts * h, REAL);
     s->boost_bias = numbers(b, BOOST_BIAS, n * s->num_classes, REAL);
@@ -475,7 +477,8 @@ static void read_suggested(const Network *s, Buffers *b, float *gates)
     for (Py_ssize_t i = 0; i < n; i++) {
         Py_ssize_t id = at(b, s->suggested[i], v + 1), class = at(b, s->suggested[n + i], s->num_classes);
         Py_ssize_t row = id < v ? i * s->num_classes + class : n * s->num_classes;
-        add_both(gates, s->suggested_table + (i * (v + 1) + id) * s->width, s->match_classes + row * s->width, s->width);
+        Py_ssize_t place = i % s->num_ranks * (v + 1) + id;
+        add_both(gates, s->suggested_table + place * s->width, s->match_classes + row * s->width, s->width);
     }
 }
 
