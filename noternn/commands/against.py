@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from noternn.audit.against import Reference, reference_of_run
 from noternn.commands.options import corpus_at
-from noternn.corpus.inspection import validation_pieces
+from noternn.corpus.inspection import held_out_pieces
 from noternn.corpus.reading import ReadingOptions
+from noternn.health.surprise import Bounds, Nats
 from noternn.health.yardstick import Yardstick
 from noternn.runs.folder import RunFolder
 from noternn.terminal import printable
@@ -25,10 +27,29 @@ def yardstick_at(target: str) -> Yardstick:
         return Yardstick.load(folder.health)
     if path.suffix == ".ckpt" or folder.best_checkpoint.is_file():
         from noternn.evaluation.loading import load_runs  # with torch, which the others need not
+        from noternn.sampling.scoring import scorer
 
-        return Yardstick.of(load_runs([path])[0].corpus.pieces("validation"))
+        run = load_runs([path])[0]
+        corpus, composer = run.corpus, run.composer
+        yardstick = Yardstick.of(corpus.pieces("validation"), corpus.pieces("train"))
+        nats, num_notes = scorer(composer.network, composer.codec), run.config["sampling"]["num_notes"]
+        return replace(yardstick, network=Bounds.of(corpus.pieces("validation"), nats, num_notes))
     sources, config = corpus_at(target)
-    return Yardstick.of(validation_pieces(sources, config))
+    return Yardstick.of(*held_out_pieces(sources, config))
+
+
+def nats_at(target: str, yardstick: Yardstick) -> Nats | None:
+    """What gives the nats a note of pieces under the network of `yardstick.network`; None without one."""
+    path = Path(target)
+    is_there = path.is_file() or RunFolder(path).best_checkpoint.is_file()
+    if yardstick.network is None or not is_there:
+        return None
+    from noternn.model.checkpoint import checkpoint_path
+    from noternn.sampling.composer import load_composer
+    from noternn.sampling.scoring import scorer
+
+    composer = load_composer(checkpoint_path(path))
+    return scorer(composer.network, composer.codec)
 
 
 def reference_at(target: str) -> Reference:

@@ -34,11 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print what some samples are like beside held-out music, and what is wrong with them in words."""
     check_outputs(options, "json", "csv")
-    from noternn.commands.against import yardstick_at
+    from noternn.commands.against import nats_at, yardstick_at
 
     pieces = _samples(options.samples)
     yardstick = yardstick_at(options.against)
-    checkups = [check(piece, yardstick, name) for name, piece in pieces.items()]
+    nats = nats_at(options.against, yardstick)
+    checkups = [check(piece, yardstick, name, nats) for name, piece in pieces.items()]
     rows = as_rows(checkups)
     if options.json:
         write("--json", options.json, lambda path: write_text(path, json.dumps(rows, indent=1)))

@@ -143,8 +143,10 @@ def inspect(
     )
 
 
-def validation_pieces(sources: Sequence[Source], config: Config) -> Iterator[Piece]:
-    """The pieces that a training run would validate on, see `pieces_of`; all where there is no split.
+def held_out_pieces(sources: Sequence[Source], config: Config) -> tuple[Iterator[Piece], Iterator[Piece]]:
+    """The pieces that a training run would validate on, and those it would train on, see `pieces_of`.
+
+    Where there is no split the first are all.
 
     Raises:
         UserError: if there are none.
@@ -155,10 +157,12 @@ def validation_pieces(sources: Sequence[Source], config: Config) -> Iterator[Pie
         raise UserError(f"none of the {len(sources)} files could be read ({corpus.skipped[0].reason})")
     tokenizer = build_tokenizer(**asdict(config.tokenizer))
     if encoded:
-        return pieces_of(encoded, tokenizer, "validation")
+        return pieces_of(encoded, tokenizer, "validation"), pieces_of(encoded, tokenizer, "train")
     every = Vocabulary(token for shard in corpus.shards for token in shard.values["tokens"])
     codec = Codec(tokenizer, every)
-    return (codec.decode(ids.tolist()) for ids in corpus.pieces(np.arange(corpus.num_pieces), every))
+    return (codec.decode(ids.tolist()) for ids in corpus.pieces(np.arange(corpus.num_pieces), every)), iter(
+        ()
+    )
 
 
 def tokenize_part(sources: Sequence[Source], config: Config, part: tuple[int, int]) -> str:

@@ -14,10 +14,14 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from noternn.health.excerpts import excerpts
 from noternn.health.measures import QUANTITIES, Health, Quantity, measure, show
-from noternn.health.yardstick import MIN_NOTES, OUTSIDE, Range, Yardstick, excerpts, sides
+from noternn.health.surprise import Nats
+from noternn.health.yardstick import MIN_NOTES, MIN_PIECES, OUTSIDE, Range, Yardstick, sides
 from noternn.music.piece import Piece
 from noternn.tables import format_table
+
+NO_VERDICT = "no verdict"
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Checkup:
         outside: by quantity -1 or 1 where that mean is below or above what is usual.
         collapses: what is wrong in words, with where it was heard.
         verdict: "unhealthy" if anything is; "unusual" if more quantities are outside than in 19 of 20 real
-            excerpts; "healthy", or "too short to tell".
+            excerpts; "healthy", "too short to tell", or "no verdict" where there are fewer than 8 pieces.
     """
 
     name: str
@@ -53,6 +57,8 @@ class Checkup:
         """What there is to say, in a line."""
         if not self.values:
             return f"{self.verdict} ({MIN_NOTES} notes are needed)"
+        if self.verdict == NO_VERDICT:
+            return f"no verdict: there are fewer than {MIN_PIECES} pieces to compare it with"
         if self.collapses:
             return f"unhealthy: {'; '.join(self.collapses)}"
         labels = {quantity.name: quantity.label for quantity in QUANTITIES}
@@ -64,10 +70,16 @@ class Checkup:
         return "healthy: like held-out music" + (f", but {', '.join(odd)}" if odd else "")
 
 
-def check(piece: Piece, yardstick: Yardstick, name: str = "") -> Checkup:
+def check(piece: Piece, yardstick: Yardstick, name: str = "", nats: Nats | None = None) -> Checkup:
     """Compare a sample with held-out pieces.
 
     It is cut into excerpts as they are. The table shows the mean over these; a collapse in one is enough.
+
+    Args:
+        piece: the sample.
+        yardstick: of the held-out pieces.
+        name: of the sample.
+        nats: of the network that `yardstick.network` was measured with; None leaves it out.
     """
     profile = np.array(yardstick.profile)
     whole = measure(piece, profile)
@@ -78,8 +90,12 @@ def check(piece: Piece, yardstick: Yardstick, name: str = "") -> Checkup:
     measured = [measure(part, profile) for part in parts]
     values = {q.name: float(np.mean([getattr(health, q.name) for health in measured])) for q in QUANTITIES}
     outside, collapses = sides(values, ranges), _collapses(piece, parts, measured, ranges)
+    if nats and yardstick.network:
+        collapses += yardstick.network.faults(piece, nats)
     is_unusual = sum(map(abs, outside.values())) > ranges[OUTSIDE].high
     verdict = "unhealthy" if collapses else "unusual" if is_unusual else "healthy"
+    if not yardstick.can_tell:
+        verdict = NO_VERDICT
     return Checkup(name, whole, length, values, outside, collapses, verdict)
 
 
@@ -158,7 +174,10 @@ def _table(checkups: Sequence[Checkup], yardstick: Yardstick) -> str:
         rows.append(
             {"": q.label, **{name: show(q.name, v) for name, v in cells.items()}, " ": ", ".join(marks)}
         )
-    head = f"excerpts of {length} notes; on the right those of {yardstick.num_pieces} held-out pieces\n\n"
+    pieces = f"{yardstick.num_pieces} held-out pieces"
+    if yardstick.num_trained:
+        pieces = f"{yardstick.num_pieces} pieces, {yardstick.num_trained} of them trained on"
+    head = f"excerpts of {length} notes; on the right those of {pieces}\n\n"
     return head + format_table(rows, list(rows[0])) + "\n"
 
 

@@ -252,6 +252,7 @@ QUANTITIES = (
         0,
         1,
         0.1,
+        low="it never comes back to anything, {value} heard before",
         high="it goes round in a loop of {loop} beats, {value} heard before",
     ),
 )

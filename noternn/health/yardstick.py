@@ -11,19 +11,24 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from noternn.errors import UserError
 from noternn.files import read_json, write_text
+from noternn.health.excerpts import excerpts
 from noternn.health.measures import QUANTITIES, Floats, Health, measure, pitch_classes
+from noternn.health.surprise import Bounds
 from noternn.music.facts import find_key
 from noternn.music.piece import Piece
 
 MIN_NOTES = 16  # fewer can be anything
 OUTSIDE = "num_outside"
 MAX_PIECES = 256  # of a split that are measured
+FEW_PIECES = 32  # below which training pieces are measured as well
+MIN_PIECES = 8  # below which there is no verdict
 MAX_BYTES = 10**6  # of a file of these measures; one has some kilobytes
 MAX_VALUE = 1e12  # of a measure; beats and notes are far below
 MAX_EXCERPTS = 4  # of each piece and length
@@ -47,22 +52,33 @@ class Yardstick:
 
     Args:
         num_pieces: measured.
+        num_trained: how many of them are training pieces, which stand in where few are held out.
         profile: (12,) their mean pitch classes, each piece moved to C major or A minor first.
         ranges: by the number of notes of the excerpts, and by quantity; `num_outside` is how many of an
             excerpt's quantities are outside of what is usual.
+        network: what excerpts of the held-out pieces cost a network; None where that is not known.
     """
 
     num_pieces: int
     profile: tuple[float, ...]
     ranges: Mapping[int, Mapping[str, Range]]
+    num_trained: int = 0
+    network: Bounds | None = None
 
     @classmethod
-    def of(cls, pieces: Iterable[Piece]) -> Yardstick:
+    def of(cls, pieces: Iterable[Piece], trained: Iterable[Piece] = ()) -> Yardstick:
         """Measure held-out pieces; of more than 256 the first ones.
 
         Excerpts have 16, 32, 64, ... notes up to the pieces' median, and that. Shorter pieces are whole.
+
+        Args:
+            pieces: held out.
+            trained: training pieces, which fill up to 32 where fewer are held out.
         """
         measured = [piece for piece, _ in zip(pieces, range(MAX_PIECES), strict=False) if piece.num_notes]
+        others = islice((piece for piece in trained if piece.num_notes), max(0, FEW_PIECES - len(measured)))
+        num_held_out = len(measured)
+        measured += others
         profiles = [_profile(piece) for piece in measured if not piece.is_drum.all()]
         profile = np.mean(profiles, axis=0) if profiles else np.full(12, 1 / 12)
         ranges = {}
@@ -72,7 +88,12 @@ class Yardstick:
             ranges[length] = _ranges(measured_parts)
             counts = [sum(map(abs, sides(vars(part), ranges[length]).values())) for part in measured_parts]
             ranges[length][OUTSIDE] = Range(*np.percentile(counts, PERCENTILES).tolist())
-        return cls(len(measured), tuple(profile.tolist()), ranges)
+        return cls(len(measured), tuple(profile.tolist()), ranges, len(measured) - num_held_out)
+
+    @property
+    def can_tell(self) -> bool:
+        """Whether there are enough pieces for a verdict."""
+        return self.num_pieces >= MIN_PIECES
 
     def length_for(self, num_notes: int) -> int:
         """How many notes excerpts of a piece of `num_notes` have, to be compared."""
@@ -106,7 +127,8 @@ class Yardstick:
             are_ranges &= not any(abs(value) > MAX_VALUE for value in values)
             if len(profile) != 12 or not all(0 <= share <= 1 for share in profile) or not are_ranges:
                 raise ValueError("other quantities")
-            return cls(int(plain["num_pieces"]), profile, ranges)
+            network = Bounds.from_plain(plain["network"]) if plain.get("network") else None
+            return cls(int(plain["num_pieces"]), profile, ranges, int(plain.get("num_trained", 0)), network)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             raise UserError(
                 f"{path}: not the measures of held-out pieces; delete it to have the corpus measured anew"
@@ -126,26 +148,6 @@ def _lengths(num_notes: Sequence[int]) -> list[int]:
     median = max(1, int(np.median(num_notes)))
     powers = [MIN_NOTES << k for k in range(20)]
     return [length for length in powers if length < median] + [median]
-
-
-def excerpts(piece: Piece, num_notes: int) -> list[Piece]:
-    """As few parts of so many notes as cover a piece, evenly spaced; a shorter piece is whole.
-
-    Notes that ring on after the last onset of a part are cut where the next note of the piece begins or, at
-    the end of the piece, are whole.
-    """
-    if piece.num_notes <= num_notes:
-        return [piece]
-    num_parts = -(-piece.num_notes // num_notes)
-    starts = np.linspace(0, piece.num_notes - num_notes, num_parts).round().astype(int).tolist()
-    place = np.arange(piece.num_notes)
-    parts = []
-    for start in starts:
-        part = piece.select((place >= start) & (place < start + num_notes))
-        later = piece.onset[start + num_notes :]
-        later = later[later > part.onset[-1]]
-        parts.append(part.until(int(later[0])) if len(later) else part)
-    return parts
 
 
 def _ranges(measured: Sequence[Health]) -> dict[str, Range]:

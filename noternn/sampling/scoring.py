@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from noternn.model.lstm import NetworkState, NoteLSTM
+from noternn.music.piece import Piece
 from noternn.tokenizer import PAD_ID, Codec
+from noternn.tokenizer.pace import note_counts
 
 WINDOW_LENGTH = 256  # tokens that are scored together: it bounds the memory
+SIDE_BY_SIDE = 16  # pieces
 
 
 @torch.no_grad()
@@ -64,3 +67,19 @@ def note_nlls(codec: Codec, ids: NDArray[np.int64], nats: NDArray[np.float64]) -
             waiting, count = 0.0, 0
     notes[-1] += waiting
     return np.array(notes)
+
+
+def scorer(network: NoteLSTM, codec: Codec) -> Callable[[Sequence[Piece]], list[float]]:
+    """What gives the nats a note of each of some pieces; infinite of one without notes that are written."""
+    counts = note_counts(codec)
+
+    def nats(pieces: Sequence[Piece]) -> list[float]:
+        found: list[float] = []
+        for start in range(0, len(pieces), SIDE_BY_SIDE):
+            ids = [codec.encode(piece)[:-1] for piece in pieces[start : start + SIDE_BY_SIDE]]
+            nlls = token_nlls(network, ids) if max(map(len, ids)) > 1 else [np.zeros(0)] * len(ids)
+            notes = [int(counts[own].sum()) for own in ids]
+            found += [float(n.sum()) / k if k else np.inf for n, k in zip(nlls, notes, strict=True)]
+        return found
+
+    return nats

@@ -13,6 +13,7 @@ from noternn.audit.index import Index, index_of
 from noternn.config.sampling import Sampling
 from noternn.corpus.loading import Corpus
 from noternn.health.checkup import as_rows, check
+from noternn.health.surprise import Bounds, Nats
 from noternn.health.yardstick import Yardstick
 from noternn.model.lstm import NoteLSTM
 from noternn.music.midi import read_midi, write_midi
@@ -23,6 +24,7 @@ from noternn.runs.folder import RunFolder
 from noternn.sampling.choice import Choice, choose
 from noternn.sampling.composer import Composer
 from noternn.sampling.primers import opening, primer_end
+from noternn.sampling.scoring import scorer
 from noternn.tables import read_csv
 from noternn.training.messages import say_not_audited
 from noternn.training.tracking import Tracker
@@ -61,11 +63,15 @@ class Samples:
 
     def make_best(self, composer: Composer, epoch: int) -> dict[str, Any]:
         """Choose how to draw, and compose `sample.mid` with the best weights; what is said of its health."""
+        nats = scorer(composer.network, composer.codec)
+        bounds = Bounds.of(self.corpus.pieces("validation"), nats, self.options.num_notes)
+        self._yardstick = replace(self._yardstick, network=bounds)
+        self._yardstick.save(self.folder.health)
         if self.options.is_chosen:
             pieces = self.corpus.encoded.ids["validation"]
             self.choice = choose(composer, pieces[: len(self.primers)], self._yardstick, self.options)
             self.options = replace(self.options, **self.choice.way)
-        return self._save(self._compose(composer, epoch), self.folder.sample.with_suffix(""), epoch)
+        return self._save(self._compose(composer, epoch), self.folder.sample.with_suffix(""), epoch, nats)
 
     def copied(self, epoch: int) -> dict[str, float | None]:
         """What the samples of an epoch copy, and the most that 95 of 100 held-out pieces do."""
@@ -83,7 +89,7 @@ class Samples:
     @cached_property
     def _yardstick(self) -> Yardstick:
         """What the validation pieces are like, which the run's folder keeps for later samples."""
-        yardstick = Yardstick.of(self.corpus.pieces("validation"))
+        yardstick = Yardstick.of(self.corpus.pieces("validation"), self.corpus.pieces("train"))
         yardstick.save(self.folder.health)
         return yardstick
 
@@ -107,7 +113,7 @@ class Samples:
             self.tracker.audit(note_audit(self.folder.audit, epoch, copied))
         return samples[0]
 
-    def _save(self, piece: Piece, stem: Path, epoch: int) -> dict[str, Any]:
+    def _save(self, piece: Piece, stem: Path, epoch: int, nats: Nats | None = None) -> dict[str, Any]:
         """Write a sample as MIDI, sound and picture, and show it; what is said of its health."""
         stem.parent.mkdir(parents=True, exist_ok=True)
         midi, audio, picture = (stem.with_suffix(suffix) for suffix in (".mid", ".wav", ".png"))
@@ -117,7 +123,7 @@ class Samples:
         save_audio(written, audio)
         end = self._end(self.primers[0]) or None
         save_piano_roll(written, picture, primer_end=end, title=f"sample, epoch {epoch}")
-        statistics = as_rows([check(written, self._yardstick, midi.name)])[0]
+        statistics = as_rows([check(written, self._yardstick, midi.name, nats)])[0]
         numbers = {name: value for name, value in statistics.items() if isinstance(value, int | float)}
         self.tracker.sample(epoch, audio, picture, numbers)
         return statistics

@@ -362,12 +362,14 @@ def test_a_single_file_is_a_corpus_too(
     monkeypatch.chdir(tmp_path)
     good = str(samples / "good.mid")
     assert main(["health", good, "--against", good]) == 0
-    assert f"{good}: healthy: like held-out music\n" in capsys.readouterr().out
+    assert (
+        f"{good}: no verdict: there are fewer than 8 pieces to compare it with\n" in capsys.readouterr().out
+    )
 
 
 def test_samples_are_compared_with_what_a_run_left(samples: Path, tiny_run: Path, capsys: Capture) -> None:
     assert main(["health", str(samples / "stuck.mid"), "--against", str(tiny_run)]) == 0
-    assert "those of 1 held-out pieces" in capsys.readouterr().out
+    assert "those of 10 pieces, 9 of them trained on" in capsys.readouterr().out
 
 
 def test_a_run_without_measures_is_measured_and_left_as_it_was(
