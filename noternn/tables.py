@@ -24,7 +24,7 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, object]], columns: Sequenc
 
 
 def read_csv(path: Path) -> list[dict[str, float]]:
-    """The rows of a table of numbers.
+    """The rows of a table of numbers; what is left empty is NaN.
 
     Raises:
         OSError: if it cannot be read.
@@ -32,7 +32,10 @@ def read_csv(path: Path) -> list[dict[str, float]]:
     """
     lines = io.StringIO(read_text(path, MAX_BYTES), newline="")
     try:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(lines)]
+        return [
+            {name: float("nan" if value == "" else value) for name, value in row.items()}
+            for row in csv.DictReader(lines)
+        ]
     except (TypeError, csv.Error) as error:  # rows of different lengths
         raise ValueError(
             "its rows are not of one length" if isinstance(error, TypeError) else str(error)

@@ -57,6 +57,8 @@ def write_run(
 def _row(epoch: int, nll: float) -> dict[str, float]:
     row = dict.fromkeys(COLUMNS, 0.0) | {"epoch": epoch, "train/nll": nll + 0.1, "val/nll": nll}
     row |= {
+        "val/nll_low": nll - 0.1,
+        "val/nll_high": nll + 0.2,
         "train_eval/nll": nll - 0.02 * epoch,
         "gap/nll": 0.02 * epoch,
         "seconds": 10.0 * epoch,

@@ -34,7 +34,7 @@ from noternn.pages import player
 from noternn.pages.html import html_page
 from noternn.pages.player import Measure, Take, take_section
 from noternn.runs.curves import draw_losses
-from noternn.runs.epochs import Row, best_row, read_epochs
+from noternn.runs.epochs import Row, best_row, interval_of, read_epochs
 from noternn.runs.folder import RunFolder
 from noternn.runs.record import read_settings
 from noternn.runs.summary import read_summary
@@ -258,6 +258,7 @@ def _curves(run: HeardRun, anchors: Sequence[str]) -> tuple[str, str]:
     """The curves with a link to the sample of each checkpoint, and the style that puts the links in place."""
     best = best_row(run.rows)
     marked = _marked(run.takes, anchors)
+    bounded = any(map(interval_of, run.rows))
     words = escape(f"Losses by epoch: {verdict(run.rows)}. Held-out nll there: {best['val/nll']:.3f}.")
     picture = f"""<div class="curves">
 <picture>
@@ -270,6 +271,7 @@ def _curves(run: HeardRun, anchors: Sequence[str]) -> tuple[str, str]:
 </div>
 <ul class="key">
 <li><span class="validation"></span>held-out pieces</li>
+{'<li><span class="bounds"></span>95 % interval over these pieces</li>' if bounded else ""}
 <li><span class="training"></span>training pieces, same weights</li>
 <li><span class="running"></span>training pieces, while training</li>
 <li><span class="star">\N{BLACK STAR}</span>best: epoch {best["epoch"]:.0f}, nll {best["val/nll"]:.3f}</li>

@@ -30,8 +30,16 @@
     if (isAlone && run.epochs.length < 40) Object.assign(trace, {mode: "lines+markers", marker: {size: 5}});
   }
 
+  // Around the held-out pieces of the only run; of several they would hide each other.
+  function bounds(run) {
+    const [low, high] = run.bounds, there = run.boundedEpochs;
+    return {type: "scatter", mode: "none", fill: "toself", fillcolor: ink("color-3"), opacity: 0.15,
+      hoverinfo: "skip", x: [...there, ...[...there].reverse()], y: [...high, ...[...low].reverse()]};
+  }
+
   function curves() {
     const traces = [line(joined(others, run => run.epochs, run => run.val), quantity, faint())];
+    if (isAlone) traces.push(...colored.map(bounds));
     for (const run of colored) {
       const hue = ink(`color-${isAlone ? 3 : run.color}`), own = ink(`color-${isAlone ? 0 : run.color}`);
       const of = name => joined([run], run => run.epochs, run => run[name]);
@@ -50,7 +58,7 @@
       traces.push({...line(points, "best:", {}), mode: "markers", marker: star});
     }
     const shown = colored.flatMap(run => [...run.val, ...run.train, ...(isAlone ? run.running : [])]);
-    draw("curves", traces, {yaxis: {...axis(quantity), ...others.length ? {range: around(shown)} : {}}});
+    draw("curves", traces, {yaxis: {...axis(quantity), ...others.length || isAlone ? {range: around(shown)} : {}}});
   }
 
   // A quantity below the losses, from 0 on and at least as far as `least`.

@@ -34,7 +34,7 @@ from noternn.runs.comparison import (
     table_rows,
     validate_on_the_same,
 )
-from noternn.runs.epochs import best_row
+from noternn.runs.epochs import INTERVAL, Row, best_row, interval_of
 from noternn.runs.folder import MAX_SPLIT_BYTES, RunFolder
 from noternn.runs.record import given_settings
 from noternn.runs.summary import read_summary
@@ -145,7 +145,7 @@ def _charts(runs: Sequence[ComparedRun]) -> str:
         else ""
     )
     return f"""<h2>Losses</h2>
-{_key_of_one() if len(runs) == 1 else _key(runs)}
+{_key_of_one(any(map(interval_of, runs[0].epochs))) if len(runs) == 1 else _key(runs)}
 <div class="chart" id="curves" role="img" aria-label="Losses by epoch"></div>
 <h2>Gap</h2>
 <p class="note">The loss of held-out pieces less that of training pieces, same weights</p>
@@ -154,10 +154,11 @@ def _charts(runs: Sequence[ComparedRun]) -> str:
 <p class="note drag">A drag enlarges, a double click goes back.</p>"""
 
 
-def _key_of_one() -> str:
-    return """<ul class="key">
+def _key_of_one(is_bounded: bool) -> str:
+    bounds = '<li><span class="bounds"></span>95 % interval over these pieces</li>\n' if is_bounded else ""
+    return f"""<ul class="key">
 <li><span class="validation"></span>held-out pieces</li>
-<li><span class="training"></span>training pieces, same weights</li>
+{bounds}<li><span class="training"></span>training pieces, same weights</li>
 <li><span class="running"></span>training pieces, while training</li>
 <li><span class="star">\N{BLACK STAR}</span>best epoch</li>
 </ul>"""
@@ -309,15 +310,18 @@ def _curves(run: ComparedRun, per_token: bool, num_points: int) -> dict[str, Any
     best, last, every = best_row(run.epochs), run.epochs[-1], math.ceil(len(run.epochs) / num_points)
     rows = [row for i, row in enumerate(run.epochs) if i % every == 0 or row is best or row is last]
 
-    def losses(name: str) -> list[float]:
+    def losses(name: str, rows: Sequence[Row] = rows) -> list[float]:
         scales = (1.0 if per_token else row["val/nats_per_note"] / (row["val/nll"] or 1.0) for row in rows)
         return [round(row[name] * scale, 4) for row, scale in zip(rows, scales, strict=True)]
 
     copied = _copied(run)
     val = losses("val/nll")
+    bounded = [row for row in rows if interval_of(row)]
     return {
         "epochs": [row["epoch"] for row in rows],
         "val": val,
+        "boundedEpochs": [row["epoch"] for row in bounded],
+        "bounds": [losses(name, bounded) for name in INTERVAL],
         "train": losses("train_eval/nll"),
         "running": losses("train/nll"),
         "gap": losses("gap/nll"),

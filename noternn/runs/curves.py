@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
 from noternn.files import replacing
-from noternn.runs.epochs import Row, best_row
+from noternn.runs.epochs import Row, best_row, interval_of
 from noternn.runs.verdict import verdict
 from noternn.tables import read_csv
 
@@ -97,6 +97,18 @@ def draw_losses(
     axes.axvline(best["epoch"], color=ink, linewidth=1, linestyle=":")
     axes.plot(best["epoch"], best["val/nll"], "*", color=ink, markersize=13, linestyle="none",
               label=f"best: epoch {best['epoch']:.0f}, val/nll {best['val/nll']:.3f}")  # fmt: skip
+    _shade(axes, rows, validation)
+
+
+def _shade(axes: Axes, rows: Sequence[Row], color: str) -> None:
+    """The interval around the validation loss, where it is known, as far as the axes reach already."""
+    known = [(row["epoch"], around) for row in rows if (around := interval_of(row))]
+    if known:
+        limits, epochs = axes.get_ylim(), [epoch for epoch, _ in known]
+        lows, highs = zip(*(around for _, around in known), strict=True)
+        label = "val/nll: 95 % interval"
+        axes.fill_between(epochs, lows, highs, color=color, alpha=0.15, linewidth=0, label=label)
+        axes.set_ylim(limits)
 
 
 def _points(rows: Sequence[Row]) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from noternn.errors import UserError
 from noternn.runs.folder import RunFolder
@@ -13,6 +14,9 @@ from noternn.tables import read_csv
 Row = dict[str, float]
 MAX_EPOCH = 1e9
 NEEDED = ("epoch", "train/nll", "train_eval/nll", "val/nll", "gap/nll", "val/nats_per_note")
+# Between these val/nll of other such pieces would lie, see `metrics.interval`. Rows of few pieces, and of
+# earlier versions, lack them.
+INTERVAL = ("val/nll_low", "val/nll_high")
 
 
 def read_epochs(run_dir: Path) -> list[Row]:
@@ -37,6 +41,12 @@ def read_epochs(run_dir: Path) -> list[Row]:
 def best_row(rows: Sequence[Row]) -> Row:
     """The first row with the lowest validation nll."""
     return min(rows, key=lambda row: row["val/nll"])
+
+
+def interval_of(figures: Mapping[str, Any]) -> tuple[float, float] | None:
+    """The interval around val/nll in an epoch's row or a run's summary; None where none is told."""
+    low, high = (figures.get(name, math.nan) for name in INTERVAL)
+    return (low, high) if math.isfinite(low) and math.isfinite(high) else None
 
 
 def so_far(rows: Sequence[Row]) -> dict[str, float]:

@@ -20,7 +20,7 @@ import noternn
 from noternn.errors import UserError
 from noternn.files import replacing
 from noternn.metrics import SplitSize, rates
-from noternn.runs.epochs import Row, best_row
+from noternn.runs.epochs import INTERVAL, Row, best_row
 from noternn.tables import write_csv
 from noternn.training.datamodule import LaneLoader, MidiDataModule
 from noternn.training.module import NoteRNN
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 # What optimizers keep of each weight.
 MOMENTS = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer", "square_avg", "sum")
 COLUMNS = (
-    "epoch", "step", "train/nll", "train_eval/nll", "val/nll", "gap/nll",
+    "epoch", "step", "train/nll", "train_eval/nll", "val/nll", *INTERVAL, "gap/nll",
     "val/nats_per_note", "val/nats_per_beat", "val/nats_per_second", "best_epoch", "seconds", "cpu_seconds",
 )  # fmt: skip
 
@@ -74,6 +74,7 @@ class OverfittingCurve(Callback):
             "step": trainer.global_step,
             "train/nll": pl_module.train_nll_of_all(),
             **{name: metrics[name] for name in ("train_eval/nll", "val/nll", "gap/nll")},
+            **{name: metrics[name] for name in INTERVAL if name in metrics},
             **{f"val/{name}": value for name, value in per.items()},
             **{name: clock() - self._zeros[name] for name, clock in self._clocks.items()},
         }

@@ -29,6 +29,7 @@ class Batch(NamedTuple):
         targets: (batch, time) the id after each input; PAD where the piece has ended.
         lane: (batch,) the lane of each row, so that its state can be found.
         is_start: (batch,) whether the row begins a piece, so that its state is zero.
+        piece: (batch,) the piece that each row reads; an array, which stays on the CPU.
         num_lanes: with how many lanes the epoch began; of several ranks the mean.
         suggested: (batch, time, 2, n) what the piece's past suggests after each input, see
             `suggestions`; None for a network without a memory.
@@ -38,14 +39,15 @@ class Batch(NamedTuple):
     targets: Tensor
     lane: Tensor
     is_start: Tensor
+    piece: NDArray[np.int64]
     num_lanes: float
     suggested: Tensor | None = None
 
     def of(self, rows: slice) -> Batch:
         """Some of its rows."""
-        inputs, targets, lane, is_start, num_lanes, suggested = self
-        suggested = None if suggested is None else suggested[rows]
-        return Batch(inputs[rows], targets[rows], lane[rows], is_start[rows], num_lanes, suggested)
+        inputs, targets, lane, is_start, piece, num_lanes, suggested = self
+        by_row = (inputs[rows], targets[rows], lane[rows], is_start[rows], piece[rows])
+        return Batch(*by_row, num_lanes, None if suggested is None else suggested[rows])
 
 
 class Variation(NamedTuple):
@@ -180,7 +182,7 @@ class LaneLoader:
         lanes, is_start = torch.from_numpy(lane.copy()), torch.from_numpy(position == 0)
         mean_lanes = self.num_lanes / self.num_ranks
         past = None if suggested is None else torch.from_numpy(suggested)
-        return Batch(rows[:, :-1], rows[:, 1:], lanes, is_start, mean_lanes, past)
+        return Batch(rows[:, :-1], rows[:, 1:], lanes, is_start, piece, mean_lanes, past)
 
 
 class MidiDataModule(pl.LightningDataModule):

@@ -10,6 +10,7 @@ from typing import Any
 from noternn.config.programs import program_command, python_command, quoted, train_command
 from noternn.config.training import Logger
 from noternn.files import shortest
+from noternn.runs.epochs import interval_of
 from noternn.runs.folder import RunFolder
 from noternn.sampling.choice import Choice
 from noternn.training.tracking import Tracker
@@ -95,11 +96,20 @@ def _loss_lines(summary: dict[str, Any]) -> list[str]:
         f"  best epoch           {summary['best_epoch']} of {summary['num_epochs']}",
         f"  val/nll              {summary['val/nll']:.4f} nats per token, "
         f"{summary['val/nats_per_note']:.4f} per note",
+        *_interval_lines(summary),
         f"  generalization gap   {summary['gap/nll']:.4f} at the best epoch, "
         f"{summary['last/gap/nll']:.4f} at the last",
         f"  parameters           {summary['num_parameters']:,}",
         f"  seconds              {summary['seconds']:.0f}",
     ]
+
+
+def _interval_lines(summary: dict[str, Any]) -> list[str]:
+    around, num_pieces = interval_of(summary), summary["num_validation_pieces"]
+    if around is None:
+        return []
+    low, high = around
+    return [f"                       {low:.4f} to {high:.4f}: 95 % interval over {num_pieces} pieces"]
 
 
 def _sample_lines(sample: dict[str, Any]) -> list[str]:

@@ -12,15 +12,16 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, nll_loss
 
 import noternn
 from noternn.errors import UserError
-from noternn.metrics import NllMeter
+from noternn.metrics import NllMeter, interval
 from noternn.model.build import network_for, num_parameters
 from noternn.model.checkpoint import checkpoint_content, load_checkpoint, trained_of
 from noternn.model.dropout import drawing_from
 from noternn.model.lstm import NetworkState, NoteLSTM, of_lanes, select_lanes, store_lanes
+from noternn.runs.epochs import INTERVAL
 from noternn.tokenizer import PAD_ID, Codec
 from noternn.training.datamodule import Batch, MidiDataModule
 from noternn.training.lanes import (
@@ -33,6 +34,7 @@ from noternn.training.lanes import (
     with_gradients,
 )
 from noternn.training.optim import Schedule, averaged, build_optimizer
+from noternn.training.piece_sums import PieceSums
 from noternn.training.ranks import meter_of_all, num_ranks, share_of, state_of_all, this_rank
 
 EVALUATED = ("val", "train_eval")  # what the two validation loaders measure
@@ -43,7 +45,9 @@ class NoteRNN(pl.LightningModule):
 
     Measures `train/nll` (running, dropout on) and, after each epoch, `val/nll`, `train_eval/nll`
     (the same weights in evaluation mode on training pieces) and `gap/nll`, their difference: the
-    generalization gap. They reach the loggers of any Trainer, with the learning rate `lr`.
+    generalization gap; with three pieces or more also `val/nll_low` and `val/nll_high`, between which val/nll
+    of other such pieces would lie, see `metrics.interval`. They reach the loggers of any Trainer, with the
+    learning rate `lr`.
 
     With a `MidiDataModule` its checkpoints are whole: `load_from_checkpoint` and the composer need no
     other file.
@@ -93,6 +97,7 @@ class NoteRNN(pl.LightningModule):
         self._state: NetworkState | None = None
         self._train_meter = NllMeter()
         self._meters = [NllMeter() for _ in EVALUATED]
+        self._pieces = PieceSums()  # of the validation pieces
         self._test_meter = NllMeter()
         self._gradient_norm = float("nan")  # of the last step
 
@@ -288,14 +293,19 @@ class NoteRNN(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         self._meters = [NllMeter() for _ in EVALUATED]
+        self._pieces = PieceSums()
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        self._meters[dataloader_idx].update(*self.nll_of(batch, is_first=batch_idx == 0))
+        found = self._measure(batch, is_first=batch_idx == 0)
+        self._meters[dataloader_idx].update(*_summed(found))
+        if EVALUATED[dataloader_idx] == "val" and found:
+            self._pieces.update(batch.piece, torch.cat([part.rows for part in found]))
 
     def on_validation_epoch_end(self) -> None:
         self._state = None  # of the validation pieces
         self._meters = [meter_of_all(meter) for meter in self._meters]
         val, train_eval = (meter.mean() for meter in self._meters)
+        around = interval(*self._pieces.of_all())
         if self.trainer.sanity_checking:
             return
         losses = {"val/nll": val}
@@ -304,6 +314,8 @@ class NoteRNN(pl.LightningModule):
         if self.trainer.state.fn == TrainerFn.FITTING:
             self._require_finite("val/nll", val)
             self.schedule.note(val)
+        if around is not None:
+            losses |= dict(zip(INTERVAL, around, strict=True))
         self.log_dict(losses, logger=None if self.logs_losses else False)
 
     def on_test_epoch_start(self) -> None:
@@ -323,15 +335,19 @@ class NoteRNN(pl.LightningModule):
             batch: of an evaluation.
             is_first: whether no lane goes on from a batch before.
         """
+        return _summed(self._measure(batch, is_first))
+
+    def _measure(self, batch: Batch, is_first: bool) -> list[Measured]:
+        """What the network makes of the parts of a batch, none where it has no rows; as `nll_of`."""
         state = self._state_before(batch, is_first)
         if not len(batch.lane):
-            return 0.0, 0
+            return []
         parts = self._parts(batch)
         found = side_by_side(
-            [partial(scored, self.evaluated, batch.of(lanes), of_lanes(state, lanes)) for lanes in parts]
+            [partial(measured, self.evaluated, batch.of(lanes), of_lanes(state, lanes)) for lanes in parts]
         )
         self._carry(parts, batch, found)
-        return sum(part.nll for part in found), sum(part.num_tokens for part in found)
+        return found
 
     def _parts(self, batch: Batch) -> list[slice]:
         """The lanes of a batch that are computed together; a GPU computes all at once."""
@@ -345,7 +361,7 @@ class NoteRNN(pl.LightningModule):
             self._state = self.network.initial_state(len(batch.lane))
         return select_lanes(self._state, batch.lane, batch.is_start)
 
-    def _carry(self, parts: Sequence[slice], batch: Batch, found: Sequence[Scored]) -> None:
+    def _carry(self, parts: Sequence[slice], batch: Batch, found: Sequence[Scored | Measured]) -> None:
         """Keep the states after the parts of a batch."""
         assert self._state is not None
         for lanes, part in zip(parts, found, strict=True):
@@ -385,6 +401,38 @@ def scored(network: NoteLSTM, batch: Batch, state: NetworkState, label_smoothing
         uniform = uniform_nll_sum(logits, batch.targets)
         total = total + label_smoothing * (uniform - total)
     return Scored(total, nll, num_tokens, after)
+
+
+class Measured(NamedTuple):
+    """What a network is worth on a batch.
+
+    Args:
+        rows: (batch, 2) the nll of each row in nats and how many of its targets were scored, each summed.
+        nll: of all rows, summed.
+        num_tokens: how many targets were scored.
+        state: after the batch.
+    """
+
+    rows: Tensor
+    nll: float
+    num_tokens: int
+    state: NetworkState
+
+
+def measured(network: NoteLSTM, batch: Batch, state: NetworkState) -> Measured:
+    """Score the targets of a batch row by row, to learn nothing from; the arguments are those of `scored`."""
+    logits, after = network(batch.inputs, state, batch.suggested)
+    log_probs, targets = logits.float().log_softmax(-1).flatten(0, 1), batch.targets.flatten()
+    total = nll_loss(log_probs, targets, ignore_index=PAD_ID, reduction="sum")
+    nll = nll_loss(log_probs, targets, ignore_index=PAD_ID, reduction="none").view_as(batch.targets)
+    num_tokens = (batch.targets != PAD_ID).sum(1)
+    rows = torch.stack([nll.sum(1), num_tokens], dim=1)
+    return Measured(rows, total.item(), int(num_tokens.sum()), after)
+
+
+def _summed(found: Sequence[Measured]) -> tuple[float, int]:
+    """The nll in nats and the tokens of some parts of a batch."""
+    return sum((part.nll for part in found), 0.0), sum(part.num_tokens for part in found)
 
 
 def nll_sum(logits: Tensor, targets: Tensor) -> tuple[Tensor, int]:

@@ -9,7 +9,7 @@ from typing import Any
 import noternn
 from noternn.corpus.splits import EncodedCorpus
 from noternn.metrics import rates
-from noternn.runs.epochs import Row, best_row
+from noternn.runs.epochs import INTERVAL, Row, best_row
 from noternn.runs.verdict import advice, verdict
 
 # What decides a result, beside the settings and the music.
@@ -24,6 +24,7 @@ def losses_of(rows: Sequence[Row], corpus: EncodedCorpus) -> dict[str, Any]:
         "best_epoch": int(best["epoch"]),
         "num_epochs": int(last["epoch"]),
         "val/nll": best["val/nll"],
+        **{name: best[name] for name in INTERVAL if name in best},
         **{
             f"val/{name}": value for name, value in rates(best["val/nll"], corpus.sizes["validation"]).items()
         },

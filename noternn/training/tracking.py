@@ -20,6 +20,7 @@ from pytorch_lightning.loggers import WandbLogger
 
 from noternn.config.training import DEFAULT_PROJECT
 from noternn.errors import UserError
+from noternn.runs.epochs import INTERVAL
 from noternn.runs.folder import RunFolder
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,8 @@ WITHHELD: dict[str, Any] = {
 }  # fmt: skip
 # Of these a run's summary has the values at the best epoch so far; of others the last.
 OF_BEST_EPOCH = (
-    "val/nll", "val/nats_per_note", "val/nats_per_beat", "val/nats_per_second", "train_eval/nll", "gap/nll",
+    "val/nll", *INTERVAL, "val/nats_per_note", "val/nats_per_beat", "val/nats_per_second", "train_eval/nll",
+    "gap/nll",
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import pytest
 from noternn.__main__ import main
 from noternn.errors import is_installed
 from noternn.music.midi import read_midi
+from noternn.runs.epochs import interval_of, read_epochs
 
 ROOT = Path(__file__).resolve().parents[2]
 LEFT = ROOT / "tests" / "data" / "version_0_1_0"
@@ -73,6 +74,8 @@ def test_a_run_goes_on_though_its_tokens_are_made_anew(old: Path, offline: dict[
     assert losses(old / "run" / "metrics.csv") == [
         pytest.approx(row, rel=1e-4, abs=1e-4) for row in losses(old / "resumed.csv")
     ]
+    assert [row["epoch"] for row in read_epochs(old / "run")] == [1, 2, 3]
+    assert interval_of(read_epochs(old / "run")[0]) is None  # it was not measured
 
 
 def test_a_sweep_goes_on(old: Path, offline: dict[str, str]) -> None:

@@ -197,6 +197,8 @@ def test_the_network_is_what_the_run_said_of_it(run_dir: Path, run: TrainedRun) 
         unit: summary[f"val/{unit}"] for unit in ("nats_per_note", "nats_per_beat", "nats_per_second")
     }
     assert column.units == pytest.approx(expected, rel=1e-5)
+    around = (summary["val/nll_low"], summary["val/nll_high"])
+    assert column.intervals["nats_per_token"] == pytest.approx(around, rel=1e-4)
 
 
 def test_all_ways_stand_in_one_table(run_dir: Path, tmp_path: Path, capsys: Capture) -> None:

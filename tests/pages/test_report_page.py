@@ -18,6 +18,7 @@ from noternn.music.midi import write_midi
 from noternn.music.piece import Piece
 from noternn.pages.report import axis, save_page
 from noternn.runs.comparison import read_runs
+from noternn.runs.epochs import NEEDED, read_epochs
 from noternn.tables import write_csv
 
 pytest.importorskip("plotly", reason="plotly, an optional extra, is not installed")
@@ -125,6 +126,19 @@ def test_losses_are_per_note_where_tokens_differ(tmp_path: Path) -> None:
     data = chart_data(page_of(tmp_path))
     assert data["quantity"] == "nats a note"
     assert data["runs"][0]["val"] == [4.0]
+
+
+def test_the_interval_around_held_out_pieces_is_shaded_where_it_is_known(tmp_path: Path) -> None:
+    page = page_of(write_run(tmp_path, val_nll=(2.0, 1.5)))
+    (run,) = chart_data(page)["runs"]
+    assert (run["boundedEpochs"], run["bounds"]) == ([1, 2], [[1.9, 1.4], [2.2, 1.7]])
+    assert "95 % interval" in page
+    old = [{name: row[name] for name in NEEDED} for row in read_epochs(tmp_path)]
+    write_csv(tmp_path / "metrics.csv", old, NEEDED)
+    page = page_of(tmp_path)
+    (run,) = chart_data(page)["runs"]
+    assert (run["val"], run["boundedEpochs"], run["bounds"]) == ([2.0, 1.5], [], [[], []])
+    assert "95 % interval" not in page
 
 
 def test_how_much_is_copied_is_drawn_where_it_is_known(tmp_path: Path) -> None:
@@ -241,7 +255,7 @@ def test_one_run_is_drawn_and_its_sample_plays(
 ) -> None:
     write_midi(make_piece(0), write_run(tmp_path) / "sample.mid")
     page = show_report(open_page, tmp_path)
-    assert (num_lines(page, "curves"), num_lines(page, "gap")) == (4, 1)  # three losses and a star
+    assert (num_lines(page, "curves"), num_lines(page, "gap")) == (5, 1)  # three losses, an interval, a star
     page.click("#take-1 .play")
     for _ in range(100):
         if float(page.locator("#take-1 .seek").input_value()) > 0.2:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import matplotlib.image
 import pytest
+from matplotlib.figure import Figure
 
-from noternn.runs.curves import save_curves, save_learning_curve
+from noternn.runs.curves import draw_losses, save_curves, save_learning_curve
 from noternn.runs.sweep import SWEEP_COLUMNS, sweep_rows
 from noternn.runs.verdict import advice, verdict
 from noternn.tables import format_table, read_csv, write_csv, write_text
@@ -165,6 +167,18 @@ def test_curves_are_drawn_from_the_table_of_a_run(num_epochs: int, tmp_path: Pat
     assert pixels[..., :3].min() < 0.5 < pixels[..., :3].max()
 
 
+@pytest.mark.parametrize("is_wide", [False, True])
+def test_the_interval_around_validation_is_shaded_and_leaves_the_axes_as_they_were(is_wide: bool) -> None:
+    axes, plain = Figure().subplots(), Figure().subplots()
+    some = [row | {"val/nll_low": -50.0 if is_wide else 2.0, "val/nll_high": 3.1} for row in OVERFITTED[2:]]
+    rows = [row | {"val/nll_low": math.nan, "val/nll_high": math.nan} for row in OVERFITTED[:2]] + some
+    draw_losses(axes, rows)
+    draw_losses(plain, OVERFITTED)
+    assert axes.get_ylim() == plain.get_ylim()
+    assert len(axes.collections) == 1
+    assert not plain.collections
+
+
 def save_summary(folder: Path, **summary: object) -> None:
     folder.mkdir(parents=True)
     (folder / "summary.json").write_text(json.dumps(summary))
@@ -247,6 +261,13 @@ def test_csv_gives_back_the_numbers_that_were_written(tmp_path: Path) -> None:
     rows = [{"epoch": 1.0, "val/nll": 1 / 3}, {"epoch": 2.0, "val/nll": 1e-300}]
     write_csv(tmp_path / "t.csv", rows, ("epoch", "val/nll"))
     assert read_csv(tmp_path / "t.csv") == rows
+
+
+def test_what_is_left_empty_in_csv_is_no_number(tmp_path: Path) -> None:
+    write_csv(tmp_path / "t.csv", [{"epoch": 1}], ("epoch", "val/nll"))
+    (row,) = read_csv(tmp_path / "t.csv")
+    assert row["epoch"] == 1
+    assert math.isnan(row["val/nll"])
 
 
 def test_csv_quotes_what_would_break_it_and_leaves_out_other_columns(tmp_path: Path) -> None:

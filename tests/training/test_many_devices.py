@@ -23,8 +23,9 @@ from noternn.errors import UserError
 from noternn.model.checkpoint import load_checkpoint
 from noternn.training.datamodule import LaneLoader
 
-TWO = ("trainer.devices=2", "trainer.strategy=ddp", "datamodule.batch_size=2")
-ONE = ("datamodule.batch_size=4",)
+MUSIC = "dataset.validation_fraction=0.4"
+TWO = (MUSIC, "trainer.devices=2", "trainer.strategy=ddp", "datamodule.batch_size=2")
+ONE = (MUSIC, "datamodule.batch_size=4")
 FAST = settings(max_examples=30, deadline=None, derandomize=True, database=None)
 
 

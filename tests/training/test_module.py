@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 
 from noternn.corpus.pieces import Pieces
+from noternn.metrics import interval
 from noternn.model.lstm import NoteLSTM
 from noternn.training.datamodule import LaneLoader
 from noternn.training.module import NoteRNN, uniform_nll_sum
@@ -83,6 +84,22 @@ def test_val_nll_is_that_of_whole_pieces_for_any_batch_size_and_window(
     module = build()
     expected = reference_nll(module.network, PIECES)
     assert val_nll(module, PIECES, batch_size, window_length) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize(("batch_size", "window_length"), [(1, 7), (3, 5), (50, 100)])
+def test_the_interval_around_val_nll_is_that_of_the_sums_of_whole_pieces(
+    batch_size: int, window_length: int
+) -> None:
+    module = build()
+    sums = np.array([piece_nll(module.network, piece) for piece in PIECES])
+    expected = interval(sums, np.array([len(piece) - 1.0 for piece in PIECES]))
+    found = losses(module, *(loader_of(pieces, batch_size, window_length) for pieces in (PIECES, OTHERS)))
+    assert (found["val/nll_low"], found["val/nll_high"]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_of_two_validation_pieces_no_interval_is_told() -> None:
+    found = losses(build(), *(loader_of(pieces, 2, 8) for pieces in (OTHERS, PIECES)))
+    assert set(found) == {"val/nll", "train_eval/nll", "gap/nll"}
 
 
 def total_nll(module: NoteRNN, loader: LaneLoader) -> tuple[float, int]:

@@ -109,6 +109,8 @@ def test_a_run_says_what_it_came_to(finished: Finished) -> None:
     assert f"\n best epoch {summary['best_epoch']} of 3\n" in lines
     assert f"\n val/nll {summary['val/nll']:.4f} nats per token, " in lines
     assert f" {summary['val/nats_per_note']:.4f} per note\n" in lines
+    low, high = summary["val/nll_low"], summary["val/nll_high"]
+    assert f"\n {low:.4f} to {high:.4f}: 95 % interval over 5 pieces\n" in lines
     assert f"\n generalization gap {summary['gap/nll']:.4f} at the best epoch, " in lines
     assert f"\n parameters {summary['num_parameters']:,}\n" in lines
     assert "\n".join(["", summary["verdict"], *summary["advice"], ""]) in finished.stdout
@@ -199,11 +201,12 @@ def test_every_sample_is_logged_as_sound_and_as_a_picture(finished: Finished) ->
 def test_metrics_have_a_row_an_epoch_and_the_documented_columns(tiny_run: Path) -> None:
     rows = timed_rows_of(tiny_run)
     assert list(rows[0]) == [
-        "epoch", "step", "train/nll", "train_eval/nll", "val/nll", "gap/nll",
+        "epoch", "step", "train/nll", "train_eval/nll", "val/nll", "val/nll_low", "val/nll_high", "gap/nll",
         "val/nats_per_note", "val/nats_per_beat", "val/nats_per_second", "best_epoch",
         "seconds", "cpu_seconds",
     ]  # fmt: skip
     assert [float(row["epoch"]) for row in rows] == [1, 2, 3]
+    assert {(row.pop("val/nll_low"), row.pop("val/nll_high")) for row in rows} == {("", "")}  # of one piece
     assert all(math.isfinite(float(value)) for row in rows for value in row.values())
 
 
@@ -348,6 +351,7 @@ def test_a_resumed_run_is_the_run_that_never_stopped(
 ) -> None:
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     options = [f"optimizer={optimizer}", "model.dropout=0.5", "checkpoint.every_n_epochs=3"]
+    options += ["dataset.validation_fraction=0.4"]
     train_tiny(whole, *options, "trainer.max_epochs=4")
     train_tiny(stopped, *options, "trainer.max_epochs=2")
     train_tiny(stopped, *options, "trainer.max_epochs=4", f"resume={stopped}")
@@ -355,6 +359,7 @@ def test_a_resumed_run_is_the_run_that_never_stopped(
         [row | {"seconds": "", "cpu_seconds": ""} for row in timed_rows_of(run)] for run in (whole, stopped)
     ]
     assert without_seconds[0] == without_seconds[1]
+    assert float(without_seconds[0][-1]["val/nll_low"]) < float(without_seconds[0][-1]["val/nll_high"])
     for name in ("best.ckpt", "last.ckpt", "checkpoints/epoch_003.ckpt"):
         assert same_weights(whole / name, stopped / name)
     for name in ("sample.mid", "samples/epoch_003.mid"):
