@@ -68,6 +68,8 @@ TINY = (
     "checkpoint.every_n_epochs=2",
     "sampling.primer_notes=4",
     "sampling.num_notes=12",
+    "sampling.way=given",
+    "dataset.min_validation=0",
 )
 
 
@@ -107,7 +109,7 @@ def train_tiny(corpus_dir: Path) -> TrainTiny:
     def run(run_dir: Path, *overrides: str, folder: Path | None = None) -> dict[str, Any]:
         run_dir.mkdir(parents=True, exist_ok=True)
         fixed = ["dataset=folder", f"dataset.path={folder or corpus_dir}", "logger=csv"]
-        fixed += ["trainer.accelerator=cpu", "datamodule.cache_dir=null", "dataset.min_validation=0"]
+        fixed += ["trainer.accelerator=cpu", "datamodule.cache_dir=null"]
         config.register()
         with initialize_config_dir(str(config.CONF_DIR), version_base="1.3"):
             parsed = config.parse(compose("config", [*fixed, *TINY, *overrides]))

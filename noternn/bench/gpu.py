@@ -209,7 +209,8 @@ def _wait(device: str) -> None:
 def _batch(corpus: Corpus, settings: Settings, device: str) -> Batch:
     """The first training batch of a run: all its lanes."""
     size, window = settings["datamodule"]["batch_size"], settings["datamodule"]["window_length"]
-    data = MidiDataModule(corpus, batch_size=size, window_length=window, seed=0)
+    memory = settings["model"]["memory"]
+    data = MidiDataModule(corpus, batch_size=size, window_length=window, seed=0, memory=memory)
     batch = next(iter(data.train_dataloader()))
     moved = [part.to(device) if isinstance(part, Tensor) else part for part in batch]
     return Batch._make(moved)
@@ -276,7 +277,7 @@ def _graph_step(module: NoteRNN, batch: Batch, numbers: Numbers, device: str) ->
 
     def loss() -> Tensor:
         with torch.autocast(device, torch.bfloat16, enabled=numbers.type == torch.bfloat16):
-            logits, _ = network(batch.inputs, state)
+            logits, _ = network(batch.inputs, state, batch.suggested)
         return nll_sum(logits.float(), batch.targets)[0]
 
     side = torch.cuda.Stream()  # type: ignore[no-untyped-call]

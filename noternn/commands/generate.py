@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> None:
     from noternn.sampling.composer import load_composer
 
     if options.copy:
-        raise UserError("--copy is gone: train with model.memory=2")
+        raise UserError("--copy is gone: networks that are trained now have a memory instead (model.memory)")
     if options.output.suffix.lower() not in (".mid", ".midi"):
         raise UserError(f"-o {options.output}: it must end in .mid or .midi")
     refuse_links_on_the_way(options.output)

@@ -366,7 +366,13 @@ def encode_corpus(
         members, ungrouped = assign(corpus.groups), assign(corpus.column("music_hashes"))
         return _summary(corpus, members, ungrouped, tokenizer, bpe, transpose)
 
-    summary = corpus.cache.get(fingerprint, summarize)
+    return _encoded(corpus, fingerprint, corpus.cache.get(fingerprint, summarize), bpe, transpose)
+
+
+def _encoded(
+    corpus: TokenizedCorpus, fingerprint: str, summary: Entry, bpe: Bpe | None, transpose: int
+) -> EncodedCorpus:
+    """The corpus by what `_summary` gave, or an earlier one kept."""
     values, assigned = summary.values, summary.arrays["split"]
     members = {name: np.flatnonzero(assigned == i) for i, name in enumerate(SPLITS)}
     vocabulary, merges = Vocabulary(values["tokens"]), Merges.from_plain(values["merges"])

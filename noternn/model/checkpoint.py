@@ -126,8 +126,8 @@ def trained_of(checkpoint: dict[str, Any], path: Path) -> Trained:
 
 # What `NoteLSTM` does to its first weights, which changes numbers but no shape.
 _CHANGES = {
-    torch.Tensor.normal_, torch.Tensor.uniform_, torch.nn.init.normal_, torch.nn.init.uniform_,
-    torch.nn.init.kaiming_uniform_,
+    torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.zero_, torch.nn.init.normal_,
+    torch.nn.init.uniform_, torch.nn.init.kaiming_uniform_,
     torch.Tensor.mul, torch.Tensor.__mul__, torch.Tensor.__rmul__, torch.Tensor.add, torch.Tensor.__add__,
     torch.Tensor.sub, torch.Tensor.__sub__,
 }  # fmt: skip

@@ -35,15 +35,16 @@ class PieceMemory(nn.Module):
         self.kinds = kinds
         self.count = count
         width = NUM_SEARCHES * count
-        number = torch.arange(width)
         deviation = (width * embedding_dim) ** -0.5
         self.projection = nn.Parameter(deviation * torch.randn(count, embedding_dim, input_size))
         self.classes = nn.Parameter(0.1 * torch.randn(width * NUM_CLASSES + 1, input_size))
         self.boosts = nn.Linear(hidden_size, width * NUM_CLASSES)
         nn.init.zeros_(self.boosts.weight)  # a new network raises nothing
         nn.init.zeros_(self.boosts.bias)
-        self.register_buffer("first_row", number % count * (kinds.vocab_size + 1))
-        self.register_buffer("first_class", number * NUM_CLASSES)
+        rows = [place % count * (kinds.vocab_size + 1) for place in range(width)]
+        classes = [place * NUM_CLASSES for place in range(width)]
+        self.register_buffer("first_row", torch.tensor(rows), persistent=False)
+        self.register_buffer("first_class", torch.tensor(classes), persistent=False)
 
     def recall(self) -> Recall:
         """What a new piece suggests."""

@@ -281,32 +281,6 @@ def test_a_checkpoint_that_names_no_corpus_is_refused(
 # Sampling
 
 
-def test_generate_copy_composes_what_the_seed_says(run_dir: Path, tmp_path: Path) -> None:
-    assert main(["evaluate", str(run_dir), "--copy"]) == 0
-    command = ["generate", str(run_dir), "-o", str(tmp_path / "a.mid"), "--num-notes", "20"]
-    assert main([*command, "--copy"]) == 0
-    first = (tmp_path / "a.mid").read_bytes()
-    assert main([*command, "--copy"]) == 0
-    assert (tmp_path / "a.mid").read_bytes() == first
-    assert main(command) == 0
-    assert (tmp_path / "a.mid").read_bytes() != first
-
-
-def test_samples_that_copy_are_the_same_together(run_dir: Path, tmp_path: Path) -> None:
-    assert main(["evaluate", str(run_dir), "--copy"]) == 0
-    command = ["generate", str(run_dir), "-o", str(tmp_path / "out.mid"), "--num-notes", "12", "--copy"]
-    assert main([*command, "--num-samples", "3"]) == 0
-    assert main([*command, "--seed", "2"]) == 0
-    assert (tmp_path / "out_003.mid").read_bytes() == (tmp_path / "out.mid").read_bytes()
-
-
-def test_generate_copy_without_weights_says_how_to_fit_them(
-    tiny_run: Path, tmp_path: Path, capsys: Capture
-) -> None:
-    assert main(["generate", str(tiny_run), "-o", str(tmp_path / "a.mid"), "--copy"]) == 1
-    assert "python -m noternn evaluate" in capsys.readouterr().err
-
-
 def frames_options(tmp_path: Path) -> list[str]:
     """Of a run on a file of frames, which has a split of its own."""
     rng = np.random.default_rng(0)

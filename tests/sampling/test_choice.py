@@ -27,27 +27,36 @@ def drawn(run: Path, output: Path, *options: str) -> bytes:
     return output.read_bytes()
 
 
-def test_the_run_tells_the_way_and_its_checkpoint_and_summary_hold_it(tiny_run: Path) -> None:
-    summary = json.loads((tiny_run / "summary.json").read_text())
+@pytest.fixture(scope="module")
+def chosen_run(train_tiny: TrainTiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("chosen")
+    train_tiny(run, "sampling.way=auto")
+    return run
+
+
+def test_the_run_tells_the_way_and_its_checkpoint_and_summary_hold_it(chosen_run: Path) -> None:
+    summary = json.loads((chosen_run / "summary.json").read_text())
     assert {row["way"] for row in summary["samplers"]} == set(WAYS)
     assert summary["sampling"] == Sampling().drawing | WAYS[summary["samplers"][0]["way"]]
-    assert load_checkpoint(tiny_run / "best.ckpt")["noternn"]["sampling"] == summary["sampling"]
+    assert load_checkpoint(chosen_run / "best.ckpt")["noternn"]["sampling"] == summary["sampling"]
 
 
-def test_composing_takes_it_unless_another_is_given(tiny_run: Path, tmp_path: Path) -> None:
-    chosen = json.loads((tiny_run / "summary.json").read_text())["sampling"]
+def test_composing_takes_it_unless_another_is_given(chosen_run: Path, tmp_path: Path) -> None:
+    chosen = json.loads((chosen_run / "summary.json").read_text())["sampling"]
     told = [f"--{name.replace('_', '-')}={value}" for name, value in chosen.items()]
-    plain = drawn(tiny_run, tmp_path / "a.mid")
-    assert plain == drawn(tiny_run, tmp_path / "b.mid", *told)
-    assert plain != drawn(tiny_run, tmp_path / "c.mid", "--top-k=1")
-    network = api.load(tiny_run)
+    plain = drawn(chosen_run, tmp_path / "a.mid")
+    assert plain == drawn(chosen_run, tmp_path / "b.mid", *told)
+    assert plain != drawn(chosen_run, tmp_path / "c.mid", "--top-k=1")
+    network = api.load(chosen_run)
     assert network.composer.drawing == chosen
     told_piece, piece = network.compose(20, **chosen), network.compose(20)
     assert told_piece.music_hash() == piece.music_hash()
 
 
 def test_a_way_in_the_settings_is_kept_to(tmp_path: Path, train_tiny: TrainTiny) -> None:
-    summary = train_tiny(tmp_path, "sampling.top_k=3", "trainer.max_epochs=1", "sampling.num_notes=12")
+    summary = train_tiny(
+        tmp_path, "sampling.top_k=3", "sampling.way=auto", "trainer.max_epochs=1", "sampling.num_notes=12"
+    )
     assert summary["samplers"] == []
     assert summary["sampling"] == Sampling(top_k=3).drawing
 

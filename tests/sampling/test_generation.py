@@ -234,7 +234,9 @@ def test_a_primer_of_drums_alone_is_refused(tiny_run: Path, tmp_path: Path, caps
 
 def test_the_copy_model_is_gone_and_what_there_is_instead_is_said(tmp_path: Path, capsys: Capture) -> None:
     err = refusal(capsys, tmp_path / "run", tmp_path / "out.mid", "--copy")
-    assert err == "error: --copy is gone: train with model.memory=2\n"
+    assert (
+        err == "error: --copy is gone: networks that are trained now have a memory instead (model.memory)\n"
+    )
 
 
 @pytest.mark.parametrize("name", ["missing.ckpt", "."])

@@ -94,7 +94,7 @@ def test_other_ranks_go_on_with_as_many_lanes_and_say_so(
 
 def test_ranks_with_other_lanes_do_not_go_on(two_ranks: Path, train_tiny: TrainTiny) -> None:
     with pytest.raises(UserError, match="it was trained with 2 ranks of 2 lanes, not 1 of 2"):
-        train_tiny(two_ranks, "datamodule.batch_size=2", "model.dropout=0", f"resume='{two_ranks}'")
+        train_tiny(two_ranks, MUSIC, "datamodule.batch_size=2", "model.dropout=0", f"resume='{two_ranks}'")
 
 
 Process = Command | subprocess.Popen[str]

@@ -63,6 +63,8 @@ def fit(corpus_dir: Path) -> Fit:
             "trainer.precision=32-true",
             "datamodule.num_processes=0",
             "dataset.validation_fraction=0.2",
+            "dataset.min_validation=0",
+            "sampling.way=given",
             "augmentation.transpose=3",
         ]
         with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
