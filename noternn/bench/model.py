@@ -293,7 +293,7 @@ def bench_generate(
         f"NoteRNN{size}, {count}": _Composing(network, codec, num_notes, num_samples)
         for size, network, codec in (
             ("", same_size, notes),
-            (", the default network", network_for(events, NETWORK), events),
+            (", the default network", network_for(events, NETWORK | {"memory": 2}), events),
         )
         for count, num_samples in (("one sample", 1), (f"{num_streams} together", num_streams))
     }
@@ -345,7 +345,9 @@ class _Composing:
         self.counts: list[int] = []
         last = [module for module in network.head.modules() if isinstance(module, nn.Linear)][-1]
         with torch.no_grad():
-            logits = network(torch.randint(len(codec.vocabulary), (1, 100)))[0]
+            ids = torch.randint(len(codec.vocabulary), (1, 100))
+            suggested = network.suggested(ids[0].numpy())
+            logits = network(ids, None, None if suggested is None else suggested[None])[0]
             last.weight.mul_(TRAINED_DEVIATION / logits[logits.isfinite()].std())
 
     def __call__(self) -> None:

@@ -37,6 +37,7 @@ TRAIN = CONF_DIR.parent / "train.py"
 TOO_FAST = (
     "optimizer=sgd",
     "optimizer.lr=20",
+    "model.memory=0",
     "trainer.gradient_clip_val=null",
     "model.residual=false",
     "module.ema_decay=0",
