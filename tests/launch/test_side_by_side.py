@@ -13,9 +13,7 @@ from pathlib import Path
 import forked
 import pytest
 from forked import TRAIN, Command
-from helpers import records
-
-from noternn.tables import read_csv
+from helpers import records, rows_of
 
 JOBS = {f"optimizer={name},seed={seed}" for name in ("sgd", "adam") for seed in (0, 1)}
 needs_joblib = pytest.mark.skipif(
@@ -110,11 +108,7 @@ def test_a_job_side_by_side_comes_to_the_same_as_alone(
     alone = [f"dataset.path={corpus_dir}", "dataset=folder", "optimizer=sgd", "seed=1", "hydra.run.dir=run"]
     forked.run([*alone, *tiny, "logger=csv"], cwd=tmp_path, env=offline, check=True)
     (beside,) = done[0].glob("runs/*/optimizer=sgd,seed=1/metrics.csv")
-    losses = [
-        [{name: row[name] for name in row.keys() - {"seconds", "cpu_seconds"}} for row in read_csv(path)]
-        for path in (beside, tmp_path / "run" / "metrics.csv")
-    ]
-    assert losses[0] == losses[1]
+    assert rows_of(beside.parent) == rows_of(tmp_path / "run")
 
 
 @needs_joblib

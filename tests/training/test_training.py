@@ -77,6 +77,7 @@ def finished(
     """`train.py` in an empty folder, on ten pieces and a file that is none."""
     home = tmp_path_factory.mktemp("home")
     command = [sys.executable, str(TRAIN), "dataset=folder", f"dataset.path={midi_folder_once}", *tiny]
+    command += ["dataset.min_validation=5"]  # pieces for an interval
     done = subprocess.run(command, cwd=home, env=offline, capture_output=True, text=True, timeout=300)
     (folder,) = (home / "runs").glob("*_folder_adamw")
     return Finished(folder, done.returncode, done.stdout, done.stderr)
