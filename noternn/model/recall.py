@@ -161,7 +161,6 @@ class _CompiledRecall:
         self.capacity = capacity
         rows = num_pieces, NUM_SEARCHES, len(LENGTHS), capacity
         num_slots = 1 << (2 * len(LENGTHS) * capacity).bit_length()
-        self.ids = np.zeros((num_pieces, capacity), dtype=np.int64)
         self.buffers: tuple[NDArray[Any], ...] = (
             np.full(num_pieces, FIRST_HEIGHT),
             np.zeros(num_pieces, dtype=np.int64),  # places in the bar
@@ -176,7 +175,6 @@ class _CompiledRecall:
     def extended(self, ids: Ints) -> Ints:
         """Go on by ids for which there is room, (num_pieces, num_new); what is suggested after each."""
         start, self.size = self.size, self.size + ids.shape[1]
-        self.ids[:, start : self.size] = ids
         suggested = np.empty((*ids.shape, 2, NUM_SEARCHES * self.count), dtype=np.int64)
         ids = np.ascontiguousarray(ids, dtype=np.int64)
         sizes = start, self.count, HOPS, SPAN, self.bar
@@ -186,14 +184,13 @@ class _CompiledRecall:
     def append(self, ids: Sequence[int]) -> Ints:
         """See `Recall`."""
         if self.size == self.capacity:
-            known, self.size = self.ids, 0
+            known, self.size = self.buffers[2][:, 0], 0  # what is searched as it is are the ids
             self._allocate(len(known), 2 * self.capacity)
             self.extended(known)
         return self.extended(np.array(ids, dtype=np.int64)[:, None])[:, 0]
 
     def repeat(self, num_pieces: int) -> None:
         """See `Recall`."""
-        self.ids = self.ids[:1].repeat(num_pieces, 0)
         self.buffers = tuple(part[:1].repeat(num_pieces, 0) for part in self.buffers)
 
 
