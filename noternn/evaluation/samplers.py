@@ -66,9 +66,9 @@ class Inverted:
         np.put_along_axis(inverted, top, np.log(np.maximum(shares, np.exp(FORBIDDEN))), axis=-1)
         return inverted
 
-    def repeat(self, num_streams: int) -> None:
+    def select(self, streams: Sequence[int]) -> None:
         """See `Stepper`."""
-        self.stepper.repeat(num_streams)
+        self.stepper.select(streams)
 
 
 def build_inverted(network: NoteLSTM, num_streams: int) -> Stepper:

@@ -50,8 +50,8 @@ class Past(Protocol):
             convolved: (n, pitches) the scores of the convolution, if there is one.
         """
 
-    def repeat(self, num_streams: int) -> None:
-        """Go on with this many streams, all like the first."""
+    def select(self, streams: Sequence[int]) -> None:
+        """Go on with these streams, by their numbers, in this order; one may stand there several times."""
 
 
 class TorchPast:
@@ -112,11 +112,11 @@ class TorchPast:
             added += intervals.convolution.spread(convolved)
         logits[which] = added
 
-    def repeat(self, num_streams: int) -> None:
+    def select(self, streams: Sequence[int]) -> None:
         """See `Past`."""
-        self.recent = self.recent[:, :1].repeat(1, num_streams)
-        self.clock = self.clock[:, :1].repeat(1, num_streams)
-        self.last_pitches = self.last_pitches[:, :1].repeat(1, num_streams, 1)
+        which = torch.tensor(streams)
+        self.recent, self.clock = self.recent[:, which], self.clock[:, which]
+        self.last_pitches = self.last_pitches[:, which]
 
 
 class CompiledPast:
@@ -182,15 +182,11 @@ class CompiledPast:
         buffers = (logits.numpy(), which.numpy(), scores.numpy(), heard, self.place, given, self.column)
         steps.add_scores(buffers, len(logits), self.num_pitches, MAX_INTERVAL)
 
-    def repeat(self, num_streams: int) -> None:
+    def select(self, streams: Sequence[int]) -> None:
         """See `Past`."""
-        recent, clock, pitches = self.state
-        self.state = (
-            recent[:, :1].repeat(num_streams, 1),
-            clock[:, :1].repeat(num_streams, 1),
-            pitches[:, :1].repeat(num_streams, 1),
-        )
-        self._allocate(num_streams)
+        which = np.array(streams)
+        self.state = tuple(np.ascontiguousarray(part[:, which]) for part in self.state)
+        self._allocate(len(which))
 
 
 def build_past(network: NoteLSTM, table: Tensor, classes: Product | None) -> Past:

@@ -138,8 +138,8 @@ class Recall(Protocol):
             (num_pieces, 2, NUM_SEARCHES * count).
         """
 
-    def repeat(self, num_pieces: int) -> None:
-        """Go on with this many pieces, all like the first."""
+    def select(self, pieces: Sequence[int]) -> None:
+        """Go on with these pieces, by their numbers, in this order; one may stand there several times."""
 
 
 def build_recall(kinds: PitchKinds, count: int) -> Recall:
@@ -189,9 +189,15 @@ class _CompiledRecall:
             self.extended(known)
         return self.extended(np.array(ids, dtype=np.int64)[:, None])[:, 0]
 
-    def repeat(self, num_pieces: int) -> None:
+    def select(self, pieces: Sequence[int]) -> None:
         """See `Recall`."""
-        self.buffers = tuple(part[:1].repeat(num_pieces, 0) for part in self.buffers)
+        which = np.array(pieces)
+        if len(which) != len(self.buffers[0]):
+            self.buffers = tuple(part[which] for part in self.buffers)
+            return
+        moved = np.flatnonzero(which != np.arange(len(which)))  # the buffers are large: the others stay
+        for part in self.buffers:
+            part[moved] = part[which[moved]]
 
 
 class _PlainRecall:
@@ -220,9 +226,9 @@ class _PlainRecall:
             suggested.append([told, [class_ for _, classes in found for class_ in classes]])
         return np.array(suggested)
 
-    def repeat(self, num_pieces: int) -> None:
+    def select(self, pieces: Sequence[int]) -> None:
         """See `Recall`."""
-        self.pieces = [deepcopy(self.pieces[0]) for _ in range(num_pieces)]
+        self.pieces = [deepcopy(self.pieces[piece]) for piece in pieces]
 
 
 class _PlainPast:

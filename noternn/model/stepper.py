@@ -24,8 +24,8 @@ class Stepper(Protocol):
     def step(self, ids: Sequence[int]) -> NDArray[np.float64]:
         """Log-probabilities of the next id, shape (num_streams, vocab_size), after one more id each."""
 
-    def repeat(self, num_streams: int) -> None:
-        """Go on with this many streams, all in the state of the first."""
+    def select(self, streams: Sequence[int]) -> None:
+        """Go on with these streams, by their numbers, in this order; one may stand there several times."""
 
 
 def build_stepper(network: NoteLSTM, num_streams: int) -> Stepper:
@@ -60,14 +60,13 @@ class ModuleStepper:
         logits, self.state = self.network(inputs, self.state, suggested)
         return _log_softmax(logits[:, 0].cpu())
 
-    def repeat(self, num_streams: int) -> None:
+    def select(self, streams: Sequence[int]) -> None:
         """See `Stepper`."""
         assert self.state is not None
-        self.state = self.state.map(
-            lambda part: part[:, :1].expand(-1, num_streams, *part.shape[2:]).contiguous()
-        )
+        which = torch.tensor(streams, device=self.device)
+        self.state = self.state.map(lambda part: part[:, which].contiguous())
         if self.recall is not None:
-            self.recall.repeat(num_streams)
+            self.recall.select(streams)
 
 
 class PreparedStepper:
@@ -213,13 +212,14 @@ class PreparedStepper:
         channels = found.add_(hidden[:, None]).relu_()
         return torch.from_numpy(np.matmul(channels.numpy(), convolution.output.weight[0].numpy()))
 
-    def repeat(self, num_streams: int) -> None:
+    def select(self, streams: Sequence[int]) -> None:
         """See `Stepper`."""
-        self.hidden = [part[:1].repeat(num_streams, 1) for part in self.hidden]
-        self.cell = [part[:1].repeat(num_streams, 1) for part in self.cell]
-        self.past.repeat(num_streams)
+        which = torch.tensor(streams)
+        self.hidden = [part[which] for part in self.hidden]
+        self.cell = [part[which] for part in self.cell]
+        self.past.select(streams)
         if self.recall is not None:
-            self.recall.repeat(num_streams)
+            self.recall.select(streams)
 
     def take_over(self, hidden: Sequence[Tensor], cell: Sequence[Tensor]) -> None:
         """Go on with these units, each (num_streams, size)."""
@@ -255,9 +255,9 @@ class DraftStepper:
         self.draft.take_over(self.exact.hidden, self.exact.cell)
         return log_probs
 
-    def repeat(self, num_streams: int) -> None:
+    def select(self, streams: Sequence[int]) -> None:
         """See `Stepper`."""
-        assert num_streams == 1
+        assert list(streams) == [0]
 
 
 def _log_softmax(logits: Tensor) -> NDArray[np.float64]:

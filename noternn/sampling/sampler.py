@@ -257,7 +257,7 @@ def _continue(stepper: Stepper, grammar: _Grammar, streams: Sequence[_Stream]) -
         for stream in streams:
             stream.append(id_)
         log_probs = stepper.step([id_])
-    stepper.repeat(len(streams))
+    stepper.select([0] * len(streams))
     log_probs = np.repeat(log_probs, len(streams), axis=0)  # (num_streams, vocab_size)
     ids = [BOS_ID] * len(streams)  # of streams that are over any: they are stepped on, and not looked at
     under_way = list(enumerate(streams))

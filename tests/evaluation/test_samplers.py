@@ -24,14 +24,14 @@ class Given:
     def step(self, _: list[int]) -> np.ndarray:
         return self.log_probs
 
-    def repeat(self, num_streams: int) -> None:
-        self.log_probs = self.log_probs[:1].repeat(num_streams, axis=0)
+    def select(self, streams: list[int]) -> None:
+        self.log_probs = self.log_probs[streams]
 
 
 def test_the_original_sampler_draws_the_least_probable_of_ten_most_often() -> None:
     probs = [0.9, *([0.01] * 8), 0.005, 0.004, 0.003, 0.002, 0.006]
     stepper = Inverted(Given(probs))
-    stepper.repeat(2)
+    stepper.select([0, 0])
     drawn = np.exp(stepper.step([0, 0]))
     assert drawn.shape == (2, 14)
     assert drawn[0].argmax() == 13  # the tenth: 0.006

@@ -124,15 +124,21 @@ def test_a_piece_in_another_key_suggests_the_same_in_that_key(tune: list[int], s
 
 
 @pytest.mark.parametrize("compiler", [True, False])
-def test_repeated_pieces_go_on_by_themselves(compiler: bool) -> None:
+def test_selected_pieces_go_on_by_themselves(compiler: bool) -> None:
     with on_a_machine(compiler):
         recall = build_recall(KINDS, 1)
     for id_ in (4, 5, 4):
         recall.append([id_])
-    recall.repeat(2)
+    recall.select([0, 0])
     for both in ((6, 8), (7, 9), (4, 4)):
         suggested = recall.append(both)
     assert suggested[:, 0, 0].tolist() == [6, 8]
+    recall.select([1, 1])  # as many as before
+    recall.append((5, 5))
+    assert recall.append((4, 4))[:, 0, 0].tolist() == [8, 8]
+    recall.select([0, 1, 0])
+    recall.append((5, 5, 5))
+    assert recall.append((4, 4, 4))[:, 0, 0].tolist() == [5, 5, 5]
 
 
 def test_of_a_rhythm_what_is_no_pitch_is_suggested() -> None:

@@ -96,7 +96,7 @@ def random_ids(network: NoteLSTM, time: int, num_streams: int) -> NDArray[np.int
 def log_probs_of(stepper: Stepper, ids: NDArray[np.int64]) -> NDArray[np.float64]:
     """Of every stream after every step, shape (num_streams, time, vocab_size); all begin with id 0."""
     stepper.step([0])
-    stepper.repeat(ids.shape[1])
+    stepper.select([0] * ids.shape[1])
     return np.stack([stepper.step(row.tolist()) for row in ids], axis=1)
 
 
@@ -165,6 +165,40 @@ def test_a_stream_has_the_same_bits_alone_and_among_others(
             log_probs_of(PreparedStepper(network, build_products), i) for i in (ids, ids[:, last:])
         )
     np.testing.assert_array_equal(together[last], alone[0])
+
+
+@FEW
+@given(networks, st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=10), max_size=4), st.booleans())
+def test_selected_streams_go_on_with_the_bits_of_streams_by_themselves(
+    network: NoteLSTM, choices: list[list[int]], compiler: bool
+) -> None:
+    rng, vocab_size = np.random.default_rng(0), network.embedding.num_embeddings
+    with on_a_machine(compiler=compiler):
+        stepper = PreparedStepper(network, build_products)
+        streams: list[list[int]] = [[]]
+        for choice in [[0], *choices]:
+            chosen = [number % len(streams) for number in choice]
+            streams = [streams[number] for number in chosen]
+            if streams[0]:
+                stepper.select(chosen)
+            for _ in range(3):
+                streams = [[*ids, int(rng.integers(vocab_size))] for ids in streams]
+                found = stepper.step([ids[-1] for ids in streams])
+        for ids, log_probs in zip(streams, found, strict=True):
+            alone = PreparedStepper(network, build_products).read(ids)
+            np.testing.assert_array_equal(log_probs, alone[0])
+
+
+def test_the_streams_of_a_network_on_any_device_are_selected() -> None:
+    network = random_network(0, 30, 8, 16, 2, 1, num_input_tokens=3, has_places=True, num_pitches=2, memory=1)
+    module, prepared = ModuleStepper(network), PreparedStepper(network, build_products)
+    for stepper in (module, prepared):
+        stepper.step([5])
+        stepper.select([0, 0, 0])
+        stepper.step([6, 7, 8])
+        stepper.select([2, 1, 1, 2])
+    ids = [5, 9, 10, 6]
+    np.testing.assert_allclose(module.step(ids), prepared.step(ids), rtol=0, atol=1e-5)
 
 
 def test_a_large_network_has_the_same_bits_alone_and_among_others() -> None:
