@@ -33,6 +33,8 @@ class Past(Protocol):
 
     pitches: Tensor
     ages: Tensor
+    #: recent (num_input_tokens - 1, n), clock (2, n), pitches (2, n, memory)
+    state: tuple[Any, ...]
 
     def recall(self, ids: Sequence[int]) -> Recalled:
         """What is to be added after one more id each, for `gather`."""
@@ -53,6 +55,9 @@ class Past(Protocol):
     def select(self, streams: Sequence[int]) -> None:
         """Go on with these streams, by their numbers, in this order; one may stand there several times."""
 
+    def put_back(self, state: tuple[Any, ...], streams: Sequence[int]) -> None:
+        """Go on with a state in which the streams of now stand in the places of these."""
+
 
 class TorchPast:
     """By torch.
@@ -65,8 +70,8 @@ class TorchPast:
 
     def __init__(self, network: NoteLSTM, table: Tensor, classes: Product | None) -> None:
         self.network, self.table, self.classes = network, table, classes
-        _, _, self.recent, self.clock, self.last_pitches = network.initial_state(1)
-        self.pitches, self.ages = self.last_pitches[0], self.last_pitches[1]
+        self.state: tuple[Tensor, ...] = network.initial_state(1)[2:]
+        self.pitches, self.ages = self.state[2]
         vocab_size = network.embedding.num_embeddings
         sizes = [vocab_size] * network.num_input_tokens + [len(table) for table in network.places]
         self.first_row = torch.tensor([0, *sizes]).cumsum(0)  # of each part of the table
@@ -75,21 +80,20 @@ class TorchPast:
     def recall(self, ids: Sequence[int]) -> Recalled:
         """See `Past`."""
         network, last = self.network, torch.tensor(ids)
-        known = torch.cat([self.recent, last[None]])  # (num_input_tokens, n)
-        self.recent = known[1:]
+        recent, clock, last_pitches = self.state
+        known = torch.cat([recent, last[None]])  # (num_input_tokens, n)
         columns = list(known)
         counts = torch.zeros(len(ids), 0)
         if network.tells_time:
-            places, onsets, self.clock = network.places_after(last[:, None], self.clock)
+            places, onsets, clock = network.places_after(last[:, None], clock)
             columns += [place[:, 0] for place in places]
         rows = torch.stack(columns, 1) + self.first_row[: self.before]
         if network.intervals is not None:
-            pitches, ages, self.last_pitches = network.intervals.recall(
-                last[:, None], onsets, self.last_pitches
-            )
+            pitches, ages, last_pitches = network.intervals.recall(last[:, None], onsets, last_pitches)
             self.pitches, self.ages = pitches[:, 0], ages[:, 0]
             counts = network.intervals.counts(self.pitches)
             rows = torch.cat([rows, network.intervals.rows(self.pitches) + self.first_row[-1]], 1)
+        self.state = known[1:], clock, last_pitches
         return rows, counts
 
     def gather(self, recalled: Recalled) -> Tensor:
@@ -115,8 +119,15 @@ class TorchPast:
     def select(self, streams: Sequence[int]) -> None:
         """See `Past`."""
         which = torch.tensor(streams)
-        self.recent, self.clock = self.recent[:, which], self.clock[:, which]
-        self.last_pitches = self.last_pitches[:, which]
+        self.state = tuple(part[:, which] for part in self.state)
+
+    def put_back(self, state: tuple[Any, ...], streams: Sequence[int]) -> None:
+        """See `Past`."""
+        which = torch.tensor(streams)
+        whole = tuple(part.clone() for part in state)
+        for part, stepped in zip(whole, self.state, strict=True):
+            part[:, which] = stepped
+        self.state = whole
 
 
 class CompiledPast:
@@ -151,7 +162,7 @@ class CompiledPast:
         n = num_streams
         self.ids = np.zeros(n, dtype=np.int64)
         self.buffers: tuple[NDArray[Any], ...] = (
-            *self.state,  # recent (num_input_tokens - 1, n), clock (2, n), pitches (2, n, memory)
+            *self.state,
             np.zeros((n, self.memory), dtype=np.int64),  # ages
             np.zeros((n, self.num_rows), dtype=np.int64),
             np.zeros((n, self.num_counts), dtype=np.float32),
@@ -187,6 +198,13 @@ class CompiledPast:
         which = np.array(streams)
         self.state = tuple(np.ascontiguousarray(part[:, which]) for part in self.state)
         self._allocate(len(which))
+
+    def put_back(self, state: tuple[Any, ...], streams: Sequence[int]) -> None:
+        """See `Past`."""
+        for part, stepped in zip(state, self.state, strict=True):
+            part[:, np.array(streams)] = stepped
+        self.state = state
+        self._allocate(state[0].shape[1])
 
 
 def build_past(network: NoteLSTM, table: Tensor, classes: Product | None) -> Past:

@@ -36,6 +36,7 @@ PARTS = np.array(
 LONGEST_FIRST = sorted(enumerate(LENGTHS), reverse=True)
 HOPS = 4  # places of each match that are looked at, the latest first
 STEP, MASK = 0x9E3779B97F4A7C15, 2**64 - 1
+EVERY = slice(None)
 ROUNDS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 
 
@@ -131,11 +132,11 @@ class Recall(Protocol):
     Each id takes the same time, however long the piece is.
     """
 
-    def append(self, ids: Sequence[int]) -> Ints:
-        """Go on by an id each.
+    def append(self, ids: Sequence[int], pieces: Sequence[int] | None = None) -> Ints:
+        """Go on by an id each, in these pieces or in all.
 
         Returns:
-            (num_pieces, 2, NUM_SEARCHES * count).
+            (len(ids), 2, NUM_SEARCHES * count).
         """
 
     def select(self, pieces: Sequence[int]) -> None:
@@ -154,7 +155,7 @@ class _CompiledRecall:
         self.count = count
         self.tables = kinds.kind, kinds.height, kinds.steps, kinds.ids, PARTS
         self.bar = kinds.bar
-        self.size = 0
+        self.sizes = [0]  # of the pieces
         self._allocate(1, capacity)
 
     def _allocate(self, num_pieces: int, capacity: int) -> None:
@@ -172,26 +173,42 @@ class _CompiledRecall:
             ),  # a table of the latest places
         )
 
-    def extended(self, ids: Ints) -> Ints:
-        """Go on by ids for which there is room, (num_pieces, num_new); what is suggested after each."""
-        start, self.size = self.size, self.size + ids.shape[1]
+    def extended(self, ids: Ints, pieces: slice = EVERY) -> Ints:
+        """Go on in some pieces of one size by ids for which there is room, (num_told, num_new).
+
+        Returns:
+            What is suggested after each, (num_told, num_new, 2, NUM_SEARCHES * count).
+        """
+        (start,) = set(self.sizes[pieces])
+        self.sizes[pieces] = [start + ids.shape[1]] * len(ids)
         suggested = np.empty((*ids.shape, 2, NUM_SEARCHES * self.count), dtype=np.int64)
         ids = np.ascontiguousarray(ids, dtype=np.int64)
         sizes = start, self.count, HOPS, SPAN, self.bar
-        matches.search(*self.tables, ids, *self.buffers, suggested, *sizes)
+        matches.search(*self.tables, ids, *(part[pieces] for part in self.buffers), suggested, *sizes)
         return suggested
 
-    def append(self, ids: Sequence[int]) -> Ints:
+    def append(self, ids: Sequence[int], pieces: Sequence[int] | None = None) -> Ints:
         """See `Recall`."""
-        if self.size == self.capacity:
-            known, self.size = self.buffers[2][:, 0], 0  # what is searched as it is are the ids
-            self._allocate(len(known), 2 * self.capacity)
-            self.extended(known)
-        return self.extended(np.array(ids, dtype=np.int64)[:, None])[:, 0]
+        if max(self.sizes) == self.capacity:
+            self._grow()
+        new = np.array(ids, dtype=np.int64)[:, None]
+        if pieces is None and len(set(self.sizes)) == 1:
+            return self.extended(new)[:, 0]
+        numbers = range(len(self.sizes)) if pieces is None else pieces
+        told = [self.extended(row[None], slice(k, k + 1)) for k, row in zip(numbers, new, strict=True)]
+        return np.concatenate(told)[:, 0]
+
+    def _grow(self) -> None:
+        known = self.buffers[2][:, 0]  # what is searched as it is are the ids
+        sizes, self.sizes = self.sizes, [0] * len(known)
+        self._allocate(len(known), 2 * self.capacity)
+        for piece, size in enumerate(sizes):
+            self.extended(known[piece : piece + 1, :size], slice(piece, piece + 1))
 
     def select(self, pieces: Sequence[int]) -> None:
         """See `Recall`."""
         which = np.array(pieces)
+        self.sizes = [self.sizes[piece] for piece in pieces]
         if len(which) != len(self.buffers[0]):
             self.buffers = tuple(part[which] for part in self.buffers)
             return
@@ -208,10 +225,12 @@ class _PlainRecall:
         self.count = count
         self.pieces = [([_PlainPast() for _ in range(NUM_SEARCHES)], FIRST_HEIGHT, 0)]
 
-    def append(self, ids: Sequence[int]) -> Ints:
+    def append(self, ids: Sequence[int], pieces: Sequence[int] | None = None) -> Ints:
         """See `Recall`."""
         kinds, suggested = self.kinds, []
-        for number, (id_, (pasts, height, place)) in enumerate(zip(map(int, ids), self.pieces, strict=True)):
+        numbers = range(len(self.pieces)) if pieces is None else pieces
+        for number, id_ in zip(numbers, map(int, ids), strict=True):
+            pasts, height, place = self.pieces[number]
             place = (place + int(kinds.steps[id_])) % kinds.bar
             kind, placed = int(kinds.kind[id_]), place * kinds.vocab_size + id_
             symbols = id_, kinds.symbol(id_, height), kind, placed

@@ -28,6 +28,22 @@ class Stepper(Protocol):
         """Go on with these streams, by their numbers, in this order; one may stand there several times."""
 
 
+class Lanes(Stepper, Protocol):
+    """Streams that need not advance together."""
+
+    def step_some(self, ids: Sequence[int], streams: Sequence[int]) -> NDArray[np.float64]:
+        """Go on by an id each in these streams alone.
+
+        Returns:
+            What `step` would give for each of them, (len(streams), vocab_size), bit for bit on a CPU.
+        """
+
+
+def build_lanes(network: NoteLSTM) -> Lanes:
+    """The fastest lanes for where the network is; see `build_stepper`."""
+    return PreparedStepper(network, build_products) if _is_prepared(network) else ModuleStepper(network)
+
+
 def build_stepper(network: NoteLSTM, num_streams: int) -> Stepper:
     """The fastest stepper for where the network is.
 
@@ -35,10 +51,14 @@ def build_stepper(network: NoteLSTM, num_streams: int) -> Stepper:
     the drafts of one stream: see `DraftStepper`. The weights are copied: a network that changes later needs
     another stepper.
     """
-    weight = network.embedding.weight
-    if weight.device.type != "cpu" or weight.dtype != torch.float32:
+    if not _is_prepared(network):
         return ModuleStepper(network)
     return DraftStepper(network) if num_streams == 1 else PreparedStepper(network, build_products)
+
+
+def _is_prepared(network: NoteLSTM) -> bool:
+    weight = network.embedding.weight
+    return weight.device.type == "cpu" and weight.dtype == torch.float32
 
 
 class ModuleStepper:
@@ -50,15 +70,29 @@ class ModuleStepper:
         self.state: NetworkState | None = None
         self.recall = None if network.memory is None else network.memory.recall()
 
-    @torch.no_grad()
     def step(self, ids: Sequence[int]) -> NDArray[np.float64]:
         """See `Stepper`."""
+        return self._step(ids, None)
+
+    @torch.no_grad()
+    def _step(self, ids: Sequence[int], streams: Sequence[int] | None) -> NDArray[np.float64]:
         inputs = torch.tensor(ids, device=self.device)[:, None]  # (num_streams, 1)
         suggested = None
         if self.recall is not None:
-            suggested = torch.from_numpy(self.recall.append(ids)).to(self.device)[:, None]
+            suggested = torch.from_numpy(self.recall.append(ids, streams)).to(self.device)[:, None]
         logits, self.state = self.network(inputs, self.state, suggested)
         return _log_softmax(logits[:, 0].cpu())
+
+    def step_some(self, ids: Sequence[int], streams: Sequence[int]) -> NDArray[np.float64]:
+        """See `Lanes`."""
+        assert self.state is not None
+        which, whole = torch.tensor(streams, device=self.device), self.state
+        self.state = whole.map(lambda part: part[:, which].contiguous())
+        log_probs = self._step(ids, streams)
+        for part, stepped in zip(whole, self.state, strict=True):
+            part[:, which] = stepped
+        self.state = whole
+        return log_probs
 
     def select(self, streams: Sequence[int]) -> None:
         """See `Stepper`."""
@@ -127,12 +161,29 @@ class PreparedStepper:
             return convolution.laid_out()
         return convolution.weight.flatten(1).T.contiguous()
 
-    @torch.no_grad()
     def step(self, ids: Sequence[int]) -> NDArray[np.float64]:
         """See `Stepper`."""
+        return self._step(ids, None)
+
+    @torch.no_grad()
+    def step_some(self, ids: Sequence[int], streams: Sequence[int]) -> NDArray[np.float64]:
+        """See `Lanes`."""
+        which = torch.tensor(streams)
+        hidden, cell, kept = self.hidden, self.cell, self.past.state
+        self.hidden, self.cell = ([part[which] for part in parts] for parts in (hidden, cell))
+        self.past.select(streams)
+        log_probs = self._step(ids, streams)
+        for part, stepped in zip((*hidden, *cell), (*self.hidden, *self.cell), strict=True):
+            part[which] = stepped
+        self.hidden, self.cell = hidden, cell
+        self.past.put_back(kept, streams)
+        return log_probs
+
+    @torch.no_grad()
+    def _step(self, ids: Sequence[int], streams: Sequence[int] | None) -> NDArray[np.float64]:
         recalled = self.past.recall(ids)
         if self.recall is not None:
-            self.suggested = torch.from_numpy(self.recall.append(ids))
+            self.suggested = torch.from_numpy(self.recall.append(ids, streams))
             recalled = self._with_suggested(recalled, self.suggested)
         return self._log_probs(ids, self._run_layers(self.past.gather(recalled)))
 

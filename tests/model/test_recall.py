@@ -141,6 +141,28 @@ def test_selected_pieces_go_on_by_themselves(compiler: bool) -> None:
     assert recall.append((4, 4, 4))[:, 0, 0].tolist() == [5, 5, 5]
 
 
+@pytest.mark.parametrize("compiler", [True, False])
+def test_pieces_may_go_on_one_without_the_other(compiler: bool) -> None:
+    rng = np.random.default_rng(0)
+    pieces = [
+        rng.integers(BOS_ID, VOCAB_SIZE, size) for size in (300, 270)
+    ]  # longer than there is room at first
+    with on_a_machine(compiler):
+        recall = build_recall(KINDS, 2)
+        expected = [suggestions(piece, KINDS, 2) for piece in pieces]
+    recall.select([0, 0])
+    for k, piece in enumerate(pieces):
+        found = [recall.append([id_], [k])[0] for id_ in piece[:10].tolist()]
+        np.testing.assert_array_equal(np.array(found), expected[k][:10])
+    for place in range(10, 290):
+        if place < 30:
+            assert len(recall.append([pieces[0][place]], [0])) == 1
+        else:
+            both = recall.append([pieces[0][place], pieces[1][place - 20]])
+            np.testing.assert_array_equal(both[0], expected[0][place])
+            np.testing.assert_array_equal(both[1], expected[1][place - 20])
+
+
 def test_of_a_rhythm_what_is_no_pitch_is_suggested() -> None:
     shift, duration, first, second, third = (
         CODEC.vocabulary.id(token) for token in ("Shift_6", "Duration_6", "Pitch_50", "Pitch_57", "Pitch_53")

@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 from noternn.model import past
 from noternn.model.lstm import NoteLSTM, Place
 from noternn.model.products import MAX_STREAMS, RowwiseProduct, build_products
-from noternn.model.stepper import DraftStepper, ModuleStepper, PreparedStepper, Stepper, build_stepper
+from noternn.model.stepper import (
+    DraftStepper,
+    ModuleStepper,
+    PreparedStepper,
+    Stepper,
+    build_lanes,
+    build_stepper,
+)
 from noternn.tokenizer import SPECIAL_TOKENS, Codec, EventTokenizer, Vocabulary
 from noternn.tokenizer.pitch_kinds import PitchKinds
 
@@ -175,28 +182,35 @@ def test_selected_streams_go_on_with_the_bits_of_streams_by_themselves(
     rng, vocab_size = np.random.default_rng(0), network.embedding.num_embeddings
     with on_a_machine(compiler=compiler):
         stepper = PreparedStepper(network, build_products)
-        streams: list[list[int]] = [[]]
-        for choice in [[0], *choices]:
+        streams: list[list[int]] = [[0]]
+        last = {0: stepper.step([0])[0]}
+        for choice in choices:
             chosen = [number % len(streams) for number in choice]
-            streams = [streams[number] for number in chosen]
-            if streams[0]:
-                stepper.select(chosen)
-            for _ in range(3):
-                streams = [[*ids, int(rng.integers(vocab_size))] for ids in streams]
-                found = stepper.step([ids[-1] for ids in streams])
-        for ids, log_probs in zip(streams, found, strict=True):
+            streams = [[*streams[number]] for number in chosen]
+            last = {k: last[number] for k, number in enumerate(chosen)}
+            stepper.select(chosen)
+            for _ in range(3):  # of all, and of some alone
+                some = sorted(rng.permutation(len(streams))[: rng.integers(1, len(streams) + 1)].tolist())
+                for which, step in ((range(len(streams)), stepper.step), (some, None)):
+                    ids = rng.integers(vocab_size, size=len(which)).tolist()
+                    found = step(ids) if step else stepper.step_some(ids, some)
+                    for k, id_, row in zip(which, ids, found, strict=True):
+                        streams[k].append(id_)
+                        last[k] = row
+        for k, ids in enumerate(streams):
             alone = PreparedStepper(network, build_products).read(ids)
-            np.testing.assert_array_equal(log_probs, alone[0])
+            np.testing.assert_array_equal(last[k], alone[0])
 
 
 def test_the_streams_of_a_network_on_any_device_are_selected() -> None:
     network = random_network(0, 30, 8, 16, 2, 1, num_input_tokens=3, has_places=True, num_pitches=2, memory=1)
-    module, prepared = ModuleStepper(network), PreparedStepper(network, build_products)
+    module, prepared = ModuleStepper(network), build_lanes(network)
     for stepper in (module, prepared):
         stepper.step([5])
         stepper.select([0, 0, 0])
         stepper.step([6, 7, 8])
         stepper.select([2, 1, 1, 2])
+        stepper.step_some([4, 11], [3, 1])
     ids = [5, 9, 10, 6]
     np.testing.assert_allclose(module.step(ids), prepared.step(ids), rtol=0, atol=1e-5)
 
