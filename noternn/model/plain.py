@@ -1,0 +1,134 @@
+"""A trained network with its codec as plain data and arrays, for programs that have no torch."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from noternn.errors import UserError
+from noternn.model.checkpoint import Trained
+from noternn.model.lstm import NoteLSTM
+from noternn.tokenizer import (
+    ChordTokenizer,
+    EventTokenizer,
+    FramesTokenizer,
+    Tokenizer,
+    VoicesTokenizer,
+)
+from noternn.tokenizer.pace import Pace, note_counts
+
+# The arguments of tokenizers whose grammar pages/grammar.js restates.
+TOKENIZERS: Mapping[type[Tokenizer], tuple[str, tuple[str, ...]]] = {
+    EventTokenizer: (
+        "event",
+        ("steps_per_beat", "max_shift_beats", "max_duration_beats", "velocity", "program"),
+    ),
+    ChordTokenizer: (
+        "chord",
+        ("steps_per_beat", "max_beats", "durations", "rests", "pitch_class", "step_beats"),
+    ),
+    FramesTokenizer: ("frames", ("steps_per_beat",)),
+    VoicesTokenizer: ("voices", ("steps_per_beat",)),
+}
+# The tensors that pages/network.js knows, by the beginnings of their names.
+KNOWN_TENSORS = (
+    *("embedding.weight", "projection", "places.", "layers.", "head."),
+    *("intervals.table", "intervals.classes.weight", "intervals.scores.", "intervals.convolution."),
+    *("memory.projection", "memory.classes", "memory.boosts."),
+)
+
+
+class Plain(NamedTuple):
+    """What a page needs to compose.
+
+    Args:
+        description: of the network, the codec and what it composes like, for JSON.
+        tensors: the network's weights, float32, by their names.
+    """
+
+    description: dict[str, Any]
+    tensors: dict[str, NDArray[np.float32]]
+
+
+def plain_of(trained: Trained) -> Plain:
+    """The network and codec of a checkpoint as plain data.
+
+    Raises:
+        UserError: if it has a part that a page cannot run.
+    """
+    network, codec = trained.network, trained.codec
+    tensors = {name: part.detach().float().numpy() for name, part in network.named_parameters()}
+    _refuse_unknown(network, tensors)
+    memory = network.memory
+    description: dict[str, Any] = {
+        "network": _sizes(network),
+        "tokens": list(codec.vocabulary.tokens),
+        "tokenizer": _tokenizer(codec.tokenizer),
+        "token_steps": codec.token_steps().tolist(),
+        "note_counts": note_counts(codec).tolist(),
+        "token_pitches": codec.token_pitches().tolist(),
+        "before_pitch": _bits(network.before_pitch),
+        "followers": None if network.followers is None else _bits(network.followers),
+        "kinds": None
+        if memory is None
+        else {
+            "kind": memory.kinds.kind.tolist(),
+            "height": memory.kinds.height.tolist(),
+            "bar": memory.kinds.bar,
+        },
+        "is_pitched": [codec.tokenizer.transposed(token, 1) != token for token in codec.vocabulary.tokens],
+        "pace": asdict(trained.pace or Pace.default(codec.tokenizer.steps_per_beat)),
+        "tempo": trained.tempo,
+        "metre": list(trained.metre),
+    }
+    return Plain(description, tensors)
+
+
+def _sizes(network: NoteLSTM) -> dict[str, Any]:
+    intervals, memory = network.intervals, network.memory
+    convolution = None if intervals is None else intervals.convolution
+    return {
+        "hidden_size": network.hidden_size,
+        "num_layers": len(network.layers),
+        "num_fc_layers": 2 if isinstance(network.head, torch.nn.Sequential) else 1,
+        "residual": network.residual,
+        "tied": any(module is network.embedding.weight for module in network.head.parameters()),
+        "num_input_tokens": network.num_input_tokens,
+        "periods": list(network.periods),
+        "num_slots": network.num_slots,
+        "num_pitches": 0 if intervals is None else intervals.num_pitches,
+        "pitch_channels": 0 if convolution is None else len(convolution.weight),
+        "memory": 0 if memory is None else memory.count,
+    }
+
+
+def _refuse_unknown(network: NoteLSTM, tensors: Mapping[str, NDArray[np.float32]]) -> None:
+    unknown = sorted(name for name in tensors if not name.startswith(KNOWN_TENSORS))
+    if unknown:
+        raise UserError(f"a page cannot run this network yet: it does not know its part {unknown[0]}")
+    if network.options.get("memory") and network.memory is None:
+        raise UserError("a page cannot run this network: its memory is none that a page knows")
+
+
+def _tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:
+    if type(tokenizer) not in TOKENIZERS:
+        name = type(tokenizer).__name__
+        raise UserError(
+            f"a page cannot write the tokens of {name}; it knows tokenizer=event, chord, frames and voices"
+        )
+    name, arguments = TOKENIZERS[type(tokenizer)]
+    plain = {argument: getattr(tokenizer, argument) for argument in arguments}
+    if isinstance(tokenizer, ChordTokenizer):
+        plain["chord_steps"] = max(1, round(tokenizer.step_beats * tokenizer.steps_per_beat))
+    return {"name": name, **plain}
+
+
+def _bits(values: torch.Tensor) -> str:
+    """Booleans, eight a byte, the first highest, as base64."""
+    return base64.b64encode(np.packbits(values.numpy()).tobytes()).decode()
