@@ -10,6 +10,7 @@ from pathlib import Path
 
 from noternn.config.dataset import Dataset, FolderDataset, FramesDataset, InstalledDataset, UnionDataset
 from noternn.datasets.foreign import why_foreign
+from noternn.datasets.packages import PACKAGES, how_to_install, licence_of
 from noternn.datasets.ready_made import folder_splits, part_splits, table_splits
 from noternn.datasets.sources import (
     MUSIC_SUFFIXES,
@@ -41,6 +42,15 @@ def sources_of(dataset: Dataset) -> list[Source]:
             f"patterns are compared with whole names such as {found[0].name!r}"
         )
     return sources if dataset.max_files is None else sample_sources(sources, dataset.max_files)
+
+
+def licences_of(dataset: Dataset, sources: Sequence[Source]) -> dict[str, str]:
+    """The terms of the music of a dataset, by the names of its parts, as far as they are known."""
+    if isinstance(dataset, UnionDataset):
+        there = {source.name.partition("/")[0] for source in sources}
+        return {name: licence_of(name) for name in [*dataset.paths, *dataset.corpora] if name in there}
+    name = dataset.corpus if isinstance(dataset, InstalledDataset) else dataset.name
+    return {name: licence_of(name)}
 
 
 def ready_made_split(dataset: Dataset, sources: Sequence[Source]) -> dict[str, str] | None:
@@ -76,7 +86,7 @@ def _all_sources(dataset: Dataset) -> list[Source]:
     assert isinstance(dataset, FolderDataset)
     sources = _below(dataset.path)
     if not sources:
-        raise UserError(_no_files(dataset.name, dataset.path))
+        raise UserError(_no_files(dataset.name, dataset.path, how_to_install([dataset.name])))
     if all(source.kind == "foreign" for source in sources):
         why = f"{sources[0].name} {why_foreign(sources[0].path)}"
         number = len(sources)
@@ -89,12 +99,22 @@ def _all_sources(dataset: Dataset) -> list[Source]:
 def _union_sources(dataset: UnionDataset) -> list[Source]:
     parts = {name: _below(path) for name, path in dataset.paths.items()}
     missing = [f"{name} ({dataset.paths[name]})" for name, sources in parts.items() if not sources]
-    parts |= {corpus: installed_sources(corpus) for corpus in dataset.corpora}
+    advice = how_to_install(name for name, sources in parts.items() if not sources)
+    for corpus in dataset.corpora:
+        try:
+            parts[corpus] = installed_sources(corpus)
+        except UserError as error:
+            if not dataset.paths:
+                raise
+            missing.append(f"{corpus} ({error})")
     found = [replace(s, name=f"{name}/{s.name}") for name, sources in parts.items() for s in sources]
     if not found:
-        raise UserError(_no_files(dataset.name, ", ".join(dataset.paths.values())))
+        raise UserError(_no_files(dataset.name, ", ".join(dataset.paths.values()), advice))
     if missing:
-        log.warning("dataset %s: no music for %s; going on without", dataset.name, " and ".join(missing))
+        more = f"; to have it: {advice}" if advice else ""
+        log.warning(
+            "dataset %s: no music for %s; going on without%s", dataset.name, " and ".join(missing), more
+        )
     return found
 
 
@@ -112,8 +132,13 @@ def _below(path: str) -> list[Source]:
     return folder_sources(Path(os.path.expanduser(path)))
 
 
-def _no_files(name: str, path: str) -> str:
-    return (
-        f"dataset={name}: there are no MIDI files or scores ({', '.join(MUSIC_SUFFIXES)}) in {path}; "
-        "put yours there, or run dataset=bach, which is installed"
-    )
+def _no_files(name: str, path: str, advice: str | None) -> str:
+    missing = f"dataset={name}: there are no MIDI files or scores ({', '.join(MUSIC_SUFFIXES)}) in {path}"
+    if advice:
+        return f"{missing}; {advice}, or unpack the package and give {_where(name)}"
+    return f"{missing}; put yours there, or run dataset=bach, which is installed"
+
+
+def _where(name: str) -> str:
+    """The setting that says where the files of a package lie."""
+    return "dataset.path=FOLDER" if name in PACKAGES else "dataset.paths.NAME=FOLDER"

@@ -16,6 +16,7 @@ from noternn.config import schema as configuration
 from noternn.config.schema import Config
 from noternn.corpus.changes import changed_files
 from noternn.corpus.loading import Corpus, corpus_of
+from noternn.datasets.configured import licences_of
 from noternn.datasets.sources import Source
 from noternn.errors import UserError
 from noternn.files import shortest, write_text
@@ -317,6 +318,7 @@ class TrainingRun:
             **sizes_of(corpus, num_parameters(self.module.network), self.config.dataset.train_fraction),
             **judgement_of(rows, plain, num_pieces, is_pruned),
             "precision": self.config.trainer.precision,
+            "licences": licences_of(self.config.dataset, self.sources),
             "sample": sample,
             **self.samples.choice.as_plain(),
             **self.samples.copied(epoch),

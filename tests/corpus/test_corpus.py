@@ -24,7 +24,8 @@ from noternn.corpus.cache import ArrayCache
 from noternn.corpus.reading import ReadingOptions
 from noternn.corpus.splits import SPLITS, EncodedCorpus, encode_corpus
 from noternn.corpus.tokenized import TokenizedCorpus, tokenize_corpus, tokenize_shards
-from noternn.datasets.configured import sources_of
+from noternn.datasets.configured import licences_of, sources_of
+from noternn.datasets.packages import PACKAGES
 from noternn.datasets.sources import (
     Source,
     find_music_files,
@@ -295,6 +296,38 @@ def test_union_takes_installed_corpora_besides(midi_folder: MidiFolder) -> None:
     assert names[:2] == ["chrono/piece_000.mid", "chrono/piece_001.mid"]
     assert len(names) == 2 + 59
     assert all(name.startswith("classical/") for name in names[2:])
+
+
+@pytest.mark.parametrize(("name", "package"), PACKAGES.items())
+def test_free_game_music_that_is_missing_is_told_with_its_package(
+    name: str, package: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=rf"apt-get install {package}, or unpack .* dataset.path=FOLDER"):
+        sources_of(FolderDataset(name=name, path=str(tmp_path / "nowhere")))
+
+
+def test_a_union_says_which_packages_bring_what_is_missing(
+    midi_folder: MidiFolder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    paths = {
+        "openmsx": str(midi_folder(2)),
+        "simutrans": str(tmp_path / "s"),
+        "planetblupi": str(tmp_path / "p"),
+    }
+    games = UnionDataset(name="games", paths=paths)
+    found = sources_of(games)
+    assert licences_of(games, found) == {"openmsx": "GPL-2.0-only"}
+    assert "to have it: apt-get install simutrans-data planetblupi-music-midi" in caplog.text
+    with pytest.raises(UserError, match=r"apt-get install simutrans-data, or .* dataset.paths.NAME=FOLDER"):
+        sources_of(UnionDataset(name="games", paths={"simutrans": str(tmp_path / "s")}))
+
+
+def test_a_union_goes_on_without_a_corpus_that_is_not_installed(
+    midi_folder: MidiFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    union = UnionDataset(name="games", paths={"openmsx": str(midi_folder(2))}, corpora=["mozart"])
+    assert len(sources_of(union)) == 2
+    assert "no music for mozart (there is no installed corpus 'mozart'" in caplog.text
 
 
 def test_corpus_that_is_not_installed_anywhere_is_refused() -> None:
