@@ -27,6 +27,7 @@ COMMANDS = {
     "report": "compare the arms of sweeps, with spreads over seeds",
     "compare": "print runs side by side: what differs, what each came to",
     "listen": "write a page that plays and shows the samples of a run",
+    "studio": "write a page in which the network of a run composes and plays with you",
     "bench": "compare speeds with other libraries, side by side",
 }
 

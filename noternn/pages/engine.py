@@ -15,7 +15,9 @@ from noternn.errors import UserError
 
 # In the order in which they need each other.
 SCRIPTS = ("recall.js", "network.js", "grammar.js", "sampler.js")
-ENGINE = "".join(files("noternn.pages").joinpath(name).read_text("utf-8") for name in SCRIPTS)
+ENGINE = '"use strict";\n' + "".join(
+    files("noternn.pages").joinpath(name).read_text("utf-8") for name in SCRIPTS
+)
 BITS = (16, 32)
 
 

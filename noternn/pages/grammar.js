@@ -1,6 +1,5 @@
 // Tokenizers: notes <-> tokens, and which tokens may come next: noternn/tokenizer in JavaScript.
 // Notes are {onset, duration, pitch, velocity, program}, with times in grid steps; program 128 are drums.
-"use strict";
 
 const PAD = 0, BOS = 1, EOS = 2, UNK = 3, NUM_SPECIAL = 4, DRUMS = 128, DEFAULT_VELOCITY = 80;
 const VOICE_LETTERS = "SATB", VOICE_PROGRAMS = [40, 41, 42, 43], MIDDLE_C = 60;

@@ -12,7 +12,13 @@ SORT_SCRIPT = "\n" + files("noternn.pages").joinpath("sort.js").read_text("utf-8
 
 
 def html_page(
-    title: str, body: str, *, style: str, scripts: Sequence[str] = (), inline_styles: bool = False
+    title: str,
+    body: str,
+    *,
+    style: str,
+    scripts: Sequence[str] = (),
+    inline_styles: bool = False,
+    workers: bool = False,
 ) -> str:
     """A whole page.
 
@@ -26,12 +32,13 @@ def html_page(
         scripts: JavaScript, run in this order when the body is there.
         inline_styles: allow `style=` and styles that scripts write, for a library of charts that draws with
             them. Scripts stay as bound as ever, and a style can load nothing either.
+        workers: allow workers of scripts that stand in the page; they are as bound as the page.
     """
     allowed_style = "'unsafe-inline'" if inline_styles else _digest(style)
     allowed_scripts = " ".join(map(_digest, scripts)) or "'none'"
     policy = (
         f"default-src 'none'; style-src {allowed_style}; script-src {allowed_scripts}; "
-        "img-src data:; base-uri 'none'; form-action 'none'"
+        f"img-src data:;{' worker-src blob:;' if workers else ''} base-uri 'none'; form-action 'none'"
     )
     elements = "".join(f"<script>{script}</script>\n" for script in scripts)
     return f"""<!DOCTYPE html>

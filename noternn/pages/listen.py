@@ -224,7 +224,7 @@ def save_page(run: HeardRun, path: Path) -> None:
         OSError: if it cannot be written.
     """
     anchors = [f"take-{number}" for number in range(1, len(run.takes) + 1)]
-    picture, marks = _curves(run, anchors) if run.rows else ("<p>No epoch has ended yet.</p>", "")
+    picture, marks = curves(run, anchors) if run.rows else ("<p>No epoch has ended yet.</p>", "")
     sections = [take_section(take, anchor) for take, anchor in zip(run.takes, anchors, strict=True)]
     body = "\n".join(
         [
@@ -254,7 +254,7 @@ def _left_out(lines: Sequence[str]) -> str:
     return f'<h2>Left out</h2>\n<ul class="left-out">{items}</ul>' if lines else ""
 
 
-def _curves(run: HeardRun, anchors: Sequence[str]) -> tuple[str, str]:
+def curves(run: HeardRun, anchors: Sequence[str]) -> tuple[str, str]:
     """The curves with a link to the sample of each checkpoint, and the style that puts the links in place."""
     best = best_row(run.rows)
     marked = _marked(run.takes, anchors)

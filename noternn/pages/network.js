@@ -1,5 +1,4 @@
 // The network one id at a time, with the weights of a run: noternn/model/stepper.py in JavaScript.
-"use strict";
 
 const SPANS = [8, 8, 16, 32], MEMORY = 64, MAX_INTERVAL = 24, REACH = 12, NUM_INTERVALS = 2 * MAX_INTERVAL + 1;
 const LAGS = [1, 1, 1, 1, 2, 2, 4, 4, 16, 32];

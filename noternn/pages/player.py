@@ -21,7 +21,11 @@ from noternn.music.instruments import instrument_name
 from noternn.music.piece import Piece
 
 STYLE = files("noternn.pages").joinpath("player.css").read_text("utf-8")
-SCRIPT = files("noternn.pages").joinpath("player.js").read_text("utf-8")
+# Each in the order in which they need each other; the braces keep their names to themselves.
+SOUND, ROLL, PLAYER = (
+    files("noternn.pages").joinpath(f"{name}.js").read_text("utf-8") for name in ("sound", "roll", "player")
+)
+SCRIPT = f'\n"use strict";\n{{\n{SOUND}{ROLL}{PLAYER}}}\n'
 NUM_COLORS = 8  # of the style; what comes after them shares one
 GRAY = -1
 MAX_BARS = 10_000  # lines and numbers; an odd file may have a million

@@ -1,5 +1,4 @@
 // What followed earlier in a piece where its last ids came before: noternn/model/recall.py in JavaScript.
-"use strict";
 
 // Lengths of matches, each with the two shorter ones that it is put together from.
 const LENGTHS = [[1, 0, 0], [2, 1, 1], [3, 2, 1], [4, 2, 2], [6, 4, 2], [8, 4, 4], [12, 8, 4], [16, 8, 8],

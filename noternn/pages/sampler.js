@@ -1,5 +1,4 @@
 // How the next id is drawn, and when a sample is over: noternn/sampling in JavaScript.
-"use strict";
 
 // The distribution that is drawn from; see noternn/sampling/probabilities.py for the order of its steps.
 function probabilities(logProbs, mask, options, repeated) {

@@ -86,6 +86,7 @@ def commands(run: Path) -> dict[str, list[str]]:
         "report": ["report", folder],
         "report page": ["report", folder, "--html", f"{out}/report.html"],
         "listen": ["listen", folder, "-o", f"{out}/listen.html"],
+        "studio": ["studio", folder, "-o", f"{out}/studio.html"],
         "audit": ["audit", f"{folder}/sample.mid", "--against", folder],
         "health": ["health", f"{folder}/sample.mid", "--against", folder],
         "copied": ["generate", folder, "--max-copied", "0.5", "-o", f"{out}/x.mid", "--num-notes", "3"],
@@ -136,7 +137,7 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(
 ) -> None:
     (run / file).unlink()
     os.mkfifo(run / file)
-    for name in ("compare", "report", "report page", "listen", "audit"):
+    for name in ("compare", "report", "report page", "listen", "studio", "audit"):
         ends_well(commands(run)[name], capsys)
 
 

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from engine_runs import PLAIN, needs_node, run_node, trained, varied
 from helpers import small_piece
 from numpy.typing import NDArray
 from tokenizer_cases import CHORDS, EVENTS, legal_walk, name_of, small_codec
 
 from noternn.config.sampling import Sampling
 from noternn.errors import UserError
-from noternn.model.build import network_for
-from noternn.model.checkpoint import Trained
 from noternn.model.lstm import NoteLSTM
 from noternn.model.plain import Plain, plain_of
 from noternn.model.stepper import ModuleStepper
-from noternn.music.piece import Piece
 from noternn.pages.engine import ENGINE, engine_of, rounded
 from noternn.sampling.sampler import sample_batch
 from noternn.tokenizer import (
@@ -39,15 +35,13 @@ from noternn.tokenizer import (
 )
 from noternn.tokenizer.pace import Pace
 
-NODE = shutil.which("node")
-pytestmark = pytest.mark.skipif(NODE is None, reason="Node.js is not installed")
+pytestmark = needs_node
 NUM_POINTS = 20_000
 TOKENIZERS = [*EVENTS, *CHORDS, FramesTokenizer(), VoicesTokenizer()]
 DEFAULT = {
     "embedding_dim": 12, "hidden_size": 20, "num_layers": 1, "dropout": 0.0, "num_fc_layers": 1,
     "variational": True, "residual": True, "num_pitches": 8, "pitch_channels": 5, "memory": 2,
 }  # fmt: skip
-PLAIN = {"embedding_dim": 12, "hidden_size": 16, "num_layers": 3, "dropout": 0.0, "num_fc_layers": 2}
 NETWORKS: dict[str, dict[str, Any]] = {
     "default": DEFAULT,
     "note_rnn": PLAIN,
@@ -85,29 +79,6 @@ const walks = data.walks.map(ids => {
 """
 
 
-def run_node(tmp_path: Path, script: str, result: str, data: Any) -> Any:
-    """What a script, which comes after the engine and knows `data`, makes of its expression `result`."""
-    (tmp_path / "data.json").write_text(json.dumps(data))
-    ending = f"\nconsole.log(JSON.stringify({result}));"
-    reading = 'const data = JSON.parse(require("fs").readFileSync(process.argv[2], "utf8"));'
-    (tmp_path / "run.js").write_text(f"{ENGINE}\n{reading}\n{script}{ending}")
-    assert NODE is not None
-    arguments = [NODE, str(tmp_path / "run.js"), str(tmp_path / "data.json")]
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=300)
-    assert (done.returncode, done.stderr) == (0, "")
-    return json.loads(done.stdout)
-
-
-def trained(codec: Codec, options: dict[str, Any], pace: Pace | None = None) -> Trained:
-    """A network that has learned nothing, but whose every weight matters."""
-    torch.manual_seed(0)
-    network = network_for(codec, options).eval()
-    if network.memory is not None:
-        torch.nn.init.normal_(network.memory.boosts.weight, std=0.3)
-        torch.nn.init.normal_(network.memory.boosts.bias)
-    return Trained(network, codec, 100.0, (4, 4), pace or Pace.default(codec.tokenizer.steps_per_beat), {})
-
-
 def with_weights(network: NoteLSTM, tensors: dict[str, NDArray[np.float32]]) -> NoteLSTM:
     with torch.no_grad():
         for name, part in network.named_parameters():
@@ -129,22 +100,6 @@ def codec_of(tokenizer: Tokenizer) -> Codec:
     """Of some pieces; all instruments, drums and velocities that the tokenizer writes."""
     tokens = {token for seed in range(4) for token in tokenizer.tokenize(varied(seed, tokenizer))}
     return Codec(tokenizer, Vocabulary(tokens | set(tokenizer.alphabet)))
-
-
-def varied(seed: int, tokenizer: Tokenizer) -> Piece:
-    """A small piece in several instruments, with drums."""
-    piece = small_piece(seed)
-    rng = np.random.default_rng(seed)
-    programs = (40, 41, 42, 43) if isinstance(tokenizer, VoicesTokenizer) else (0, 5, 40, 127)
-    return Piece.from_notes(
-        piece.onset,
-        piece.duration,
-        piece.pitch,
-        velocity=piece.velocity,
-        program=rng.choice(programs, piece.num_notes),
-        is_drum=rng.random(piece.num_notes) < 0.1,
-        ticks_per_beat=piece.ticks_per_beat,
-    )
 
 
 def largest_difference(found: Any, expected: NDArray[np.float64]) -> float:
@@ -303,3 +258,22 @@ def test_weights_beyond_16_bits_are_refused() -> None:
     with pytest.raises(UserError, match="--bits 32"):
         engine_of(*plain_of(run), 16)
     engine_of(*plain_of(run), 32)
+
+
+def test_a_browser_gives_the_same_1000_tokens(browser: Any) -> None:
+    run = trained(codec_of(EventTokenizer()), {**DEFAULT, "embedding_dim": 64, "hidden_size": 96})
+    sampling = Sampling(num_notes=420, top_k=10, top_p=1.0, seed=5)
+    expected = sample_batch(run.network, run.codec, [], sampling, 1, pace=run.pace)[0]
+    assert len(expected) > 1000
+    stepper = ModuleStepper(run.network)
+    log_probs = np.array([stepper.step([id_])[0] for id_ in [BOS_ID, *expected]])
+    points = np.random.default_rng(sampling.seed).random(NUM_POINTS).tolist()
+    data = data_of(plain_of(run), 32, options=options_of(sampling), num_notes=420, points=points)
+    page = browser.new_page()
+    plain = "const plain = values => Array.from(values, value => value == -Infinity ? null : value);"
+    again = "network.rewind(0);\nconst steps = [1, ...sampler.ids].map(id => plain(network.step(id)));"
+    script = "\n".join([ENGINE, START, SAMPLES, plain, again, "return [sampler.ids, steps];"])
+    found, steps = page.evaluate(f"data => {{\n{script}\n}}", data)
+    page.close()
+    assert found == expected
+    assert largest_difference(steps, log_probs) < 1e-5

@@ -1,0 +1,71 @@
+"""`noternn studio`: write a page in which the network of a run composes and is played with."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from noternn.commands.options import check_output, write
+from noternn.errors import UserError
+
+if TYPE_CHECKING:
+    from noternn.model.checkpoint import Trained
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("folder", type=Path, metavar="RUN", help="a run's folder")
+    parser.add_argument("-o", "--output", type=Path, metavar="OUT.html", help="the page (RUN/studio.html)")
+    parser.add_argument(
+        "--bits",
+        type=int,
+        choices=(16, 32),
+        default=16,
+        help="of each weight; 32 gives the very numbers of the run, in a page of twice the size (16)",
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write the page in which the network of a run composes."""
+    output = options.output or options.folder / "studio.html"
+    check_output("-o", output, ".html")
+    from noternn.config.sampling import Sampling
+    from noternn.model.checkpoint import checkpoint_path, load_checkpoint, trained_of
+    from noternn.model.plain import plain_of
+    from noternn.pages.listen import read_run
+    from noternn.pages.studio import Studio, save_page
+    from noternn.runs.card import read_card
+
+    if not options.folder.is_dir():
+        raise UserError(f"{options.folder}: no folder of a run")
+    checkpoint = checkpoint_path(options.folder)
+    trained: Trained = trained_of(load_checkpoint(checkpoint), checkpoint)
+    plain = plain_of(trained)
+    index, why = _index(options.folder)
+    studio = Studio(
+        replace(read_run(options.folder), takes=[]),
+        read_card(options.folder),
+        plain.description,
+        plain.tensors,
+        Sampling(**trained.drawing),
+        index,
+        why,
+        options.bits,
+    )
+    write("-o", output, lambda path: save_page(studio, path))
+
+
+def _index(folder: Path) -> tuple[dict[str, Any] | None, str]:
+    """The index of the training pieces for a page; else why there is none."""
+    from noternn.audit.against import load, reference_of_run
+    from noternn.pages.copies import plain_index
+
+    try:
+        index = plain_index(load(reference_of_run(folder)).index)
+    except UserError as error:
+        print(f"without what is copied: {error}", file=sys.stderr)
+        return None, "they could not be read when this page was written"
+    return index, "" if index else "there are too many of them for a page"
