@@ -31,6 +31,7 @@ class Model(Section, group="model"):
     num_pitches: int = setting(0, at_least=0, at_most=MAX_PITCHES, help="last pitches, read as intervals")
     pitch_channels: int = setting(0, at_least=0, help="channels of a convolution along the last pitches")
     memory: int = setting(0, at_least=0, at_most=8, help="ids that each search of the piece's past suggests")
+    part_memory: bool = setting(False, help="search each instrument's own past too, where tokens tell them")
 
     def __post_init__(self) -> None:
         """Refuse what is outside its range, and what does not go together."""

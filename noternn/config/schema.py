@@ -47,7 +47,10 @@ IS_CLONE = (_CLONE / "train.py").is_file() and (_CLONE / "conf").is_dir()
 CONF_DIR = _CLONE / "conf" if IS_CLONE else _CLONE / "noternn" / "conf"
 
 # What was so before there was a setting of it, by section.
-BEFORE: dict[str, dict[str, Any]] = {"model": {"memory": 0}, "dataset": {"min_validation": 0, "fold": None}}
+BEFORE: dict[str, dict[str, Any]] = {
+    "model": {"memory": 0, "part_memory": False},
+    "dataset": {"min_validation": 0, "fold": None},
+}
 
 
 @dataclass

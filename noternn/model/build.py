@@ -28,7 +28,7 @@ def network_for(codec: Codec, options: Mapping[str, Any]) -> NoteLSTM:
         codec.token_pitches().tolist(),
         codec.tokenizer.steps_per_beat,
         followers,
-        PitchKinds(codec) if options.get("memory") else None,
+        PitchKinds(codec, by_part=options.get("part_memory", False)) if options.get("memory") else None,
         None if is_markov else torch.from_numpy(codec.before_pitch()),
     )
 
@@ -45,13 +45,15 @@ def build_network(
     """The network that a configuration describes, for the ids of a tokenizer.
 
     Args:
-        options: arguments of `NoteLSTM`, and of its `Place` `num_slots` and `position_beats`, the periods.
+        options: arguments of `NoteLSTM`, of its `Place` `num_slots` and `position_beats`, the periods, and
+            `part_memory`, which the `kinds` are made by.
         token_steps: see `Place`.
         token_pitches: see `NoteLSTM`.
         steps_per_beat: of the tokenizer's grid.
         followers, kinds, before_pitch: see `NoteLSTM`.
     """
     given, options = dict(options), dict(options)
+    options.pop("part_memory", None)
     periods = [steps_per_beat * beats for beats in options.pop("position_beats", ())]
     place = Place(token_steps, periods, options.pop("num_slots", 0))
     network = NoteLSTM(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding_bag, pad
 
-from noternn.model.recall import NUM_CLASSES, NUM_SEARCHES, Recall, build_recall
+from noternn.model.recall import NUM_CLASSES, Recall, build_recall, num_searches
 from noternn.tokenizer.pitch_kinds import PitchKinds
 
 
@@ -34,7 +34,7 @@ class PieceMemory(nn.Module):
         super().__init__()
         self.kinds = kinds
         self.count = count
-        width = NUM_SEARCHES * count
+        width = num_searches(kinds) * count
         deviation = (width * embedding_dim) ** -0.5
         self.projection = nn.Parameter(deviation * torch.randn(count, embedding_dim, input_size))
         self.classes = nn.Parameter(0.1 * torch.randn(width * NUM_CLASSES + 1, input_size))
@@ -58,7 +58,7 @@ class PieceMemory(nn.Module):
 
         Returns:
             (count, vocab_size + 1, input_size), alike for all searches, the last rows for no suggestion; and
-            (NUM_SEARCHES * count * NUM_CLASSES + 1, input_size), the last for none.
+            (num_searches * count * NUM_CLASSES + 1, input_size), the last for none.
         """
         is_told = torch.ones_like(self.classes[:, :1])
         is_told[-1] = 0
@@ -68,10 +68,10 @@ class PieceMemory(nn.Module):
         """Where in each of the `tables` suggestions stand, the first two dimensions of it as one.
 
         Args:
-            suggested: (..., 2, NUM_SEARCHES * count) as `suggestions` gives them.
+            suggested: (..., 2, num_searches * count) as `suggestions` gives them.
 
         Returns:
-            Each (..., NUM_SEARCHES * count).
+            Each (..., num_searches * count).
         """
         ids, classes = suggested.unbind(-2)
         is_there = ids < self.kinds.vocab_size
@@ -89,8 +89,8 @@ class PieceMemory(nn.Module):
         """What the boosts add to the logits of the ids.
 
         Args:
-            boosts: (..., NUM_SEARCHES * count * NUM_CLASSES) what the layer `boosts` gives.
-            suggested: (..., 2, NUM_SEARCHES * count).
+            boosts: (..., num_searches * count * NUM_CLASSES) what the layer `boosts` gives.
+            suggested: (..., 2, num_searches * count).
 
         Returns:
             (..., vocab_size).

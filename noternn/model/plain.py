@@ -114,6 +114,11 @@ def _refuse_unknown(network: NoteLSTM, tensors: Mapping[str, NDArray[np.float32]
         raise UserError(f"a page cannot run this network yet: it does not know its part {unknown[0]}")
     if network.options.get("memory") and network.memory is None:
         raise UserError("a page cannot run this network: its memory is none that a page knows")
+    if network.memory is not None and network.memory.kinds.parts is not None:
+        raise UserError(
+            "a page cannot run this network yet: it looks up what each instrument played; "
+            "train with model.part_memory=false"
+        )
 
 
 def _tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:

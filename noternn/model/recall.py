@@ -2,8 +2,10 @@
 
 The last 1, 2, 3, 4, 6 ... 64 ids are looked up among the piece's earlier ids in four ways: as they are, at
 any other pitch, without their pitches as a rhythm, and as they are at the same place of the bar. What
-followed there is suggested, that of the longest match first; of a rhythm what is no pitch. A suggestion
-depends on the piece's own past alone, and in another key it is the same, moved.
+followed there is suggested, that of the longest match first; of a rhythm what is no pitch. Where instruments
+are told apart the last ids of the instrument whose note is being written are looked up among its own in three
+more ways: see `PartSymbols`. A suggestion depends on the piece's own past alone, and in another key it is the
+same, moved.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from noternn.model.part_symbols import NUM_PART_SEARCHES, PartSymbols
 from noternn.tokenizer.pitch_kinds import FIRST_HEIGHT, NUM_HEIGHTS, SPAN, PitchKinds
 
 try:
@@ -29,7 +32,7 @@ Hashes = NDArray[np.uint64]
 LENGTHS = {1: (0, 0), 2: (1, 1), 3: (2, 1), 4: (2, 2), 6: (4, 2), 8: (4, 4), 12: (8, 4), 16: (8, 8)}
 LENGTHS |= {24: (16, 8), 32: (16, 16), 48: (32, 16), 64: (32, 32)}
 NUM_CLASSES = len(LENGTHS)
-NUM_SEARCHES = 4
+NUM_SEARCHES = 4  # of all ids
 PARTS = np.array(
     [[length, *(list(LENGTHS).index(max(part, 1)) for part in parts)] for length, parts in LENGTHS.items()]
 )
@@ -38,6 +41,11 @@ HOPS = 4  # places of each match that are looked at, the latest first
 STEP, MASK = 0x9E3779B97F4A7C15, 2**64 - 1
 EVERY = slice(None)
 ROUNDS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
+
+
+def num_searches(kinds: PitchKinds) -> int:
+    """How many ways of looking up there are."""
+    return NUM_SEARCHES + (NUM_PART_SEARCHES if kinds.parts is not None else 0)
 
 
 def suggestions(ids: Ints, kinds: PitchKinds, count: int) -> Ints:
@@ -49,9 +57,10 @@ def suggestions(ids: Ints, kinds: PitchKinds, count: int) -> Ints:
         count: how many ids each search suggests at most.
 
     Returns:
-        (num_tokens, 2, NUM_SEARCHES * count): ids, `vocab_size` for none, and the classes of the lengths of
-        their matches, indices into `LENGTHS`. The first `count` matched as they are, the next ones at any
-        pitch, the next ones in rhythm, the last ones as they are at the same place of the bar.
+        (num_tokens, 2, num_searches(kinds) * count): ids, `vocab_size` for none, and the classes of the
+        lengths of their matches, indices into `LENGTHS`. The first `count` matched as they are, the next ones
+        at any pitch, the next ones in rhythm, the next ones as they are at the same place of the bar, and
+        then those of `PartSymbols` if instruments are told apart.
     """
     if matches is not None:
         suggested: Ints = _CompiledRecall(kinds, count, len(ids)).extended(ids[None])[0]
@@ -65,17 +74,38 @@ def suggestions(ids: Ints, kinds: PitchKinds, count: int) -> Ints:
     moved = kinds.ids_of(moved, np.repeat(heights[:, None], count, 1))
     rhythm = np.where(rhythm >= 0, kinds.ids[rhythm, NUM_HEIGHTS], -1)
     placed = np.where(placed >= 0, placed % kinds.vocab_size, -1)
-    each = np.hstack([plain, moved, rhythm, placed])
+    by_part = _by_part(ids, kinds, count)
+    each = np.hstack([plain, moved, rhythm, placed, *(suggested for suggested, _ in by_part)])
     each[each < 0] = kinds.vocab_size
-    return np.stack([each, np.hstack([classes for _, classes in found])], axis=1)
+    return np.stack([each, np.hstack([classes for _, classes in [*found, *by_part]])], axis=1)
 
 
-def followers(symbols: Ints, count: int) -> tuple[Ints, Ints]:
+def _by_part(ids: Ints, kinds: PitchKinds, count: int) -> list[tuple[Ints, Ints]]:
+    """What each search by part suggests, -1 for none, and the classes of lengths."""
+    if kinds.parts is None:
+        return []
+    symbols = PartSymbols(kinds, kinds.parts)
+    chain, looked_up, moved, height = (
+        np.array(column) for column in zip(*(symbols.append(int(id_)) for id_ in ids), strict=True)
+    )
+    first, second, (third, classes) = (
+        followers(column, count, following, chain)
+        for column, following in zip(looked_up.T, (ids, ids, moved), strict=True)
+    )
+    return [first, second, (kinds.ids_of(third, np.repeat(height[:, None], count, 1)), classes)]
+
+
+def followers(
+    symbols: Ints, count: int, following: Ints | None = None, chain: Ints | None = None
+) -> tuple[Ints, Ints]:
     """Up to `count` distinct symbols that followed earlier where the last symbols came before.
 
     Args:
         symbols: (num_symbols,).
         count: how many.
+        following: (num_symbols,) the symbols that follow, if they are others than those that are looked up.
+        chain: (num_symbols,) which sequence each is one of, no two of which have a symbol in common: those
+            before it in its own are the last. None for a single one.
 
     Returns:
         Symbols, -1 for none, and the classes of their matches' lengths, each (num_symbols, count).
@@ -83,10 +113,13 @@ def followers(symbols: Ints, count: int) -> tuple[Ints, Ints]:
     size = len(symbols)
     found, classes = np.full((size, count), -1), np.zeros((size, count), dtype=np.int64)
     num_found = np.zeros(size, dtype=np.int64)
-    following = np.append(symbols[1:], -1)
-    hashes = _hashes(symbols)
+    following = np.append((symbols if following is None else following)[1:], -1)
+    order = np.arange(size) if chain is None else np.argsort(chain, kind="stable")
+    hashes = _hashes(symbols[order])
     for class_, length in LONGEST_FIRST:
-        earlier = _earlier(hashes[length], length)
+        earlier = np.full(size, -1)
+        in_order = _earlier(hashes[length], length)
+        earlier[order] = np.where(in_order >= 0, order[in_order], -1)
         place = earlier
         for _ in range(HOPS):
             follower = following[place]
@@ -136,7 +169,7 @@ class Recall(Protocol):
         """Go on by an id each, in these pieces or in all.
 
         Returns:
-            (len(ids), 2, NUM_SEARCHES * count).
+            (len(ids), 2, num_searches * count).
         """
 
     def select(self, pieces: Sequence[int]) -> None:
@@ -153,37 +186,47 @@ class _CompiledRecall:
 
     def __init__(self, kinds: PitchKinds, count: int, capacity: int = 256) -> None:
         self.count = count
-        self.tables = kinds.kind, kinds.height, kinds.steps, kinds.ids, PARTS
+        self.num_searches = num_searches(kinds)
+        none = np.zeros(0, dtype=np.int64)
+        parts = (none, none) if kinds.parts is None else kinds.parts
+        self.num_parts = 0 if kinds.parts is None else kinds.parts.num_parts
+        self.tables = kinds.kind, kinds.height, kinds.steps, kinds.ids, *parts, PARTS
         self.bar = kinds.bar
         self.sizes = [0]  # of the pieces
         self._allocate(1, capacity)
 
     def _allocate(self, num_pieces: int, capacity: int) -> None:
         self.capacity = capacity
-        rows = num_pieces, NUM_SEARCHES, len(LENGTHS), capacity
+        rows = num_pieces, self.num_searches, len(LENGTHS), capacity
         num_slots = 1 << (2 * len(LENGTHS) * capacity).bit_length()
+        num_places = (len(LENGTHS) + 1) * capacity if self.num_parts else 0
         self.buffers: tuple[NDArray[Any], ...] = (
-            np.full(num_pieces, FIRST_HEIGHT),
-            np.zeros(num_pieces, dtype=np.int64),  # places in the bar
-            np.zeros((num_pieces, NUM_SEARCHES, capacity), dtype=np.int64),  # symbols
+            np.tile(self._state(), (num_pieces, 1)),
+            np.zeros((num_pieces, self.num_searches, capacity), dtype=np.int64),  # symbols
             np.zeros(rows, dtype=np.uint64),  # hashes of the last ones
             np.zeros(rows, dtype=np.int32),  # where they came before
             np.full(
-                (num_pieces, NUM_SEARCHES, num_slots), -1, dtype=np.int32
+                (num_pieces, self.num_searches, num_slots), -1, dtype=np.int32
             ),  # a table of the latest places
+            np.zeros((num_pieces, num_places), dtype=np.int32),  # places further back in a part
         )
+
+    def _state(self) -> Ints:
+        """Of a new piece: its time, last height and part, then by part onset, height and latest place."""
+        by_part = np.repeat([-1, FIRST_HEIGHT, -1], self.num_parts + 1)
+        return np.concatenate([[0, FIRST_HEIGHT, self.num_parts], by_part])
 
     def extended(self, ids: Ints, pieces: slice = EVERY) -> Ints:
         """Go on in some pieces of one size by ids for which there is room, (num_told, num_new).
 
         Returns:
-            What is suggested after each, (num_told, num_new, 2, NUM_SEARCHES * count).
+            What is suggested after each, (num_told, num_new, 2, num_searches * count).
         """
         (start,) = set(self.sizes[pieces])
         self.sizes[pieces] = [start + ids.shape[1]] * len(ids)
-        suggested = np.empty((*ids.shape, 2, NUM_SEARCHES * self.count), dtype=np.int64)
+        suggested = np.empty((*ids.shape, 2, self.num_searches * self.count), dtype=np.int64)
         ids = np.ascontiguousarray(ids, dtype=np.int64)
-        sizes = start, self.count, HOPS, SPAN, self.bar
+        sizes = start, len(ids), self.num_parts, self.count, HOPS, SPAN, self.bar
         matches.search(*self.tables, ids, *(part[pieces] for part in self.buffers), suggested, *sizes)
         return suggested
 
@@ -199,7 +242,7 @@ class _CompiledRecall:
         return np.concatenate(told)[:, 0]
 
     def _grow(self) -> None:
-        known = self.buffers[2][:, 0]  # what is searched as it is are the ids
+        known = self.buffers[1][:, 0]  # what is searched as it is are the ids
         sizes, self.sizes = self.sizes, [0] * len(known)
         self._allocate(len(known), 2 * self.capacity)
         for piece, size in enumerate(sizes):
@@ -223,46 +266,89 @@ class _PlainRecall:
     def __init__(self, kinds: PitchKinds, count: int) -> None:
         self.kinds = kinds
         self.count = count
-        self.pieces = [([_PlainPast() for _ in range(NUM_SEARCHES)], FIRST_HEIGHT, 0)]
+        self.pieces = [_PlainPiece(kinds)]
 
     def append(self, ids: Sequence[int], pieces: Sequence[int] | None = None) -> Ints:
         """See `Recall`."""
-        kinds, suggested = self.kinds, []
         numbers = range(len(self.pieces)) if pieces is None else pieces
-        for number, id_ in zip(numbers, map(int, ids), strict=True):
-            pasts, height, place = self.pieces[number]
-            place = (place + int(kinds.steps[id_])) % kinds.bar
-            kind, placed = int(kinds.kind[id_]), place * kinds.vocab_size + id_
-            symbols = id_, kinds.symbol(id_, height), kind, placed
-            height = kinds.height_after(id_, height)
-            self.pieces[number] = pasts, height, place
-            found = [past.append(symbol, self.count) for past, symbol in zip(pasts, symbols, strict=True)]
-            (plain, _), (moved, _), (rhythm, _), (placed_ones, _) = found
-            each = [*plain, *(kinds.id(symbol, height) for symbol in moved)]
-            each += [int(kinds.ids[kind, NUM_HEIGHTS]) if kind >= 0 else -1 for kind in rhythm]
-            each += [symbol % kinds.vocab_size if symbol >= 0 else -1 for symbol in placed_ones]
-            told = [id_ if id_ >= 0 else kinds.vocab_size for id_ in each]
-            suggested.append([told, [class_ for _, classes in found for class_ in classes]])
-        return np.array(suggested)
+        told = zip(numbers, ids, strict=True)
+        return np.array([self.pieces[piece].append(int(id_), self.count) for piece, id_ in told])
 
     def select(self, pieces: Sequence[int]) -> None:
         """See `Recall`."""
         self.pieces = [deepcopy(self.pieces[piece]) for piece in pieces]
 
 
+class _PlainPiece:
+    """One piece, in Python."""
+
+    def __init__(self, kinds: PitchKinds) -> None:
+        self.kinds = kinds
+        self.pasts = [_PlainChains() for _ in range(NUM_SEARCHES)]
+        self.height, self.place = FIRST_HEIGHT, 0
+        self.parts = None if kinds.parts is None else PartSymbols(kinds, kinds.parts)
+        self.by_part = [_PlainChains() for _ in range(NUM_PART_SEARCHES)]
+
+    def append(self, id_: int, count: int) -> list[list[int]]:
+        """Go on by an id; what is suggested."""
+        kinds = self.kinds
+        self.place = (self.place + int(kinds.steps[id_])) % kinds.bar
+        kind, placed = int(kinds.kind[id_]), self.place * kinds.vocab_size + id_
+        symbols = id_, kinds.symbol(id_, self.height), kind, placed
+        self.height = kinds.height_after(id_, self.height)
+        found = [
+            past.append(0, symbol, symbol, count) for past, symbol in zip(self.pasts, symbols, strict=True)
+        ]
+        (plain, _), (moved, _), (rhythm, _), (placed_ones, _) = found
+        each = [*plain, *(kinds.id(symbol, self.height) for symbol in moved)]
+        each += [int(kinds.ids[kind, NUM_HEIGHTS]) if kind >= 0 else -1 for kind in rhythm]
+        each += [symbol % kinds.vocab_size if symbol >= 0 else -1 for symbol in placed_ones]
+        by_part = self._by_part(id_, count)
+        each += [id_ for suggested, _ in by_part for id_ in suggested]
+        told = [id_ if id_ >= 0 else kinds.vocab_size for id_ in each]
+        return [told, [class_ for _, classes in [*found, *by_part] for class_ in classes]]
+
+    def _by_part(self, id_: int, count: int) -> list[tuple[list[int], list[int]]]:
+        """What each search by part suggests, -1 for none, and the classes of lengths."""
+        if self.parts is None:
+            return []
+        looked_up = self.parts.append(id_)
+        first, second, (third, classes) = (
+            chains.append(looked_up.chain, symbol, following, count)
+            for chains, symbol, following in zip(
+                self.by_part, looked_up.symbols, (id_, id_, looked_up.moved), strict=True
+            )
+        )
+        return [first, second, ([self.kinds.id(symbol, looked_up.height) for symbol in third], classes)]
+
+
+class _PlainChains:
+    """One `_PlainPast` for each chain, in which what follows is that of the whole piece."""
+
+    def __init__(self) -> None:
+        self.chains: dict[int, _PlainPast] = {}
+        self.last: _PlainPast | None = None
+
+    def append(self, chain: int, symbol: int, following: int, count: int) -> tuple[list[int], list[int]]:
+        """Go on by a symbol, which is `following` after the one before; what `followers` gives for it."""
+        if self.last is not None:
+            self.last.following.append(following)
+        self.last = self.chains.setdefault(chain, _PlainPast())
+        return self.last.append(symbol, count)
+
+
 class _PlainPast:
     """Symbols so far, and where their last ones came before."""
 
     def __init__(self) -> None:
-        self.symbols: list[int] = []
+        self.following: list[int] = []  # what came after each but the last
         self.hashes: dict[int, list[int]] = {length: [] for length in LENGTHS}
         self.earlier: dict[int, list[int]] = {length: [] for length in LENGTHS}
         self.latest: dict[int, int] = {}  # the latest place of each hash, of all lengths
 
     def append(self, symbol: int, count: int) -> tuple[list[int], list[int]]:
         """Go on by a symbol; what `followers` gives for it."""
-        here = len(self.symbols)
-        self.symbols.append(symbol)
+        here = len(self.hashes[1])
         for length, (first, last) in LENGTHS.items():
             value, before = 0, -1
             if length == 1:
@@ -284,7 +370,7 @@ class _PlainPast:
             for _ in range(HOPS):
                 if place < 0 or len(found) == count:
                     break
-                found.setdefault(self.symbols[place + 1], class_)
+                found.setdefault(self.following[place], class_)
                 place = earlier[place]
         missing = count - len(found)
         return [*found, *[-1] * missing], [*found.values(), *[0] * missing]

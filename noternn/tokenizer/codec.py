@@ -92,14 +92,20 @@ class Codec:
     def before_pitch(self) -> NDArray[np.bool_]:
         """Whether an id that says a pitch may come after each id, (vocab_size,); True where it is not known.
 
+        The lowest and the highest pitch are asked for all.
+        """
+        pitch = self.tokenizer.pitch
+        told = {height: token for token in self.vocabulary.tokens if (height := pitch(token)) is not None}
+        return self.before([told[end] for end in (min(told), max(told))] if told else [])
+
+    def before(self, following: Sequence[str]) -> NDArray[np.bool_]:
+        """Whether one of some tokens may come after each id, (vocab_size,); True where it is not known.
+
         The grammar is asked after every token, in each state along a short piece where the token may stand.
         The first note of that piece is the highest there is, so that nothing rules the next one out but its
-        place; the lowest and the highest pitch are asked for all. After EOS and PAD comes padding; UNK may
-        stand for anything.
+        place. After EOS and PAD comes padding; UNK may stand for anything.
         """
         tokens, tokenizer = self.vocabulary.tokens, self.tokenizer
-        told = {pitch: token for token in tokens if (pitch := tokenizer.pitch(token)) is not None}
-        pitches = [told[end] for end in (min(told), max(told))] if told else []
         found = np.ones(len(tokens), dtype=np.bool_)
         found[[PAD_ID, EOS_ID]] = False
         states, allows = _states_of_example(tokenizer), dict[State, bool]()
@@ -109,7 +115,7 @@ class Codec:
             places = states[:1] if id_ == BOS_ID else [s for s in states if tokenizer.follows(s, token)]
             after = {tokenizer.advance(state, token) for state in places}
             for state in after - allows.keys():
-                allows[state] = any(tokenizer.follows(state, pitch) for pitch in pitches)
+                allows[state] = any(tokenizer.follows(state, token) for token in following)
             found[id_] = not after or any(allows[state] for state in after)
         return found
 

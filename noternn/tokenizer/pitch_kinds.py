@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noternn.tokenizer.codec import Codec
+from noternn.tokenizer.parts import parts_of
 from noternn.tokenizer.vocabulary import SPECIAL_TOKENS
 
 Ints = NDArray[np.int64]
@@ -26,9 +27,10 @@ class PitchKinds:
 
     Args:
         codec: whose tokenizer knows the transpositions of its tokens.
+        by_part: whether to tell instruments apart as well, where the vocabulary does: see `parts_of`.
     """
 
-    def __init__(self, codec: Codec) -> None:
+    def __init__(self, codec: Codec, *, by_part: bool = False) -> None:
         kinds: dict[str, int] = {}
         places = [_lowest(codec, token) for token in codec.vocabulary.tokens]
         self.kind = np.array([kinds.setdefault(lowest, len(kinds)) for lowest, _ in places])
@@ -37,6 +39,7 @@ class PitchKinds:
         self.bar = BEATS_A_BAR * codec.tokenizer.steps_per_beat
         self.ids = np.full((len(kinds), NUM_HEIGHTS + 1), -1)  # the last column is of no height
         self.ids[self.kind, self.height] = np.arange(len(places))
+        self.parts = parts_of(codec) if by_part else None
 
     @property
     def vocab_size(self) -> int:

@@ -202,6 +202,7 @@ class MidiDataModule(pl.LightningDataModule):
         transpose: each epoch, every training piece is moved by up to so many semitones, up or down.
         velocity: and made louder or softer by up to so many of the tokenizer's bins.
         memory: how many ids each search of a piece's own past suggests, see `PieceMemory`; 0 for none.
+        part_memory: whether to search each instrument's own past too, where the tokens tell instruments.
     """
 
     def __init__(
@@ -214,6 +215,7 @@ class MidiDataModule(pl.LightningDataModule):
         transpose: int = 0,
         velocity: int = 0,
         memory: int = 0,
+        part_memory: bool = False,
     ) -> None:
         super().__init__()
         self.corpus = corpus
@@ -223,6 +225,7 @@ class MidiDataModule(pl.LightningDataModule):
         self.transpose = transpose
         self.velocity = velocity
         self.memory = memory
+        self.part_memory = part_memory
         self._recalled: dict[str, Recalled] = {}
 
     def train_dataloader(self) -> LaneLoader:
@@ -296,6 +299,7 @@ class MidiDataModule(pl.LightningDataModule):
     def _recall(self, split: str) -> Recalled | None:
         """What the pieces of a split suggest of their own past; looked up once, not in every epoch."""
         if self.memory and split not in self._recalled:
-            kinds, cache = PitchKinds(self.corpus.codec), self.corpus.tokenized.cache
+            kinds = PitchKinds(self.corpus.codec, by_part=self.part_memory)
+            cache = self.corpus.tokenized.cache
             self._recalled[split] = Recalled(self._ids(split), kinds, self.memory, cache)
         return self._recalled.get(split)

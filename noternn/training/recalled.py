@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from noternn.corpus.cache import ArrayCache, Entry
 from noternn.corpus.pieces import Pieces
-from noternn.model.recall import NUM_SEARCHES, suggestions
+from noternn.model.recall import num_searches, suggestions
 from noternn.tokenizer.pitch_kinds import PitchKinds
 
 log = logging.getLogger(__name__)
 
-VERSION = 2  # of `suggestions`: another one makes the entries anew
+VERSION = 3  # of `suggestions`: another one makes the entries anew
 LONG = 200_000  # tokens that take so many seconds that it is told
 
 
@@ -32,6 +32,7 @@ class Recalled:
     def __init__(self, pieces: Pieces, kinds: PitchKinds, count: int, cache: ArrayCache) -> None:
         self.kinds = kinds
         self.count = count
+        self.width = num_searches(kinds) * count
         self.lengths = pieces.lengths
         self.starts = np.cumsum(pieces.lengths) - pieces.lengths
         self.entry = cache.get(self._fingerprint(pieces), lambda: self._make(pieces))
@@ -39,7 +40,9 @@ class Recalled:
     def _fingerprint(self, pieces: Pieces) -> str:
         """A hash of all that decides what is suggested."""
         digest = hashlib.sha256(f"recalled {VERSION} {self.count}".encode())
-        for array in (self.kinds.kind, self.kinds.height, *pieces):
+        digest.update(f"{self.kinds.bar}".encode())
+        parts = self.kinds.parts or ()
+        for array in (self.kinds.kind, self.kinds.height, self.kinds.steps, *parts, *pieces):
             digest.update(str(len(array)).encode())
             digest.update(array.astype(np.int32).tobytes())
         return digest.hexdigest()
@@ -48,7 +51,7 @@ class Recalled:
         if self.lengths.sum() > LONG:
             log.info("looking up what each piece repeats of itself ...")
         dtype = np.uint16 if self.kinds.vocab_size < 2**16 else np.uint32
-        found = np.empty((self.lengths.sum(), NUM_SEARCHES * self.count), dtype=dtype)
+        found = np.empty((self.lengths.sum(), self.width), dtype=dtype)
         classes = np.empty(found.shape, dtype=np.uint8)
         for piece, start in zip(pieces, self.starts, strict=True):
             both = suggestions(piece, self.kinds, self.count)
@@ -75,7 +78,7 @@ class Recalled:
         Returns:
             (batch, length, 2, 2 * count).
         """
-        both = np.zeros((len(pieces), length, 2, NUM_SEARCHES * self.count), dtype=np.int64)
+        both = np.zeros((len(pieces), length, 2, self.width), dtype=np.int64)
         starts = (self.starts[pieces] + positions).tolist()
         sizes = np.minimum(length, self.lengths[pieces] - positions).tolist()
         found, classes = self.entry.arrays["suggested"], self.entry.arrays["classes"]

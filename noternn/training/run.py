@@ -194,6 +194,7 @@ def data_module(config: Config, corpus: Corpus) -> MidiDataModule:
         seed=config.seed,
         **asdict(config.augmentation),
         memory=config.model.memory,
+        part_memory=config.model.part_memory,
     )
 
 

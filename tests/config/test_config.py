@@ -146,7 +146,8 @@ def test_settings_of_a_tokenizer_are_the_arguments_of_its_class(section: type, c
 
 def test_settings_of_the_model_are_the_arguments_of_its_class() -> None:
     settings = {field.name for field in dataclasses.fields(model.Model)}
-    settings = settings - {"position_beats", "num_slots"} | {"place"}  # see `build_network`
+    from_elsewhere = {"position_beats", "num_slots", "part_memory"}  # see `build_network`
+    settings = settings - from_elsewhere | {"place"}
     assert settings == parameters_of(NoteLSTM).keys() - {
         "vocab_size",
         "token_pitches",
@@ -178,6 +179,7 @@ def test_settings_of_the_datamodule_are_arguments_of_its_class() -> None:
         "corpus",
         "seed",
         "memory",
+        "part_memory",
         *(field.name for field in dataclasses.fields(training.Augmentation)),
     }
     of_the_corpus = {"cache_dir", "num_processes"}

@@ -19,6 +19,7 @@ from noternn.model.recall import (
     NUM_SEARCHES,
     build_recall,
     followers,
+    num_searches,
     suggestions,
 )
 from noternn.tokenizer import BOS_ID, Codec, EventTokenizer, Vocabulary
@@ -181,6 +182,168 @@ def test_the_class_is_that_of_the_length_of_the_match(length: int) -> None:
     assert list(LENGTHS)[classes[-1, 0]] == length
 
 
+BAND_TOKENS = [*(f"Pitch_{pitch}" for pitch in range(50, 66)), "Drum_36", "Drum_38"]
+BAND_TOKENS += ["Shift_3", "Shift_6", "Shift_7", "Duration_6", "Program_0", "Program_40", "Program_drum"]
+BAND_CODEC = Codec(EventTokenizer(program=True), Vocabulary(BAND_TOKENS))
+BAND = PitchKinds(BAND_CODEC, by_part=True)
+band_notes = st.tuples(
+    st.sampled_from([[], ["Shift_3"], ["Shift_6"], ["Shift_7"]]),
+    st.sampled_from(["Program_0", "Program_40"]),
+    st.sampled_from([f"Pitch_{pitch}" for pitch in (55, 57, 58)]),
+) | st.tuples(
+    st.sampled_from([[], ["Shift_6"]]), st.just("Program_drum"), st.sampled_from(["Drum_36", "Drum_38"])
+)
+bands = st.lists(band_notes, min_size=1, max_size=30).map(
+    lambda notes: [
+        BAND_CODEC.vocabulary.id(token)
+        for shift, program, pitch in notes
+        for token in (*shift, program, pitch, "Duration_6")
+    ]
+)
+any_ids = st.lists(st.integers(BOS_ID, len(BAND_CODEC.vocabulary) - 1), min_size=1, max_size=50)
+
+
+def looked_up_by_part(piece: list[int]) -> list[tuple[object, list[object]]]:
+    """The chain of each id and what the first two searches look it up by, from the tokens themselves."""
+    tokens = [BAND_CODEC.vocabulary.tokens[id_] for id_ in piece]
+    found: list[tuple[object, list[object]]] = []
+    time, onsets, program = 0, dict[str, int](), None
+    for token in tokens:
+        kind, _, value = token.partition("_")
+        if kind == "Shift":
+            time += int(value)
+        if kind == "Program":
+            program = token
+            found.append((program, [(token, time - onsets.get(token, time)), (token, time % 48)]))
+            onsets[token] = time
+        elif kind in ("Pitch", "Drum") and program:
+            found.append((program, [token, token]))
+        else:
+            said = program or token
+            found.append(("between", [said, (said, time % 48)]))
+            program = None
+    return found
+
+
+def searched_by_part(piece: list[int], which: int, count: int) -> list[tuple[int, int]]:
+    """What the search suggests after the last id, slowly and obviously."""
+    told = looked_up_by_part(piece)
+    places = [place for place, (chain, _) in enumerate(told) if chain == told[-1][0]]
+    symbols = [told[place][1][which] for place in places]
+    found: dict[int, int] = {}
+    for class_, length in LONGEST_FIRST:
+        last = symbols[-length:] if length <= len(symbols) else None
+        ends = [end for end in range(length, len(symbols)) if symbols[end - length : end] == last]
+        for end in ends[: -HOPS - 1 : -1]:
+            if len(found) < count:
+                found.setdefault(piece[places[end - 1] + 1], class_)
+    return list(found.items())
+
+
+@FAST
+@given(bands | any_ids, counts)
+def test_the_past_of_a_part_is_that_of_an_obvious_search(piece: list[int], count: int) -> None:
+    piece = [id_ for id_ in piece if id_ > 3]
+    if not piece:
+        return
+    found = suggestions(np.array(piece), BAND, count)
+    for which in (0, 1):
+        first = (NUM_SEARCHES + which) * count
+        for place in range(len(piece)):
+            rows = zip(*found[place, :, first : first + count].tolist(), strict=True)
+            told = [row for row in rows if row[0] < BAND.vocab_size]
+            assert told == searched_by_part(piece[: place + 1], which, count)
+
+
+@FAST
+@given(bands | any_ids, counts)
+def test_parts_are_searched_alike_in_all_ways(piece: list[int], count: int) -> None:
+    expected = suggestions(np.array(piece), BAND, count)
+    assert expected.shape == (len(piece), 2, num_searches(BAND) * count)
+    for compiler in (True, False):
+        with on_a_machine(compiler):
+            np.testing.assert_array_equal(suggestions(np.array(piece), BAND, count), expected)
+            recall = build_recall(BAND, count)
+        np.testing.assert_array_equal([recall.append([id_])[0] for id_ in piece], expected)
+
+
+@FAST
+@given(bands, any_ids)
+def test_of_a_band_only_the_past_is_looked_at(piece: list[int], rest: list[int]) -> None:
+    known = suggestions(np.array(piece), BAND, 2)
+    np.testing.assert_array_equal(suggestions(np.array(piece + rest), BAND, 2)[: len(piece)], known)
+
+
+@FAST
+@given(bands)
+def test_what_parts_do_not_change_is_searched_as_without_them(piece: list[int]) -> None:
+    whole = PitchKinds(BAND_CODEC)
+    width = NUM_SEARCHES * 2
+    both = suggestions(np.array(piece), BAND, 2)[:, :, :width]
+    np.testing.assert_array_equal(both, suggestions(np.array(piece), whole, 2))
+
+
+@FAST
+@given(bands, st.integers(-5, 5))
+def test_a_band_in_another_key_suggests_the_same_in_that_key(piece: list[int], semitones: int) -> None:
+    there = np.append(BAND_CODEC.variation(semitones), BAND.vocab_size)
+    first = NUM_SEARCHES * 2
+    expected = suggestions(np.array(piece), BAND, 2)[:, :, first : first + 4]
+    moved = suggestions(there[piece], BAND, 2)[:, :, first : first + 4]
+    np.testing.assert_array_equal(moved[:, 0], there[expected[:, 0]])
+    np.testing.assert_array_equal(moved[:, 1], expected[:, 1])
+
+
+def band_ids(*tokens: str) -> list[int]:
+    return [BAND_CODEC.vocabulary.id(token) for token in tokens]
+
+
+def test_what_another_instrument_plays_breaks_no_match() -> None:
+    def with_drum(*drums: str) -> list[int]:
+        beats = [
+            (f"Pitch_{pitch}", "Duration_6", "Program_drum", drum, "Duration_6", "Shift_6", "Program_0")
+            for pitch, drum in zip((55, 57, 58), drums, strict=True)
+        ]
+        return band_ids(*(token for beat in beats for token in beat))
+
+    piece = band_ids("Program_0") + with_drum("Drum_36", "Drum_36", "Drum_36")
+    piece += with_drum("Drum_38", "Drum_36", "Drum_38")
+    after = suggestions(np.array(piece), BAND, 1)[-1]
+    assert after[0, NUM_SEARCHES] == BAND_CODEC.vocabulary.id("Pitch_55")
+    assert list(LENGTHS)[after[1, NUM_SEARCHES]] == 6  # of the whole piece's ids only the last 2 match
+
+
+def test_a_part_at_another_pitch_is_suggested_there() -> None:
+    def phrase(first: int) -> list[str]:
+        steps = (0, 2, 1, 4)
+        return [
+            token
+            for step in steps
+            for token in (
+                "Shift_6",
+                "Program_0",
+                f"Pitch_{first + step}",
+                "Duration_6",
+                "Program_drum",
+                "Drum_36",
+                "Duration_6",
+            )
+        ]
+
+    piece = band_ids(*phrase(50), *phrase(56)[:-5])
+    after = suggestions(np.array(piece), BAND, 1)[-1, 0, NUM_SEARCHES + 2]
+    assert after == BAND_CODEC.vocabulary.id("Pitch_60")
+
+
+def test_only_a_vocabulary_of_several_instruments_has_parts() -> None:
+    assert PitchKinds(CODEC, by_part=True).parts is None
+    one = Codec(EventTokenizer(program=True), Vocabulary(["Program_0", "Pitch_60", "Duration_6", "Shift_6"]))
+    assert PitchKinds(one, by_part=True).parts is None
+    assert BAND.parts is not None
+    assert BAND.parts.num_parts == 3
+    assert PitchKinds(BAND_CODEC).parts is None
+
+
 def test_nothing_is_suggested_at_first() -> None:
     found = suggestions(np.array([1]), KINDS, 2)
     assert found.tolist() == [[[VOCAB_SIZE] * 8, [0] * 8]]
@@ -188,28 +351,34 @@ def test_nothing_is_suggested_at_first() -> None:
     assert empty[3, 0, 0] == 4
 
 
-def buffers_of(capacity: int, parts: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+def buffers_of(kinds: PitchKinds, capacity: int, parts: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     """What `matches.search` takes for two new ids of one piece."""
-    rows = NUM_SEARCHES, len(parts), capacity
+    searches, num_parts = num_searches(kinds), 0 if kinds.parts is None else kinds.parts.num_parts
+    rows = searches, len(parts), capacity
+    none = np.zeros(0, dtype=np.int64)
+    by_part = np.repeat([-1, FIRST_HEIGHT, -1], num_parts + 1)
+    state = [0, FIRST_HEIGHT, num_parts, *by_part.tolist()]
     return [
-        KINDS.kind, KINDS.height, KINDS.steps, KINDS.ids, parts,
-        np.array([4, 5]), np.array([FIRST_HEIGHT]), np.array([0]),
+        kinds.kind, kinds.height, kinds.steps, kinds.ids, *(kinds.parts or (none, none)), parts,
+        np.array([4, 5]), np.array(state),
         np.zeros(rows[::2], dtype=np.int64), np.zeros(rows, dtype=np.int64),
-        np.zeros(rows, dtype=np.int32), np.full((NUM_SEARCHES, 256), -1, dtype=np.int32),
-        np.zeros((2, 2, NUM_SEARCHES * 3), dtype=np.int64),
+        np.zeros(rows, dtype=np.int32), np.full((searches, 256), -1, dtype=np.int32),
+        np.zeros((len(parts) + 1) * capacity if num_parts else 0, dtype=np.int32),
+        np.zeros((2, 2, searches * 3), dtype=np.int64),
     ]  # fmt: skip
 
 
 @needs_compiler
-@pytest.mark.parametrize("wrong", range(13))
+@pytest.mark.parametrize("wrong", range(15))
 def test_buffers_of_sizes_that_do_not_agree_are_refused(wrong: int) -> None:
-    buffers = buffers_of(4, module.PARTS)
-    module.matches.search(*buffers, 2, 3, HOPS, SPAN, 48)
-    with pytest.raises(ValueError, match="sizes"):
-        module.matches.search(*buffers, 3, 3, HOPS, SPAN, 48)
+    buffers = buffers_of(BAND, 4, module.PARTS)
+    module.matches.search(*buffers, 2, 1, 3, 3, HOPS, SPAN, 48)
+    for sizes in ((3, 1, 3), (2, 2, 3), (2, 1, 4), (2, 1, 0), (2, 0, 3)):
+        with pytest.raises(ValueError, match="sizes"):
+            module.matches.search(*buffers, *sizes, 3, HOPS, SPAN, 48)
     buffers[wrong] = buffers[wrong].ravel()[:-1].copy()
     with pytest.raises(ValueError, match="sizes"):
-        module.matches.search(*buffers, 2, 3, HOPS, SPAN, 48)
+        module.matches.search(*buffers, 2, 1, 3, 3, HOPS, SPAN, 48)
 
 
 @needs_compiler
@@ -223,4 +392,4 @@ def test_ids_that_are_none_are_refused(id_: int) -> None:
 @pytest.mark.parametrize("parts", [[[1, 0, 0], [3, 0, 0]], [[1, 0, 0], [2, 0, 5]], [[2, 0, 0], [2, 0, 0]]])
 def test_lengths_that_are_no_sums_are_refused(parts: list[list[int]]) -> None:
     with pytest.raises(ValueError, match="sizes"):
-        module.matches.search(*buffers_of(4, np.array(parts)), 0, 3, HOPS, SPAN, 48)
+        module.matches.search(*buffers_of(KINDS, 4, np.array(parts)), 0, 1, 0, 3, HOPS, SPAN, 48)
