@@ -18,12 +18,25 @@ from noternn.model.build import network_for
 from noternn.model.checkpoint import Trained
 from noternn.music.piece import Piece
 from noternn.pages.engine import ENGINE
-from noternn.tokenizer import Codec, Tokenizer, VoicesTokenizer
+from noternn.tokenizer import Codec, Tokenizer, Vocabulary, VoicesTokenizer
 from noternn.tokenizer.pace import Pace
 
 NODE = shutil.which("node")
 needs_node = pytest.mark.skipif(NODE is None, reason="Node.js is not installed")
 PLAIN = {"embedding_dim": 12, "hidden_size": 16, "num_layers": 3, "dropout": 0.0, "num_fc_layers": 2}
+
+DEFAULT = {
+    "embedding_dim": 12, "hidden_size": 20, "num_layers": 1, "dropout": 0.0, "num_fc_layers": 1,
+    "variational": True, "residual": True, "num_pitches": 8, "pitch_channels": 5, "memory": 2,
+}  # fmt: skip
+NETWORKS: dict[str, dict[str, Any]] = {
+    "default": DEFAULT,
+    "note_rnn": PLAIN,
+    "places": {**PLAIN, "position_beats": [1, 4], "num_slots": 3},
+    "input tokens": {**DEFAULT, "num_input_tokens": 3, "pitch_channels": 0, "num_layers": 2},
+    "tied": {**PLAIN, "tied": True},
+    "tied, one layer": {**PLAIN, "embedding_dim": 16, "tied": True, "num_fc_layers": 1, "memory": 3},
+}
 
 
 def source(name: str) -> str:
@@ -68,3 +81,9 @@ def varied(seed: int, tokenizer: Tokenizer) -> Piece:
         is_drum=rng.random(piece.num_notes) < 0.1,
         ticks_per_beat=piece.ticks_per_beat,
     )
+
+
+def codec_of(tokenizer: Tokenizer) -> Codec:
+    """Of some pieces; all instruments, drums and velocities that the tokenizer writes."""
+    tokens = {token for seed in range(4) for token in tokenizer.tokenize(varied(seed, tokenizer))}
+    return Codec(tokenizer, Vocabulary(tokens | set(tokenizer.alphabet)))

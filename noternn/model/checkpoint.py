@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -14,7 +15,8 @@ from torch.overrides import TorchFunctionMode
 
 import noternn
 from noternn.config.sampling import Sampling
-from noternn.errors import UserError
+from noternn.errors import UserError, require
+from noternn.files import replacing
 from noternn.model.build import network_for
 from noternn.model.lstm import NoteLSTM
 from noternn.music.midi import is_writable_metre, is_writable_tempo
@@ -24,6 +26,7 @@ from noternn.tokenizer import BpeTokenizer, Codec, Vocabulary, build_tokenizer
 from noternn.tokenizer.pace import Pace
 
 CHECKPOINT_KEY = "noternn"
+SAFETENSORS = ".safetensors"
 MAX_PACE = 2**31  # steps or tokens without a note
 
 
@@ -83,11 +86,13 @@ def checkpoint_path(run_or_checkpoint: Path) -> Path:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint's plain data and tensors; no code in it is run.
+    """A checkpoint's plain data and tensors, also of one that was exported; no code in it is run.
 
     Raises:
         UserError: if the file is damaged or not a checkpoint of NoteRNN.
     """
+    if path.suffix == SAFETENSORS:
+        return load_safetensors(path)
     try:
         with zipfile.ZipFile(path) as archive:
             if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
@@ -105,6 +110,48 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(CHECKPOINT_KEY), dict):
         raise UserError(f"{path}: not a checkpoint of NoteRNN")
     return checkpoint
+
+
+def save_safetensors(checkpoint: Mapping[str, Any], path: Path) -> None:
+    """Write what composing needs of a checkpoint as safetensors, with the plain data as JSON in its metadata.
+
+    Args:
+        checkpoint: as `load_checkpoint` gives it.
+        path: ends in `.safetensors`.
+
+    Raises:
+        UserError: if the extra is not installed.
+        OSError: if it cannot be written.
+    """
+    require("safetensors", path.name)
+    from safetensors.torch import save
+
+    tensors = {name: part.contiguous().clone() for name, part in _weights(checkpoint["state_dict"]).items()}
+    content = json.dumps(checkpoint[CHECKPOINT_KEY], allow_nan=False)
+    data = save(tensors, {CHECKPOINT_KEY: content, "format": "pt"})
+    with replacing(path) as file:
+        file.write(data)
+
+
+def load_safetensors(path: Path) -> dict[str, Any]:
+    """What `save_safetensors` wrote, as `load_checkpoint` gives it.
+
+    Raises:
+        UserError: if the extra is not installed, or the file is damaged or none of NoteRNN's.
+    """
+    require("safetensors", str(path))
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            content = (file.metadata() or {}).get(CHECKPOINT_KEY)
+            tensors = {f"network.{name}": file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        plain = None if content is None else json.loads(content)
+    except (OSError, SafetensorError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not a readable safetensors file ({type(error).__name__})") from error
+    if not isinstance(plain, dict):
+        raise UserError(f"{path}: not a checkpoint of NoteRNN")
+    return {CHECKPOINT_KEY: plain, "state_dict": tensors}
 
 
 def trained_of(checkpoint: dict[str, Any], path: Path) -> Trained:

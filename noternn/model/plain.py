@@ -21,7 +21,7 @@ from noternn.tokenizer import (
     Tokenizer,
     VoicesTokenizer,
 )
-from noternn.tokenizer.pace import Pace, note_counts
+from noternn.tokenizer.pace import note_counts
 
 # The arguments of tokenizers whose grammar pages/grammar.js restates.
 TOKENIZERS: Mapping[type[Tokenizer], tuple[str, tuple[str, ...]]] = {
@@ -62,19 +62,14 @@ def plain_of(trained: Trained) -> Plain:
     Raises:
         UserError: if it has a part that a page cannot run.
     """
-    network, codec = trained.network, trained.codec
+    network = trained.network
     tensors = {name: part.detach().float().numpy() for name, part in network.named_parameters()}
     _refuse_unknown(network, tensors)
-    memory = network.memory
-    description: dict[str, Any] = {
-        "network": _sizes(network),
-        "tokens": list(codec.vocabulary.tokens),
-        "tokenizer": _tokenizer(codec.tokenizer),
-        "token_steps": codec.token_steps().tolist(),
-        "note_counts": note_counts(codec).tolist(),
-        "token_pitches": codec.token_pitches().tolist(),
-        "before_pitch": _bits(network.before_pitch),
-        "followers": None if network.followers is None else _bits(network.followers),
+    memory, bits = network.memory, {"before_pitch": network.before_pitch, "followers": network.followers}
+    description = {
+        **described(trained),
+        "tokenizer": _tokenizer(trained.codec.tokenizer),
+        **{name: None if values is None else _bits(values) for name, values in bits.items()},
         "kinds": None
         if memory is None
         else {
@@ -82,12 +77,26 @@ def plain_of(trained: Trained) -> Plain:
             "height": memory.kinds.height.tolist(),
             "bar": memory.kinds.bar,
         },
-        "is_pitched": [codec.tokenizer.transposed(token, 1) != token for token in codec.vocabulary.tokens],
-        "pace": asdict(trained.pace or Pace.default(codec.tokenizer.steps_per_beat)),
+    }
+    return Plain(description, tensors)
+
+
+def described(trained: Trained) -> dict[str, Any]:
+    """What the sizes of a network are, and what its ids mean, for JSON."""
+    codec = trained.codec
+    tokens, tokenizer = codec.vocabulary.tokens, codec.tokenizer
+    return {
+        "network": _sizes(trained.network),
+        "tokens": list(tokens),
+        "steps_per_beat": tokenizer.steps_per_beat,
+        "token_steps": codec.token_steps().tolist(),
+        "note_counts": note_counts(codec).tolist(),
+        "token_pitches": codec.token_pitches().tolist(),
+        "is_pitched": [tokenizer.transposed(token, 1) != token for token in tokens],
+        "pace": asdict(trained.pace),
         "tempo": trained.tempo,
         "metre": list(trained.metre),
     }
-    return Plain(description, tensors)
 
 
 def _sizes(network: NoteLSTM) -> dict[str, Any]:

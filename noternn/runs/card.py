@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,21 @@ def read_card(run: Path) -> Card:
         },
         float(limit) if isinstance(limit, int | float) else None,
     )
+
+
+def markdown(card: Card) -> str:
+    """The card as Markdown."""
+    lines = [f"# {_plain(card.name)}", "", *(f"{_plain(text)}  " for text in card.sentences), ""]
+    for heading, facts in card.sections.items():
+        lines += [f"## {_plain(heading)}", "", "| | |", "|---|---|"]
+        lines += [f"| {_plain(name)} | {_plain(text)} |" for name, text in facts.items()]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _plain(text: str) -> str:
+    """A text in which Markdown and HTML see no marks."""
+    return re.sub(r"([\\`*_{}\[\]<>()#!|~&$])", r"\\\1", text)
 
 
 def _settings(run: Path) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from engine_runs import PLAIN, needs_node, run_node, trained, varied
+from engine_runs import DEFAULT, NETWORKS, PLAIN, codec_of, needs_node, run_node, trained, varied
 from helpers import small_piece
 from numpy.typing import NDArray
 from tokenizer_cases import CHORDS, EVENTS, legal_walk, name_of, small_codec
@@ -25,12 +25,10 @@ from noternn.sampling.sampler import sample_batch
 from noternn.tokenizer import (
     BOS_ID,
     BpeTokenizer,
-    Codec,
     EventTokenizer,
     FramesTokenizer,
     Merges,
     Tokenizer,
-    Vocabulary,
     VoicesTokenizer,
 )
 from noternn.tokenizer.pace import Pace
@@ -38,19 +36,6 @@ from noternn.tokenizer.pace import Pace
 pytestmark = needs_node
 NUM_POINTS = 20_000
 TOKENIZERS = [*EVENTS, *CHORDS, FramesTokenizer(), VoicesTokenizer()]
-DEFAULT = {
-    "embedding_dim": 12, "hidden_size": 20, "num_layers": 1, "dropout": 0.0, "num_fc_layers": 1,
-    "variational": True, "residual": True, "num_pitches": 8, "pitch_channels": 5, "memory": 2,
-}  # fmt: skip
-NETWORKS: dict[str, dict[str, Any]] = {
-    "default": DEFAULT,
-    "note_rnn": PLAIN,
-    "places": {**PLAIN, "position_beats": [1, 4], "num_slots": 3},
-    "input tokens": {**DEFAULT, "num_input_tokens": 3, "pitch_channels": 0, "num_layers": 2},
-    "tied": {**PLAIN, "tied": True},
-    "tied, one layer": {**PLAIN, "embedding_dim": 16, "tied": True, "num_fc_layers": 1, "memory": 3},
-}
-
 STEPS = """
 const network = new Network(data.model, decodeWeights(data.weights, data.model.bits));
 const plain = values => Array.from(values, value => value == -Infinity ? null : value);
@@ -94,12 +79,6 @@ def data_of(plain: Plain, bits: int, **others: Any) -> dict[str, Any]:
 def options_of(sampling: Sampling) -> dict[str, Any]:
     names = "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "repetition_window"
     return {name: getattr(sampling, name) for name in names}
-
-
-def codec_of(tokenizer: Tokenizer) -> Codec:
-    """Of some pieces; all instruments, drums and velocities that the tokenizer writes."""
-    tokens = {token for seed in range(4) for token in tokenizer.tokenize(varied(seed, tokenizer))}
-    return Codec(tokenizer, Vocabulary(tokens | set(tokenizer.alphabet)))
 
 
 def largest_difference(found: Any, expected: NDArray[np.float64]) -> float:

@@ -300,7 +300,7 @@ def test_failed_and_running_runs_are_shown(open_page: Open, tmp_path: Path) -> N
     page = show_report(open_page, tmp_path / "failed")
     assert "no memory" in page.inner_text("main")
     write_run(tmp_path / "running", status="running")
-    assert num_lines(show_report(open_page, tmp_path / "running"), "curves") == 4
+    assert num_lines(show_report(open_page, tmp_path / "running"), "curves") == 5  # with the interval
     assert num_lines(show_report(open_page, tmp_path), "curves") == 3
 
 

@@ -296,7 +296,9 @@ def play_phrase(page: Any) -> None:
 
 def test_a_phrase_is_heard_shown_and_answered(studio: Any) -> None:
     play_phrase(studio)
-    assert studio.evaluate("loudness()") > 0.01
+    studio.keyboard.down("d")
+    wait_for(studio, lambda: studio.evaluate("loudness()") > 0.01)
+    studio.keyboard.up("d")
     assert studio.inner_text("#legend") == "played by you"
     wait_for(studio, lambda: studio.inner_text("#status") == "Answering.")
     wait_for(studio, lambda: "composed" in studio.inner_text("#legend"))
