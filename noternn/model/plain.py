@@ -22,6 +22,7 @@ from noternn.tokenizer import (
     VoicesTokenizer,
 )
 from noternn.tokenizer.pace import note_counts
+from noternn.tokenizer.pitch_kinds import PitchKinds
 
 # The arguments of tokenizers whose grammar pages/grammar.js restates.
 TOKENIZERS: Mapping[type[Tokenizer], tuple[str, tuple[str, ...]]] = {
@@ -70,13 +71,7 @@ def plain_of(trained: Trained) -> Plain:
         **described(trained),
         "tokenizer": _tokenizer(trained.codec.tokenizer),
         **{name: None if values is None else _bits(values) for name, values in bits.items()},
-        "kinds": None
-        if memory is None
-        else {
-            "kind": memory.kinds.kind.tolist(),
-            "height": memory.kinds.height.tolist(),
-            "bar": memory.kinds.bar,
-        },
+        "kinds": None if memory is None else _kinds(memory.kinds),
     }
     return Plain(description, tensors)
 
@@ -117,17 +112,22 @@ def _sizes(network: NoteLSTM) -> dict[str, Any]:
     }
 
 
+def _kinds(kinds: PitchKinds) -> dict[str, Any]:
+    parts = kinds.parts
+    return {
+        "kind": kinds.kind.tolist(),
+        "height": kinds.height.tolist(),
+        "bar": kinds.bar,
+        "parts": None if parts is None else {"part": parts.part.tolist(), "within": parts.within.tolist()},
+    }
+
+
 def _refuse_unknown(network: NoteLSTM, tensors: Mapping[str, NDArray[np.float32]]) -> None:
     unknown = sorted(name for name in tensors if not name.startswith(KNOWN_TENSORS))
     if unknown:
         raise UserError(f"a page cannot run this network yet: it does not know its part {unknown[0]}")
     if network.options.get("memory") and network.memory is None:
         raise UserError("a page cannot run this network: its memory is none that a page knows")
-    if network.memory is not None and network.memory.kinds.parts is not None:
-        raise UserError(
-            "a page cannot run this network yet: it looks up what each instrument played; "
-            "train with model.part_memory=false"
-        )
 
 
 def _tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:

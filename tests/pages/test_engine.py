@@ -102,6 +102,21 @@ def test_log_probabilities_are_those_of_the_stepper(tmp_path: Path, name: str, b
     assert again == steps[5:]
 
 
+def test_of_a_band_each_instruments_past_is_looked_up(tmp_path: Path) -> None:
+    tokenizer = EventTokenizer(program=True, velocity=True)
+    codec = codec_of(tokenizer)
+    run = trained(codec, {**DEFAULT, "part_memory": True})
+    assert run.network.memory is not None
+    assert run.network.memory.kinds.parts is not None
+    piece = codec.encode(varied(0, tokenizer))[1:-1].tolist()
+    ids = [BOS_ID, *piece, *piece, *codec.encode(varied(1, tokenizer))[1:-1].tolist(), *piece]
+    stepper = ModuleStepper(run.network)
+    expected = np.array([stepper.step([id_])[0] for id_ in ids])
+    steps, again = run_node(tmp_path, STEPS, "[steps, again]", data_of(plain_of(run), 32, ids=ids))
+    assert largest_difference(steps, expected) < 1e-5
+    assert again == steps[5:]
+
+
 @pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=name_of)
 def test_ids_are_the_same_for_the_same_random_numbers(tmp_path: Path, tokenizer: Tokenizer) -> None:
     run = trained(codec_of(tokenizer), DEFAULT, Pace(2 * tokenizer.steps_per_beat, 5, 3.0))
