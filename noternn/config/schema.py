@@ -21,14 +21,7 @@ from noternn.config.model import Model
 from noternn.config.optimizer import SGD, Adadelta, Adagrad, Adam, RMSprop, Schedule, check_free
 from noternn.config.sampling import Sampling
 from noternn.config.sweeper import Search
-from noternn.config.tokenizer import (
-    ChordTokenizer,
-    EventTokenizer,
-    FramesTokenizer,
-    MidiTokTokenizer,
-    Tokenizer,
-    VoicesTokenizer,
-)
+from noternn.config.tokenizer import TOKENIZERS, FramesTokenizer, Tokenizer, VoicesTokenizer
 from noternn.config.training import (
     Augmentation,
     Checkpoint,
@@ -72,6 +65,7 @@ class Config:
     logger: Logger = field(default_factory=Logger)
     callbacks: dict[str, Any] = setting({}, help="Lightning's callbacks and their arguments")
     seed: int = setting(help="of the split, the weights and the training")
+    init_from: str | None = setting(None, help="run, checkpoint or base whose weights a run starts from")
     resume: str | None = setting(help="folder of a run or sweep to continue")
 
     def __post_init__(self) -> None:
@@ -109,7 +103,7 @@ def register() -> None:
     store.store(group="schema", name="config", node=Config, package="_global_")
     groups: dict[str, tuple[type, ...]] = {
         "dataset": (FolderDataset, FramesDataset, InstalledDataset, UnionDataset),
-        "tokenizer": (EventTokenizer, ChordTokenizer, FramesTokenizer, VoicesTokenizer, MidiTokTokenizer),
+        "tokenizer": tuple(TOKENIZERS.values()),
         "optimizer": (Adam, SGD, RMSprop, Adagrad, Adadelta),
         "sweeper": (Search,),
     }

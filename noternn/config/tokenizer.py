@@ -92,6 +92,16 @@ class MidiTokTokenizer(Tokenizer):
         require_extra("miditok", "tokenizer=miditok")
 
 
+# By the names of `build_tokenizer`.
+TOKENIZERS: dict[str, type[Tokenizer]] = {
+    "event": EventTokenizer,
+    "chord": ChordTokenizer,
+    "frames": FramesTokenizer,
+    "voices": VoicesTokenizer,
+    "miditok": MidiTokTokenizer,
+}
+
+
 def _require_frames(steps_per_beat: int) -> None:
     is_grid = steps_per_beat <= FINEST_FRAMES
     require(is_grid, "tokenizer.steps_per_beat", steps_per_beat, f"1 to {FINEST_FRAMES} for this tokenizer")

@@ -135,6 +135,18 @@ class EncodedCorpus:
         except (KeyError, TypeError):
             return False
 
+    def with_tokens(self, tokens: Sequence[str]) -> EncodedCorpus:
+        """The same as ids of a vocabulary that also has these tokens, seen in training or not.
+
+        Args:
+            tokens: of another network, whose weights a run starts from. Nothing may be merged.
+        """
+        assert not self.merges.pairs
+        vocabulary = Vocabulary([*self.vocabulary.tokens, *tokens])
+        ids = {name: self.corpus.pieces(self.members[name], vocabulary) for name in SPLITS}
+        sizes = {name: _size(self.corpus, self.members[name], ids[name]) for name in SPLITS}
+        return replace(self, vocabulary=vocabulary, ids=ids, sizes=sizes)
+
     def in_order_of(self, split_file: Path) -> EncodedCorpus:
         """The same, each split in the order of the music in split.json, whatever its files are called.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,9 @@ def _load_run(path: Path, others: Sequence[TrainedRun]) -> TrainedRun:
     content = checkpoint[CHECKPOINT_KEY]
     config = content["config"]
     fingerprint = content.get("corpus_fingerprint")
-    corpus = next((r.corpus for r in others if r.corpus.encoded.fingerprint == fingerprint), None)
+    vocabulary = content["vocabulary"]
+    same = (r.corpus for r in others if r.corpus.encoded.fingerprint == fingerprint)
+    corpus = next((c for c in same if list(c.encoded.vocabulary.tokens) == vocabulary), None)
     if corpus is None:
         try:
             corpus = corpus_of_plain(config)
@@ -77,8 +79,10 @@ def _load_run(path: Path, others: Sequence[TrainedRun]) -> TrainedRun:
             raise UserError(
                 f"{path}: the settings in its checkpoint name no corpus that can be read"
             ) from error
+        if config.get("init_from"):
+            corpus = replace(corpus, encoded=corpus.encoded.with_tokens(vocabulary))
     split_file = RunFolder(path if path.is_dir() else path.parent).split
-    if not corpus.encoded.is_that_of(fingerprint, content["vocabulary"], split_file):
+    if not corpus.encoded.is_that_of(fingerprint, vocabulary, split_file):
         raise UserError(
             f"{path}: its corpus is not what it was trained on: files have changed, or an earlier version of "
             "NoteRNN read or split them otherwise; put back the files, or train a new run"

@@ -8,6 +8,7 @@ import logging
 import shlex
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -15,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from noternn.config import schema as configuration
 from noternn.config.programs import train_command
+from noternn.config.schema import Config
 from noternn.errors import UserError
 from noternn.files import shortest, write_text
 from noternn.launch import search
@@ -56,30 +58,34 @@ def run(
     with answering_signals() as stop:
         config = configuration.parse(composed)
         sources = sources_of(config.dataset)
+        from noternn.training.ancestor import refuse_other_network
         from noternn.training.run import train  # imports torch: only once all is known to be there
 
-        def begin_run(precision: str) -> None:
+        refuse_other_network(config, HydraConfig.get().overrides.task)
+
+        def begin_run(settled: Config) -> None:
             if begin:
                 begin()
-            _write_record(composed, run_dir, precision)
+            _write_record(composed, run_dir, settled)
 
         return float(train(config, sources, run_dir, sweep, stop, is_hopeless, begin_run)["val/nll"])
 
 
-def _write_record(composed: DictConfig, run_dir: Path, precision: str | None = None) -> None:
+def _write_record(composed: DictConfig, run_dir: Path, settled: Config | None = None) -> None:
     """Note the settings that are trained with, the options that were chosen, and what was given.
 
     Args:
         composed: as Hydra gives it.
         run_dir: the folder of the run.
-        precision: that the run trains in; None where it did not begin.
+        settled: that the run trains with; None where it did not begin.
     """
     hydra_config, settings = HydraConfig.get(), OmegaConf.to_container(composed, resolve=True)
     assert isinstance(settings, dict)
     given = [_without_references(override, composed) for override in hydra_config.overrides.task]
     plain = {str(section): values for section, values in settings.items()}
-    if precision:
-        plain["trainer"]["precision"] = precision
+    if settled:
+        plain["trainer"]["precision"] = settled.trainer.precision
+        plain |= {"model": asdict(settled.model), "tokenizer": asdict(settled.tokenizer)}
     write_record(run_dir, plain, dict(hydra_config.runtime.choices), given)
 
 

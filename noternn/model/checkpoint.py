@@ -205,6 +205,7 @@ def _trained(checkpoint: dict[str, Any]) -> Trained:
     codec = Codec(tokenizer, Vocabulary(content["vocabulary"]))
     weights = _weights(checkpoint["state_dict"])
     _check_sizes(weights)
+    weights = {name: part.float() if part.dtype == torch.half else part for name, part in weights.items()}
     num_layers = sum(name.startswith("layers.") and "weight_hh" in name for name in weights)
     if config["model"]["num_layers"] != num_layers:
         raise WrongContentError("the weights are of another network")

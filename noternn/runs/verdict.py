@@ -110,7 +110,8 @@ def _cures(config: Mapping[str, Any], best_epoch: int) -> list[str]:
     model, optimizer, epochs = config["model"], config["optimizer"], config["trainer"]["max_epochs"]
     is_decayed = optimizer["name"] == "AdamW" and optimizer.get("weight_decay", 0) >= 0.6
     cures = {
-        "model.num_pitches=8 model.pitch_channels=16": not model["num_pitches"],
+        "model.num_pitches=8 model.pitch_channels=16": not model["num_pitches"]
+        and not config.get("init_from"),
         "model.dropout=0.5": model["dropout"] < 0.4,
         "optimizer=adamw optimizer.weight_decay=0.6": not is_decayed,
         "augmentation=transpose": not config["augmentation"]["transpose"],
@@ -132,10 +133,14 @@ def _more_learning(last: Row, config: Mapping[str, Any]) -> list[str]:
 
 
 def _smaller(config: Mapping[str, Any]) -> list[str]:
+    if config.get("init_from"):  # whose size is the network's
+        return []
     return [f"model.hidden_size={max(1, config['model']['hidden_size'] // 2)}"]
 
 
 def _larger(config: Mapping[str, Any]) -> list[str]:
+    if config.get("init_from"):
+        return []
     return [f"a larger network: model.hidden_size={2 * config['model']['hidden_size']}"]
 
 

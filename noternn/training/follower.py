@@ -24,7 +24,7 @@ from noternn.training.followers import Order, environment_of
 from noternn.training.module import NoteRNN
 from noternn.training.ranks import part_ways
 from noternn.training.resume import is_trained
-from noternn.training.run import data_module, loaded, with_precision
+from noternn.training.run import data_module, loaded
 from noternn.training.stopping import StopRequest, answering_signals
 from noternn.training.trainer import build_callbacks, build_trainer, quiet_libraries
 
@@ -49,8 +49,7 @@ def follow(
         UserError: as in rank 0.
         Stopped: by a signal to any rank.
     """
-    corpus, resumed = loaded(config, sources, run_dir)
-    config = with_precision(config, resumed)
+    config, corpus, resumed = loaded(config, sources, run_dir)
     if resumed and is_trained(config, resumed):
         return
     torch.manual_seed(config.seed)

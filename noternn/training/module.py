@@ -93,6 +93,7 @@ class NoteRNN(pl.LightningModule):
             "seed": seed,
         }
         self.content: dict[str, Any] = {}  # what generation needs beside the weights
+        self.origin: dict[str, Any] = {}  # what a run knows of the music behind its weights
         self._twins = Twins(network)
         self._state: NetworkState | None = None
         self._train_meter = NllMeter()
@@ -163,10 +164,11 @@ class NoteRNN(pl.LightningModule):
             corpus = data.corpus
             settings = {"tokenizer": dict(corpus.tokenizer), **self.settings}
             encoded = corpus.encoded
-            self.content = checkpoint_content(
+            content = checkpoint_content(
                 *(settings, corpus.codec, encoded.tempo, encoded.metre, corpus.pace),
                 *(encoded.fingerprint, noternn.__version__),
             )
+            self.content = content | self.origin
         return self.content
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -29,6 +29,7 @@ from noternn.runs.leftover import forget_false_start, forget_half_written, refus
 from noternn.sampling.composer import composer_of
 from noternn.tables import read_csv
 from noternn.training import slurm
+from noternn.training.ancestor import ancestor_of, taken_over
 from noternn.training.callbacks import AtomicCheckpointIO, OverfittingCurve, Pruning
 from noternn.training.datamodule import MidiDataModule
 from noternn.training.devices import check_devices
@@ -56,7 +57,7 @@ def train(
     sweep: str | None = None,
     stop: StopRequest | None = None,
     is_hopeless: Callable[[int, float], bool] | None = None,
-    begin: Callable[[str], object] | None = None,
+    begin: Callable[[Config], object] | None = None,
 ) -> dict[str, Any]:
     """Train, compose and write everything into the run's folder; what is refused has written nothing there.
 
@@ -68,8 +69,8 @@ def train(
         sweep: name of the sweep that the run belongs to, or None.
         stop: what signals ask for; None where nobody answers them.
         is_hopeless: given an epoch, counted from 1, and its val/nll: whether to end there; None never does.
-        begin: called once when all is checked, before the first file is written, with the precision that
-            is trained in.
+        begin: called once when all is checked, before the first file is written, with the settings that are
+            trained with.
 
     Returns:
         What summary.json holds.
@@ -98,7 +99,7 @@ def _train(
     sweep: str | None,
     stop: StopRequest,
     pruning: Pruning | None,
-    begin: Callable[[str], object] | None,
+    begin: Callable[[Config], object] | None,
 ) -> dict[str, Any]:
     folder = RunFolder(run_dir)
     refuse_links(run_dir)
@@ -106,18 +107,21 @@ def _train(
         refuse_second_run(run_dir)
     check_loggers(config.logger)
     check_monitors(config.callbacks)
-    corpus, resumed = loaded(config, sources, run_dir)
-    config = with_precision(config, resumed)
+    config, corpus, resumed = loaded(config, sources, run_dir)
     plain = configuration.to_plain(config)
     if begin:
-        begin(config.trainer.precision)
+        begin(config)
     (forget_half_written if resumed else forget_false_start)(run_dir)
     if not sweep:  # what starts a sweep's job again knows its folder
         slurm.note_run(run_dir)
     _write_split(corpus, config.seed, folder.split)
     torch.manual_seed(config.seed)
     module = NoteRNN.of(plain, corpus.codec)
-    describe_network(num_parameters(module.network), corpus.encoded.sizes["train"].num_notes)
+    module.origin = _origin(config, sources, resumed)
+    if config.init_from and not resumed:
+        ancestor_of(config.init_from).give_to(module.network, corpus.codec.vocabulary.tokens)
+    if not config.init_from:  # a network that knows more music than this may be larger
+        describe_network(num_parameters(module.network), corpus.encoded.sizes["train"].num_notes)
     describe_ranks(config.trainer.devices * config.trainer.num_nodes, config.datamodule.batch_size)
     log.info("run folder: %s", shortest(run_dir))
     wandb = config.logger
@@ -130,23 +134,35 @@ def _train(
 
 def loaded(
     config: Config, sources: Sequence[Source] | None, run_dir: Path
-) -> tuple[Corpus, dict[str, Any] | None]:
-    """The corpus of a run, and what last.ckpt holds if it goes on; each rank loads them.
+) -> tuple[Config, Corpus, dict[str, Any] | None]:
+    """The settings that a run trains with, its corpus, and what last.ckpt holds if it goes on; for each rank.
 
     Raises:
         UserError: if the settings cannot be trained with here, or the run cannot go on.
     """
+    config = taken_over(config, run_dir)
     trainer, plain = config.trainer, configuration.to_plain(config)
     check_devices(trainer.accelerator, trainer.precision, trainer.devices)
     check_optimizer(**plain["optimizer"])
     with told_as_unusable(config.resume):
         resumed = _resumed(config, plain, run_dir) if config.resume else None
     corpus = corpus_of(config, sources)
+    if config.init_from:
+        known = resumed[CHECKPOINT_KEY]["vocabulary"] if resumed else ancestor_of(config.init_from).tokens
+        corpus = replace(corpus, encoded=corpus.encoded.with_tokens(known))
     if resumed:
         content, folder = resumed[CHECKPOINT_KEY], RunFolder(run_dir)
         with told_as_unusable(config.resume):
             corpus = _as_trained_on(corpus, content, config.resume or "", folder)
-    return corpus, resumed
+    return with_precision(config, resumed), corpus, resumed
+
+
+def _origin(config: Config, sources: Sequence[Source], resumed: dict[str, Any] | None) -> dict[str, Any]:
+    """What a checkpoint says of the music that its weights have seen: its terms, and where they started."""
+    started_from = resumed[CHECKPOINT_KEY].get("started_from") if resumed else None
+    if config.init_from and not resumed:
+        started_from = ancestor_of(config.init_from).record()
+    return {"licences": licences_of(config.dataset, sources), "started_from": started_from}
 
 
 def with_precision(config: Config, resumed: dict[str, Any] | None) -> Config:
@@ -319,7 +335,7 @@ class TrainingRun:
             **sizes_of(corpus, num_parameters(self.module.network), self.config.dataset.train_fraction),
             **judgement_of(rows, plain, num_pieces, is_pruned),
             "precision": self.config.trainer.precision,
-            "licences": licences_of(self.config.dataset, self.sources),
+            **self.module.origin,
             "sample": sample,
             **self.samples.choice.as_plain(),
             **self.samples.copied(epoch),

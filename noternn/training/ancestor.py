@@ -1,0 +1,151 @@
+"""Start from a trained network: its settings, its tokens, its weights and where these come from."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from noternn.config.model import Model
+from noternn.config.schema import BEFORE, Config
+from noternn.config.tokenizer import TOKENIZERS
+from noternn.datasets.packages import licence_of
+from noternn.errors import UserError
+from noternn.model.checkpoint import CHECKPOINT_KEY, Trained, checkpoint_path, load_checkpoint, trained_of
+from noternn.model.inherit import inherit
+from noternn.model.lstm import NoteLSTM
+from noternn.runs.folder import RunFolder
+
+log = logging.getLogger(__name__)
+
+# Settings of the model that change no weight: a run has its own.
+OF_TRAINING = {
+    "dropout", "input_dropout", "output_dropout", "embedding_dropout", "weight_dropout", "variational",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Ancestor:
+    """The trained network that a run starts from.
+
+    Args:
+        given: as `init_from` names it.
+        path: its checkpoint.
+        content: what the checkpoint holds beside tensors.
+        trained: the network and its codec.
+    """
+
+    given: str
+    path: Path
+    content: Mapping[str, Any]
+    trained: Trained
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """Its vocabulary."""
+        return self.trained.codec.vocabulary.tokens
+
+    def record(self) -> dict[str, Any]:
+        """Where the weights come from: their checkpoint, its music, and what that started from."""
+        with self.path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        dataset = self.content["config"]["dataset"]["name"]
+        return {
+            "init_from": self.given,
+            "sha256": digest,
+            "version": self.content["version"],
+            "dataset": dataset,
+            "licences": self.content.get("licences") or {dataset: licence_of(dataset)},
+            "started_from": self.content.get("started_from"),
+        }
+
+    def give_to(self, network: NoteLSTM, tokens: Sequence[str]) -> None:
+        """Put its weights into a new network of its settings, and say so.
+
+        Args:
+            network: changed in place.
+            tokens: its vocabulary, in which all of the ancestor's are.
+        """
+        num_new = inherit(network, tokens, self.trained.network, self.tokens)
+        log.info(
+            "starts from init_from=%s, trained on %s: %d of %d tokens are new to it",
+            self.given, self.content["config"]["dataset"]["name"], num_new, len(tokens),
+        )  # fmt: skip
+
+
+def ancestor_of(init_from: str) -> Ancestor:
+    """The network that a run's folder, a checkpoint or `base` names.
+
+    Raises:
+        UserError: if there is none, or none that can be started from.
+    """
+    try:
+        path = checkpoint_path(Path(init_from).expanduser())
+        checkpoint = load_checkpoint(path)
+        content = checkpoint[CHECKPOINT_KEY]
+        if content.get("merges"):
+            raise UserError(
+                f"{path}: its tokens are merged (tokenizer.bpe_vocab_size), others cannot be added"
+            )
+        return Ancestor(init_from, path, content, trained_of(checkpoint, path))
+    except UserError as error:
+        raise UserError(f"init_from={str(error).removeprefix('init_from=')}") from error
+
+
+def taken_over(config: Config, run_dir: Path) -> Config:
+    """The settings with the network and the tokenizer of what `init_from` names.
+
+    A run that goes on takes them from its own last checkpoint, so that what it started from may be gone.
+
+    Args:
+        config: of a run.
+        run_dir: its folder.
+
+    Raises:
+        UserError: if there is no network to start from.
+    """
+    if config.init_from is None:
+        return config
+    if config.resume:
+        content = load_checkpoint(RunFolder(run_dir).last_checkpoint)[CHECKPOINT_KEY]
+    else:
+        content = ancestor_of(config.init_from).content
+    return _with_network_of(config, content["config"])
+
+
+def _with_network_of(config: Config, trained: Mapping[str, Any]) -> Config:
+    own = {name: value for name, value in asdict(config.model).items() if name in OF_TRAINING}
+    model = Model(**{**BEFORE["model"], **trained["model"], **own})
+    plain = dict(trained["tokenizer"])
+    return replace(config, model=model, tokenizer=TOKENIZERS[plain["name"]](**plain))
+
+
+def refuse_other_network(config: Config, given: Sequence[str]) -> None:
+    """Refuse settings on the command line that the network does not have which a run starts from.
+
+    Args:
+        config: of the run, as it was given.
+        given: the settings on the command line.
+
+    Raises:
+        UserError: names the first that differs.
+    """
+    if config.init_from is None or config.resume:
+        return
+    start = ancestor_of(config.init_from).content["config"]
+    for section in ("model", "tokenizer"):
+        before, now = {**BEFORE.get(section, {}), **start[section]}, asdict(getattr(config, section))
+        for override in given:
+            group, _, name = override.partition("=")[0].lstrip("+").partition(".")
+            changed = [name] if name else [key for key in now if now[key] != before.get(key)]
+            if group != section or not set(changed) - OF_TRAINING:
+                continue
+            key = min(set(changed) - OF_TRAINING)
+            if now.get(key) != before.get(key):
+                raise UserError(
+                    f"{override}: the network of init_from={config.init_from} has {section}.{key}="
+                    f"{before.get(key)}, not {now.get(key)}; leave it out, or start from another"
+                )
