@@ -23,6 +23,7 @@ Train an LSTM on MIDI files and see when it overfits.
   {train} -m optimizer=sgd,adam             a sweep: every combination
   {train} -m hydra/sweeper=optuna \\
     'optimizer.lr=tag(log,interval(1e-4,1e-2))'         a search
+  {train} init_from=RUN recipe=finetune     start from a trained network
   {train} resume=RUN                        continue a run or sweep
 
 Groups (choose one option each: GROUP=OPTION)

@@ -27,6 +27,8 @@ from noternn.tokenizer.pace import Pace
 
 CHECKPOINT_KEY = "noternn"
 SAFETENSORS = ".safetensors"
+BASE = "base"  # names the network that comes with the package
+BASE_CHECKPOINT = Path(__file__).with_name("base") / "base.ckpt"
 MAX_PACE = 2**31  # steps or tokens without a note
 
 
@@ -72,12 +74,14 @@ def checkpoint_content(
 
 
 def checkpoint_path(run_or_checkpoint: Path) -> Path:
-    """The checkpoint of a run's best epoch, or the checkpoint that was named.
+    """The checkpoint of a run's best epoch, or the checkpoint that was named, or that of `base`.
 
     Raises:
         UserError: if there is none.
     """
     path = run_or_checkpoint
+    if str(path) == BASE and not path.exists():
+        return BASE_CHECKPOINT
     if path.is_dir():
         path = RunFolder(path).best_checkpoint
     if not path.is_file():
@@ -152,6 +156,20 @@ def load_safetensors(path: Path) -> dict[str, Any]:
     if not isinstance(plain, dict):
         raise UserError(f"{path}: not a checkpoint of NoteRNN")
     return {CHECKPOINT_KEY: plain, "state_dict": tensors}
+
+
+def write_small(checkpoint: Mapping[str, Any], path: Path) -> None:
+    """Write what composing and starting from a network need, its weights in 16 bits.
+
+    Args:
+        checkpoint: as `load_checkpoint` gives it.
+        path: of the file.
+    """
+    weights = _weights(checkpoint["state_dict"])
+    halves = {name: part.half() if part.is_floating_point() else part for name, part in weights.items()}
+    small = {f"network.{name}": part.clone() for name, part in halves.items()}
+    with replacing(path) as file:
+        torch.save({CHECKPOINT_KEY: checkpoint[CHECKPOINT_KEY], "state_dict": small}, file)
 
 
 def trained_of(checkpoint: dict[str, Any], path: Path) -> Trained:

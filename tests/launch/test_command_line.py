@@ -135,7 +135,7 @@ def test_help_says_what_each_setting_does_in_80_columns(
         if dataclasses.is_dataclass(section):
             expected |= texts_of(type(section), f"{name}.")
     assert all(expected.values())
-    expected |= {name: helps(Config)[name] for name in ("callbacks", "seed", "resume")}
+    expected |= {name: helps(Config)[name] for name in ("callbacks", "seed", "init_from", "resume")}
     assert {name: comment for name, comment in told(text).items() if comment} == expected
 
 

@@ -13,7 +13,7 @@ from helpers import TrainTiny, rows_of, same_weights, small_piece
 from noternn.__main__ import main
 from noternn.errors import UserError
 from noternn.evaluation.loading import load_runs
-from noternn.model.checkpoint import load_checkpoint
+from noternn.model.checkpoint import BASE_CHECKPOINT, load_checkpoint, write_small
 from noternn.music.midi import write_midi
 
 
@@ -114,3 +114,20 @@ def test_weights_of_16_bits_are_read_as_32(tiny_run: Path, tmp_path: Path) -> No
     }
     torch.save(checkpoint, tmp_path / "half.ckpt")
     assert main(["generate", str(tmp_path / "half.ckpt"), "-o", str(tmp_path / "out.mid")]) == 0
+
+
+def test_the_base_composes_and_can_be_started_from(train_tiny: TrainTiny, tmp_path: Path) -> None:
+    assert BASE_CHECKPOINT.stat().st_size < 4e6
+    assert main(["generate", "base", "-o", str(tmp_path / "out.mid"), "--num-notes", "30"]) == 0
+    summary = train_tiny(tmp_path / "run", "init_from=base", "trainer.max_epochs=1")
+    assert summary["started_from"]["init_from"] == "base"
+    assert summary["started_from"]["licences"] == {"freedoom": "BSD-3-Clause"}
+
+
+def test_the_small_form_of_a_checkpoint_starts_a_run_too(
+    tiny_run: Path, train_tiny: TrainTiny, tmp_path: Path
+) -> None:
+    small = tmp_path / "small.ckpt"
+    write_small(load_checkpoint(tiny_run / "best.ckpt"), small)
+    assert small.stat().st_size < 0.5 * (tiny_run / "best.ckpt").stat().st_size
+    assert train_tiny(tmp_path / "run", f"init_from={small}", "trainer.max_epochs=1")["num_epochs"] == 1
