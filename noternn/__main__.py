@@ -28,6 +28,7 @@ COMMANDS = {
     "compare": "print runs side by side: what differs, what each came to",
     "listen": "write a page that plays and shows the samples of a run",
     "studio": "write a page in which the network of a run composes and plays with you",
+    "blind": "write a page for a blind listening test, or say what its votes amount to",
     "export": "write a trained network for other programs, with a card that says what it is",
     "base": "train a network to start from, on the music that is installed",
     "bench": "compare speeds with other libraries, side by side",

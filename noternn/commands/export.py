@@ -55,8 +55,9 @@ def run(options: argparse.Namespace) -> None:
         _write_onnx(checkpoint, path, folder / "model.onnx")
     if options.safetensors or options.hub:
         write("-o", folder / "model.safetensors", lambda out: save_safetensors(checkpoint, out))
-    pictures = _copy_music(options.folder, folder) if options.hub else []
-    text = _readme(read_card(options.folder), folder, pictures)
+    if options.hub:
+        _copy_music(options.folder, folder)
+    text = _readme(read_card(options.folder), folder)
     write("-o", folder / "README.md", lambda out: write_text(out, text))
 
 
@@ -69,20 +70,19 @@ def _write_onnx(checkpoint: dict[str, Any], path: Path, out: Path) -> None:
     write("-o", out, lambda file: save_onnx(trained.network, described(trained), file))
 
 
-def _copy_music(run: Path, folder: Path) -> list[str]:
-    """Copy the sample and the curves of a run, as far as it has them; their names."""
+def _copy_music(run: Path, folder: Path) -> None:
+    """Copy the sample and the curves of a run, as far as it has them."""
     from noternn.runs.folder import RunFolder
 
-    files = RunFolder(run)
-    found = [path for path in (files.curves, files.sample) if path.is_file()]
-    for path in found:
-        write("-o", folder / path.name, lambda out, path=path: shutil.copyfile(path, out))  # type: ignore[misc]
-    return [path.name for path in found]
+    for path in (RunFolder(run).curves, RunFolder(run).sample):
+        if path.is_file():
+            write("-o", folder / path.name, lambda out, path=path: shutil.copyfile(path, out))  # type: ignore[misc]
 
 
-def _readme(card: Card, folder: Path, others: list[str]) -> str:
-    """The model card: what the network is, what it learned from, and how to use it."""
+def _readme(card: Card, folder: Path) -> str:
+    """The model card: what the network is, what it learned from, and how to use what is in the folder."""
     from noternn.runs.card import markdown
+    from noternn.runs.folder import RunFolder
 
     lines = ["---", "library_name: noternn", "tags: [music, midi, lstm, symbolic-music]", "---", ""]
     lines += [markdown(card), "## How to use it", ""]
@@ -99,8 +99,9 @@ def _readme(card: Card, folder: Path, others: list[str]) -> str:
         ]
         lines += ["memory also takes what it suggests, `suggested`: see `noternn/model/recall.py`."]
         lines += ["What the ids are stands as JSON under `noternn` in its metadata.", ""]
-    if "curves.png" in others:
-        lines += ["![the curves](curves.png)", ""]
-    if "sample.mid" in others:
-        lines += ["`sample.mid` is what it composed at the end of its training.", ""]
+    curves, sample = RunFolder(folder).curves, RunFolder(folder).sample
+    if curves.is_file():
+        lines += [f"![the curves]({curves.name})", ""]
+    if sample.is_file():
+        lines += [f"`{sample.name}` is what it composed at the end of its training.", ""]
     return "\n".join(lines)
