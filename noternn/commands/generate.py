@@ -8,16 +8,19 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from noternn.commands import arranged
 from noternn.commands.options import add_setting, fraction, positive_float, positive_int
 from noternn.config.sampling import DRAWING, Sampling
 from noternn.errors import UserError
 
 if TYPE_CHECKING:
+    from noternn.music.piece import Piece
     from noternn.sampling.clock import Clock
+    from noternn.sampling.composer import Composer
     from noternn.tokenizer import Codec
 
 NUM_NOTES = 500  # without --num-notes; the samples of a run are shorter
-SETTINGS = [field.name for field in fields(Sampling) if field.name not in ("primer_notes", "way")]
+SETTINGS = [field.name for field in fields(Sampling) if field.name not in ("primer_notes", "way", "ending")]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,10 +34,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     length = parser.add_mutually_exclusive_group()
     add_setting(length.add_argument, Sampling, "num_notes", NUM_NOTES)
     length.add_argument(
-        "--beats", type=positive_float, metavar="X", help="or quarter notes; what would ring on is cut there"
+        "--beats", type=arranged.beats, metavar="X", help="or quarter notes; with --exact nothing rings on"
     )
     length.add_argument(
-        "--seconds", type=positive_float, metavar="X", help="or seconds; what would ring on is cut there"
+        "--seconds", type=positive_float, metavar="X", help="or seconds; with --exact nothing rings on"
+    )
+    ending = parser.add_mutually_exclusive_group()
+    ending.add_argument(
+        "--exact", action="store_true", help="stop at the length, instead of an end within an eighth of it"
+    )
+    ending.add_argument(
+        "--until-end", action="store_true", help="end anywhere before the length, where an end is likely"
     )
     for name in SETTINGS:
         if name in DRAWING:
@@ -56,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="continue the opening of a validation piece, which --seed chooses; needs the run's corpus",
     )
+    arranged.add_arguments(parser, start)
     parser.add_argument("--copy", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--wav", action="store_true", help="also write the sound, as OUT.wav")
     parser.add_argument("--ogg", action="store_true", help="also write the sound, as OUT.ogg (the extra ogg)")
@@ -84,18 +95,17 @@ def run(options: argparse.Namespace) -> None:
     if options.output.suffix.lower() not in (".mid", ".midi"):
         raise UserError(f"-o {options.output}: it must end in .mid or .midi")
     refuse_links_on_the_way(options.output)
+    arranged.check(options)
     sounds = [suffix for suffix in (".wav", ".ogg") if getattr(options, suffix[1:])]
     for suffix in sounds:
         check_audio_path(options.output.with_suffix(suffix))
     checkpoint = _checkpoint(options.checkpoint, options.max_copied)
     composer = load_composer(checkpoint)
     folder = RunFolder(options.checkpoint if options.checkpoint.is_dir() else checkpoint.parent)
-    primers, clock, origins = _primers(options, composer.codec)
-    tempo = clock.last_tempo if clock else composer.tempo
-    beats = options.beats if options.seconds is None else options.seconds * tempo / 60
     given = {name: value for name in SETTINGS if (value := getattr(options, name)) is not None}
-    sampling = Sampling(**{**composer.drawing, **given})
-    pieces = composer.compose_each(primers, sampling, beats, clock)
+    ending = "exact" if options.exact else "any" if options.until_end else "own"
+    sampling = Sampling(**{**composer.drawing, **given}, ending=ending)
+    pieces, origins = arranged.compose(options, composer, sampling) or _compose(options, composer, sampling)
     paths = _output_paths(options.output, len(pieces))
     held_out = folder.health  # of a run's folder; a checkpoint alone has none
     yardstick = Yardstick.load(held_out) if held_out.is_file() else None
@@ -112,6 +122,20 @@ def run(options: argparse.Namespace) -> None:
             f"longest repetition {s.longest_repetition}, silent {s.silent_fraction:.0%}"
             + (f"; {check(piece, yardstick).sentence}" if yardstick else "")
         )
+
+
+def _compose(
+    options: argparse.Namespace, composer: Composer, sampling: Sampling
+) -> tuple[list[Piece], list[str]]:
+    """Samples from nothing or from primers, and where each comes from, for its line."""
+    from noternn.sampling.wishes import ANYTHING
+
+    primers, clock, origins = _primers(options, composer.codec)
+    tempo = clock.last_tempo if clock else composer.tempo
+    beats = options.beats if options.seconds is None else options.seconds * tempo / 60
+    wishes = arranged.wished(options, composer)
+    asked = () if wishes is ANYTHING else (wishes, options.particles)
+    return composer.compose_each(primers, sampling, beats, clock, *asked), origins
 
 
 def _checkpoint(run: Path, max_copied: float | None) -> Path:

@@ -34,6 +34,12 @@ class Sampling(Section, group="sampling"):
     )
     primer_notes: int = setting(16, at_least=0, help="notes of a validation piece that samples continue")
     num_notes: int = setting(200, at_least=1, help="notes to compose")
+    ending: str = setting(
+        "own",
+        one_of=("own", "exact", "any"),
+        help="own: a piece ends by itself within an eighth of its length; exact: it is cut there; "
+        "any: it ends anywhere before",
+    )
     temperature: float = setting(
         1.0,
         above=0,

@@ -31,6 +31,9 @@ class Stepper(Protocol):
 class Lanes(Stepper, Protocol):
     """Streams that need not advance together."""
 
+    def read(self, ids: Sequence[int]) -> NDArray[np.float64]:
+        """What `step` returns for the last of some ids, at least one, of a single stream."""
+
     def step_some(self, ids: Sequence[int], streams: Sequence[int]) -> NDArray[np.float64]:
         """Go on by an id each in these streams alone.
 
@@ -82,6 +85,12 @@ class ModuleStepper:
             suggested = torch.from_numpy(self.recall.append(ids, streams)).to(self.device)[:, None]
         logits, self.state = self.network(inputs, self.state, suggested)
         return _log_softmax(logits[:, 0].cpu())
+
+    def read(self, ids: Sequence[int]) -> NDArray[np.float64]:
+        """See `Lanes`."""
+        for id_ in ids:
+            log_probs = self.step([id_])
+        return log_probs
 
     def step_some(self, ids: Sequence[int], streams: Sequence[int]) -> NDArray[np.float64]:
         """See `Lanes`."""
@@ -189,7 +198,7 @@ class PreparedStepper:
 
     @torch.no_grad()
     def read(self, ids: Sequence[int]) -> NDArray[np.float64]:
-        """What `step` returns for the last of some ids, at least one, of a single stream."""
+        """See `Lanes`."""
         recalled = recall_each(self.past, ids)
         if self.recall is not None:
             suggested = torch.from_numpy(np.concatenate([self.recall.append([id_]) for id_ in ids]))

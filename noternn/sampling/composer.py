@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from noternn.config.sampling import Sampling
+from noternn.errors import UserError
 from noternn.model.checkpoint import load_checkpoint, trained_of
 from noternn.model.lstm import NoteLSTM
 from noternn.model.stepper import build_stepper
 from noternn.music.piece import Piece
 from noternn.sampling.clock import Clock
+from noternn.sampling.ending import NUM_PARTICLES, end_each
 from noternn.sampling.sampler import end_in_beats, sample_each
+from noternn.sampling.wishes import ANYTHING, Wishes
 from noternn.tokenizer import Codec
 from noternn.tokenizer.pace import Pace
 
@@ -48,18 +51,44 @@ class Composer:
         options: Sampling,
         beats: float | None = None,
         clock: Clock | None = None,
+        wishes: Wishes = ANYTHING,
+        num_particles: int = NUM_PARTICLES,
     ) -> list[Piece]:
         """What `compose` gives for each primer, with the seeds from that of `options` on, made together.
 
         Args:
             primers: what is continued; empty ones start from nothing.
             options: how tokens are chosen.
-            beats: a length that is asked for, see `sample_each`: no note begins at that time or later, and
-                notes that would ring over it are cut there.
+            beats: a length that is asked for, see `sample_each`. A sample that does not end by itself has no
+                note that begins at that time or later, and notes that would ring over it are cut there.
             clock: tempos and metres of the primers, which go on; None for those of the corpus.
+            wishes: of what is composed: a key, a range, how many notes at once.
+            num_particles: that look for an end and for what is wished.
+
+        Raises:
+            UserError: if nothing does what is wished.
         """
-        samples = sample_each(self.network, self.codec, primers, options, build_stepper, beats, self.pace)
         clock = clock or Clock(((0.0, self.tempo),), ((0.0, *self.metre),))
+        pieces: dict[int, Piece] = {}
+        if wishes is not ANYTHING and (options.ending == "exact" or options.repetition_penalty != 1):
+            raise UserError("a key, a range or a number of notes at once need samples that end by themselves")
+        if options.ending != "exact" and options.repetition_penalty == 1:
+            pace = self.pace or Pace.default(self.codec.tokenizer.steps_per_beat)
+            ended = end_each(self.network, self.codec, primers, options, beats, pace, wishes, num_particles)
+            pieces = {k: clock.set(self.codec.decode(ids, self.tempo)) for k, ids in enumerate(ended) if ids}
+        if len(pieces) < len(primers):
+            pieces = dict(enumerate(self._cut(primers, options, beats, clock))) | pieces
+        return list(pieces.values())
+
+    def _cut(
+        self,
+        primers: Sequence[list[int]],
+        options: Sampling,
+        beats: float | None,
+        clock: Clock,
+    ) -> list[Piece]:
+        """Samples that stop at their length."""
+        samples = sample_each(self.network, self.codec, primers, options, build_stepper, beats, self.pace)
         pieces = [clock.set(self.codec.decode(ids, self.tempo)) for ids in samples]
         if beats is None:
             return pieces

@@ -64,7 +64,7 @@ class Samples:
     def make_best(self, composer: Composer, epoch: int) -> dict[str, Any]:
         """Choose how to draw, and compose `sample.mid` with the best weights; what is said of its health."""
         nats = scorer(composer.network, composer.codec)
-        bounds = Bounds.of(self.corpus.pieces("validation"), nats, self.options.num_notes)
+        bounds = Bounds.of(self.corpus.pieces("validation"), nats, self.options.num_notes * 7 // 8)
         self._yardstick = replace(self._yardstick, network=bounds)
         self._yardstick.save(self.folder.health)
         if self.options.is_chosen:
@@ -103,8 +103,9 @@ class Samples:
         return index_of(self.corpus)
 
     def _compose(self, composer: Composer, epoch: int) -> Piece:
-        """The sample from the first primer; what it and the others copy is noted."""
-        samples = composer.compose_each(self.primers, self.options)
+        """The sample from the first primer, which ends by itself; what it and the others copy is noted."""
+        first, others = composer.compose_each(self.primers[:1], self.options), self._others(composer)
+        samples = [*first, *others]
         if self._audited is not None:
             copied = [
                 copied_after(self._audited, piece, self._end(primer))
@@ -112,6 +113,11 @@ class Samples:
             ]
             self.tracker.audit(note_audit(self.folder.audit, epoch, copied))
         return samples[0]
+
+    def _others(self, composer: Composer) -> list[Piece]:
+        """Samples that are audited and not kept: they are cut, which is quick."""
+        options = replace(self.options, ending="exact", seed=self.options.seed + 1)
+        return composer.compose_each(self.primers[1:], options) if self.primers[1:] else []
 
     def _save(self, piece: Piece, stem: Path, epoch: int, nats: Nats | None = None) -> dict[str, Any]:
         """Write a sample as MIDI, sound and picture, and show it; what is said of its health."""

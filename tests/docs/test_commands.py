@@ -171,10 +171,11 @@ def masked(line: str) -> str:
 
 @pytest.fixture(scope="module")
 def workplace(corpus_dir: Path, tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ten small pieces in `midi/` and a run of them in `RUN/`."""
+    """A folder with ten small pieces in `midi/`, one of them as `song.mid`, and a run of them in `RUN/`."""
     folder = tmp_path_factory.mktemp("guide")
     shutil.copytree(corpus_dir, folder / "midi")
     shutil.copytree(tiny_run, folder / "RUN")
+    shutil.copy(corpus_dir / "piece_003.mid", folder / "song.mid")
     return folder
 
 

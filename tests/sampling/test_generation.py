@@ -25,7 +25,8 @@ Capture = pytest.CaptureFixture[str]
 
 def generate(checkpoint: Path, output: Path, *options: str) -> bytes:
     """The MIDI file that a successful command writes."""
-    assert main(["generate", str(checkpoint), "-o", str(output), "--num-notes", "12", *options]) == 0
+    length = ["--num-notes", "12", "--exact"]
+    assert main(["generate", str(checkpoint), "-o", str(output), *length, *options]) == 0
     return output.read_bytes()
 
 
@@ -99,7 +100,7 @@ def test_several_samples_are_those_of_the_seeds_that_follow(
     tiny_run: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     assert main(["generate", str(tiny_run), "-o", str(tmp_path / "out.mid"), "--num-notes", "12",
-                 "--seed", "4", "--num-samples", "3"]) == 0  # fmt: skip
+                 "--exact", "--seed", "4", "--num-samples", "3"]) == 0  # fmt: skip
     assert capsys.readouterr().out.count(" 12 notes, ") == 3
     for number in (1, 2, 3):
         alone = generate(tiny_run, tmp_path / "alone.mid", "--seed", str(3 + number))
@@ -133,7 +134,7 @@ def test_each_filter_changes_what_is_composed(tiny_run: Path, tmp_path: Path, op
 
 
 def compose(run: Path, output: Path, *options: str) -> Piece:
-    assert main(["generate", str(run), "-o", str(output), *options]) == 0
+    assert main(["generate", str(run), "-o", str(output), "--exact", *options]) == 0
     return read_midi(output)
 
 
@@ -178,7 +179,7 @@ def test_a_held_out_opening_is_chosen_by_the_seed_and_named(
     train_tiny(run, "dataset.validation_fraction=0.5", "dataset.test_fraction=0", "trainer.max_epochs=1")
     validation = json.loads((run / "split.json").read_text())["validation"]
     capsys.readouterr()
-    options = ["--opening", "--num-notes", "12"]
+    options = ["--opening", "--num-notes", "12", "--exact"]
     assert main(["generate", str(run), "-o", str(tmp_path / "all.mid"), *options, "--num-samples", "6"]) == 0
     named = re.findall(r"after the opening of (\S+), 16 notes", capsys.readouterr().out)
     assert len(named) == 6
@@ -314,7 +315,10 @@ def test_a_checkpoint_damaged_anywhere_is_refused(tiny_run: Path, tmp_path: Path
         flipped = bytearray(data)
         flipped[place] ^= 0xFF
         damaged.write_bytes(flipped)
-        if main(["generate", str(damaged), "-o", str(tmp_path / "out.mid"), "--num-notes", "12"]) == 0:
+        if (
+            main(["generate", str(damaged), "-o", str(tmp_path / "out.mid"), "--num-notes", "12", "--exact"])
+            == 0
+        ):
             assert (tmp_path / "out.mid").read_bytes() == whole  # it hit padding
             continue
         _, err = capsys.readouterr()

@@ -1,0 +1,133 @@
+"""Compose around notes that are given: a gap is filled, or a melody gets its harmony."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from noternn.config.sampling import Sampling
+from noternn.music.piece import Piece
+from noternn.sampling.composer import Composer
+from noternn.sampling.events import check_is_event
+from noternn.sampling.given import ComposedNote, Given, given_notes
+from noternn.sampling.particles import draw
+from noternn.sampling.wishes import ANYTHING, BELOW, Wishes
+from noternn.tokenizer.grid import DRUM
+
+LOOKAHEAD = 24  # notes after a gap that say how well it is filled
+LAST_BEATS = 4  # of a piece, in which it may end
+MAX_IDS = 4096  # of a stage
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What was composed around given notes.
+
+    Args:
+        piece: the given notes as they are, and the others.
+        num_composed: how many others.
+        log_evidence: see `Drawn`.
+    """
+
+    piece: Piece
+    num_composed: int
+    log_evidence: float
+
+
+def infill(
+    composer: Composer,
+    piece: Piece,
+    span: tuple[int, int],
+    options: Sampling,
+    num_particles: int,
+    wishes: Wishes = ANYTHING,
+    lookahead: int = LOOKAHEAD,
+) -> Filled:
+    """Compose what begins in a span of a piece anew; all else stays.
+
+    Args:
+        composer: has an `EventTokenizer`.
+        piece: with notes before or after the span.
+        span: from a tick on, up to another.
+        options: how to choose.
+        num_particles: see `noternn.sampling.particles.draw`.
+        wishes: of what is composed.
+        lookahead: so many notes after the span weigh the particles.
+
+    Raises:
+        UserError: if nothing can be composed there.
+    """
+    start, end = span[0], min(span[1], max(piece.end, span[0] + 1))
+    is_out = (piece.onset >= start) & (piece.onset < end)
+    if not composer.codec.tokenizer.writes_drums:
+        is_out &= ~piece.is_drum
+    return _fill(composer, piece.select(~is_out), (start, end), options, num_particles, wishes, lookahead)
+
+
+def harmonize(
+    composer: Composer,
+    melody: Piece,
+    options: Sampling,
+    num_particles: int,
+    wishes: Wishes = BELOW,
+) -> Filled:
+    """Compose notes around given ones, from the first onset to the last end.
+
+    Args:
+        composer: has an `EventTokenizer`.
+        melody: the notes that are given.
+        options: how to choose.
+        num_particles: see `noternn.sampling.particles.draw`.
+        wishes: of what is composed.
+
+    Raises:
+        UserError: if nothing can be composed there.
+    """
+    span = int(melody.onset.min(initial=0)), melody.end
+    return _fill(composer, melody, span, options, num_particles, wishes, 0)
+
+
+def _fill(
+    composer: Composer,
+    kept: Piece,
+    span: tuple[int, int],
+    options: Sampling,
+    num_particles: int,
+    wishes: Wishes,
+    lookahead: int,
+) -> Filled:
+    codec = composer.codec
+    check_is_event(codec)
+    beat = codec.tokenizer.steps_per_beat
+    start, end = (round(tick * beat / kept.ticks_per_beat) for tick in span)
+    notes = given_notes(codec, kept)
+    plan = Given(codec, notes, [(start, end)], wishes, lookahead, end - LAST_BEATS * beat)
+    drawn = draw(composer.network, codec, plan, options, num_particles, MAX_IDS)
+    composed = drawn.plan.notes
+    piece = _with(kept, composed, beat) if composed else kept
+    return Filled(piece, len(composed), drawn.log_evidence)
+
+
+def _with(kept: Piece, composed: tuple[ComposedNote, ...], steps_per_beat: int) -> Piece:
+    """A piece and the notes that were composed, on its own ticks."""
+    onset, program, pitch, steps, velocity = np.array(composed).T
+    step = kept.ticks_per_beat / steps_per_beat
+    ticks = np.rint(onset * step).astype(np.int64)
+    ends = np.rint((onset + steps) * step).astype(np.int64)
+    pitched = ~kept.is_drum
+    loudness = int(np.median(kept.velocity)) if kept.num_notes else 80
+    has_programs = bool(program.any())
+    instrument = int(np.bincount(kept.program[pitched]).argmax()) if pitched.any() and not has_programs else 0
+    new = Piece.from_notes(
+        np.concatenate([kept.onset, ticks]),
+        np.concatenate([kept.duration, np.maximum(1, ends - ticks)]),
+        np.concatenate([kept.pitch, pitch]),
+        velocity=np.concatenate([kept.velocity, np.where(velocity > 0, velocity, loudness)]),
+        program=np.concatenate([kept.program, np.where(program == DRUM, 0, program + instrument)]),
+        is_drum=np.concatenate([kept.is_drum, program == DRUM]),
+        ticks_per_beat=kept.ticks_per_beat,
+        tempos=kept.tempos,
+        metres=kept.metres,
+    )
+    return replace(new, name=kept.name, remarks=kept.remarks)

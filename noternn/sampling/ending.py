@@ -1,0 +1,185 @@
+"""Samples that end by themselves: near a length that is asked for, where the network finds the end likely."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noternn.config.sampling import Sampling
+from noternn.errors import UserError
+from noternn.model.lstm import NoteLSTM
+from noternn.sampling.events import Tables, check_is_event
+from noternn.sampling.particles import draw
+from noternn.sampling.sampler import end_in_beats, sample_each
+from noternn.sampling.wishes import ANYTHING, Wishes
+from noternn.tokenizer import EOS_ID, Codec
+from noternn.tokenizer.pace import Pace, note_counts
+
+MARGIN = 1 / 8  # of the length, before it and after it
+NUM_PARTICLES = 16
+SHARPNESS = 4  # see `noternn.sampling.particles.draw`; measured, see docs/composing.md
+IDS_BETWEEN_MEETINGS = 64
+MAX_IDS = 4096  # of a sample's last part
+
+
+class Progress(NamedTuple):
+    """How far a sample has come: ids, notes or grid steps (see `Ending`), and steps since the last note."""
+
+    num_ids: int
+    length: float
+    since: int = 0
+    time: int = 0
+    ends: tuple[int, ...] = ()  # of the notes that sound, where it is asked how many
+
+
+class Ending:
+    """A `Plan`: some ids that stand, and others until an end.
+
+    Args:
+        codec: of the ids.
+        ids: that stand, without BOS.
+        length: with them.
+        low: length from which on the sample may end.
+        high: length that it does not go beyond.
+        is_timed: whether lengths are in grid steps; else in notes.
+        pace: goes no longer without a note.
+        wishes: of what is composed.
+
+    Raises:
+        UserError: if it is asked how many notes sound, and the tokenizer does not write one after the other.
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        ids: Sequence[int],
+        length: float,
+        low: float,
+        high: float,
+        is_timed: bool,
+        pace: Pace,
+        wishes: Wishes = ANYTHING,
+    ) -> None:
+        self.ids, self.low, self.high, self.pace = list(ids), low, high, pace
+        self.steps, self.notes = codec.token_steps(), note_counts(codec)
+        self.adds = self.steps if is_timed else self.notes
+        self.start = Progress(0, length)
+        self.wishes = wishes
+        self.tables: Tables | None = None
+        if wishes.most_at_once is not None:
+            check_is_event(codec)
+            self.tables = Tables.of(codec)
+
+    def allowed(self, state: Progress, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """See `Plan`."""
+        if state.num_ids < len(self.ids):
+            forced = np.zeros_like(mask)
+            forced[self.ids[state.num_ids]] = True
+            return forced
+        allowed: NDArray[np.bool_] = mask & (state.length + self.adds <= self.high)
+        if not state.ends:  # no note sounds, which might keep others away
+            allowed &= (self.steps == 0) | (state.since + self.steps <= self.pace.steps)
+        if self.wishes.ids is not None:
+            allowed &= self.wishes.ids
+        if self.tables is not None and self.wishes.most_at_once is not None:
+            allowed &= ~self.tables.crowded(state.time, state.ends, self.wishes.most_at_once)
+        allowed[EOS_ID] = mask[EOS_ID] and state.length >= self.low
+        return allowed
+
+    def advance(self, state: Progress, id_: int) -> Progress:
+        """See `Plan`."""
+        number, steps = state.num_ids + 1, int(self.steps[id_])
+        state = self._sounding(state, id_, steps)
+        if number <= len(self.ids):
+            return state._replace(num_ids=number)
+        since = steps if self.notes[id_] else state.since + steps
+        return state._replace(num_ids=number, length=state.length + float(self.adds[id_]), since=since)
+
+    def _sounding(self, state: Progress, id_: int, steps: int) -> Progress:
+        """The state with the notes that sound after an id."""
+        if self.tables is None:
+            return state
+        time, ends = state.time + steps, state.ends
+        if self.tables.pitch[id_] >= 0:
+            ends = (*ends, time)
+        elif self.tables.duration[id_] and ends:
+            ends = (*ends[:-1], ends[-1] + int(self.tables.duration[id_]))
+        elif steps:
+            ends = tuple(end for end in ends if end > time)
+        return state._replace(time=time, ends=ends)
+
+    def stage(self, state: Progress) -> int:
+        """See `Plan`: nothing is known before the end, so particles seldom wait."""
+        return state.num_ids // IDS_BETWEEN_MEETINGS
+
+    def is_done(self, state: Progress) -> bool:  # noqa: ARG002
+        """See `Plan`."""
+        return False
+
+
+def end_each(
+    network: NoteLSTM,
+    codec: Codec,
+    primers: Sequence[Sequence[int]],
+    options: Sampling,
+    beats: float | None,
+    pace: Pace,
+    wishes: Wishes = ANYTHING,
+    num_particles: int = NUM_PARTICLES,
+) -> list[list[int] | None]:
+    """What `sample_each` gives, but samples end by themselves.
+
+    `options.ending` "own": from an eighth before the length that is asked for to an eighth after it; "any":
+    anywhere up to that length. The notes before are drawn as ever. Then particles go on, and of all places
+    where one of them may end a place is chosen at which the network finds the end likely.
+
+    Args:
+        network, codec, primers, options, beats, pace: see `sample_each`.
+        wishes: of what is composed; then particles go on from the primer.
+        num_particles: see `draw`.
+
+    Returns:
+        For each primer it and what follows; None where no end was found.
+
+    Raises:
+        UserError: if nothing does what is wished.
+    """
+    margin = MARGIN if options.ending == "own" else 1.0
+    is_timed = beats is not None
+    length: float = options.num_notes if beats is None else beats * codec.tokenizer.steps_per_beat
+    begun: list[list[int]] = [list(primer) for primer in primers]
+    if options.ending == "own" and wishes is ANYTHING:
+        least = replace(options, num_notes=max(1, int((1 - margin) * length)))
+        begun = sample_each(
+            network, codec, primers, least, beats=None if beats is None else (1 - margin) * beats, pace=pace
+        )
+    samples: list[list[int] | None] = []
+    for k, (primer, ids) in enumerate(zip(primers, begun, strict=True)):
+        own = replace(options, seed=options.seed + k)
+        at = end_in_beats(codec, primer, 0) * codec.tokenizer.steps_per_beat if is_timed else 0
+        low, high = at + (1 - margin) * length, at + (1 + margin * (options.ending == "own")) * length
+        stands = _until(codec, ids, len(primer), low) if is_timed else ids
+        counts = codec.token_steps()[stands] if is_timed else note_counts(codec)[stands[len(primer) :]]
+        plan = Ending(codec, stands, int(counts.sum()), max(1.0, low), high, is_timed, pace, wishes)
+        try:
+            samples.append(draw(network, codec, plan, own, num_particles, MAX_IDS, SHARPNESS).ids)
+        except UserError:
+            if wishes is not ANYTHING:
+                raise
+            samples.append(None)
+    return samples
+
+
+def _until(codec: Codec, ids: list[int], num_given: int, step: float) -> list[int]:
+    """Ids up to the first place from a time on, in grid steps, at which no note is half-written."""
+    times = np.cumsum(codec.token_steps()[ids])
+    state = codec.tokenizer.start
+    for number, (id_, time) in enumerate(zip(ids, times.tolist(), strict=True), 1):
+        state = codec.tokenizer.advance(state, codec.vocabulary.tokens[id_])
+        if number >= num_given and time >= step and codec.tokenizer.is_complete(state):
+            return ids[:number]
+    return ids

@@ -1,0 +1,40 @@
+"""What is asked of the notes that are composed: a key, a range, how many at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noternn.tokenizer import SPECIAL_TOKENS, Codec
+
+
+@dataclass(frozen=True, eq=False)
+class Wishes:
+    """What is asked of the notes that are composed.
+
+    Args:
+        ids: (vocab_size,) which ids may come; None for all.
+        most_at_once: how many notes may sound together, given ones included; None for any number.
+        is_below: whether they stay below the given notes that sound.
+    """
+
+    ids: NDArray[np.bool_] | None = None
+    most_at_once: int | None = None
+    is_below: bool = False
+
+
+ANYTHING, BELOW = Wishes(), Wishes(is_below=True)
+
+
+def ids_within(codec: Codec, pitch_classes: Iterable[int], lowest: int, highest: int) -> NDArray[np.bool_]:
+    """Which ids say no pitch outside of some pitch classes and a range, (vocab_size,); drums say none."""
+    classes = sorted(set(pitch_classes))
+    allowed = np.ones(len(codec.vocabulary), dtype=np.bool_)
+    for id_ in range(len(SPECIAL_TOKENS), len(allowed)):
+        said = codec.decode([id_])
+        pitch = said.pitch[~said.is_drum]
+        allowed[id_] = bool((np.isin(pitch % 12, classes) & (pitch >= lowest) & (pitch <= highest)).all())
+    return allowed
