@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("folder", type=Path, metavar="RUN", help="a run's folder")
+    parser.add_argument(
+        "network",
+        type=Path,
+        metavar="RUN_OR_CHECKPOINT",
+        help="a run's folder, a .ckpt file, or base: the network that comes with the package",
+    )
     parser.add_argument("-o", "--output", type=Path, metavar="OUT.html", help="the page (RUN/studio.html)")
     parser.add_argument(
         "--bits",
@@ -30,24 +35,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write the page in which the network of a run composes."""
-    output = options.output or options.folder / "studio.html"
+    is_run = options.network.is_dir()
+    output = options.output or (options.network if is_run else Path()) / "studio.html"
     check_output("-o", output, ".html")
     from noternn.config.sampling import Sampling
     from noternn.model.checkpoint import checkpoint_path, load_checkpoint, trained_of
     from noternn.model.plain import plain_of
-    from noternn.pages.listen import read_run
+    from noternn.pages.listen import HeardRun, read_run
     from noternn.pages.studio import Studio, save_page
     from noternn.runs.card import read_card
+    from noternn.runs.folder import RunFolder
 
-    if not options.folder.is_dir():
-        raise UserError(f"{options.folder}: no folder of a run")
-    checkpoint = checkpoint_path(options.folder)
+    checkpoint = checkpoint_path(options.network)
+    folder = options.network if is_run else checkpoint.parent
+    heard = HeardRun(folder.name, [], [], [], "")
+    if RunFolder(folder).holds_music_or_losses:
+        heard = replace(read_run(folder), takes=[])
     trained: Trained = trained_of(load_checkpoint(checkpoint), checkpoint)
     plain = plain_of(trained)
-    index, why = _index(options.folder)
+    index, why = _index(folder)
     studio = Studio(
-        replace(read_run(options.folder), takes=[]),
-        read_card(options.folder),
+        heard,
+        read_card(folder),
         plain.description,
         plain.tensors,
         Sampling(**trained.drawing),

@@ -138,6 +138,9 @@ def _tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:
         )
     name, arguments = TOKENIZERS[type(tokenizer)]
     plain = {argument: getattr(tokenizer, argument) for argument in arguments}
+    plain["drums_first"] = getattr(
+        tokenizer, "drums_first", False
+    )  # runs of earlier versions wrote them last
     if isinstance(tokenizer, ChordTokenizer):
         plain["chord_steps"] = max(1, round(tokenizer.step_beats * tokenizer.steps_per_beat))
     return {"name": name, **plain}

@@ -11,8 +11,8 @@ function chain(kind, steps, most) {
   return steps % most ? [...tokens, `${kind}_${steps % most}`] : tokens;
 }
 
-// By onset, program and falling pitch; of those that coincide the longest and the loudest.
-function distinctNotes(notes, hasProgram) {
+// By onset, rank of the program and falling pitch; of those that coincide the longest and the loudest.
+function distinctNotes(notes, hasProgram, rank) {
   const kept = new Map();
   for (const note of notes) {
     const program = hasProgram ? note.program : 0, key = `${note.onset} ${program} ${note.pitch}`;
@@ -20,7 +20,8 @@ function distinctNotes(notes, hasProgram) {
     kept.set(key, {...note, program, duration: Math.max(duration, note.duration),
       velocity: Math.max(velocity, note.velocity)});
   }
-  return [...kept.values()].sort((a, b) => a.onset - b.onset || a.program - b.program || b.pitch - a.pitch);
+  return [...kept.values()].sort((a, b) =>
+    a.onset - b.onset || rank(a.program) - rank(b.program) || b.pitch - a.pitch);
 }
 
 // Where the notes that sound in each step, from the first onset to the last end.
@@ -54,7 +55,13 @@ class EventGrammar {
     this.mostShift = options.max_shift_beats * options.steps_per_beat;
     this.mostDuration = options.max_duration_beats * options.steps_per_beat;
     this.tail = options.velocity ? "Velocity" : "Duration";
-    this.start = {last: "Start", maximal: false, program: 0, pitch: 128};
+    this.first = options.program && options.drums_first ? DRUMS : 0; // program of an onset
+    this.start = {last: "Start", maximal: false, program: this.first, pitch: 128};
+  }
+
+  // The place of a program in an onset.
+  rank(program) {
+    return this.drums_first ? (program + 1) % (DRUMS + 1) : program;
   }
 
   key({last, maximal, program, pitch}) {
@@ -78,7 +85,8 @@ class EventGrammar {
       case "Velocity": return state.last == "Duration";
       case "Shift": return state.last == this.tail || (state.last == "Shift" && state.maximal);
       case "Program":
-        return mayBegin && (state.program < value || (state.program == value && -state.pitch < 0));
+        return mayBegin && (this.rank(state.program) < this.rank(value)
+          || (state.program == value && state.pitch > 0));
     }
     const isDue = this.program ? state.last == "Program" : mayBegin;
     const isDrum = Boolean(this.program) && state.program == DRUMS;
@@ -92,7 +100,7 @@ class EventGrammar {
     if (!symbol) return state;
     const [kind, value] = symbol;
     switch (kind) {
-      case "Shift": return {last: kind, maximal: value == this.mostShift, program: 0, pitch: 128};
+      case "Shift": return {last: kind, maximal: value == this.mostShift, program: this.first, pitch: 128};
       case "Program":
         return {last: kind, maximal: false, program: value, pitch: value == state.program ? state.pitch : 128};
       case "Pitch": return {last: kind, maximal: false, program: state.program, pitch: value};
@@ -103,7 +111,8 @@ class EventGrammar {
   advanceUnknown(state) {
     if (this.isComplete(state)) {
       const last = this.program ? "Program" : "Pitch", pitch = this.program ? 128 : state.pitch;
-      return {last, maximal: false, program: state.program, pitch};
+      const program = this.drums_first && state.program == DRUMS ? 0 : state.program;
+      return {last, maximal: false, program, pitch};
     }
     return {...state, maximal: false,
       last: {Program: "Pitch", Pitch: "Duration", Duration: "Velocity"}[state.last]};
@@ -117,7 +126,8 @@ class EventGrammar {
     const tokens = [];
     let last = null;
     for (const {onset, duration, pitch, velocity, program} of
-      distinctNotes(this.program ? notes : notes.filter(note => note.program != DRUMS), this.program)) {
+      distinctNotes(this.program ? notes : notes.filter(note => note.program != DRUMS), this.program,
+        program => this.rank(program))) {
       if (last !== null) tokens.push(...chain("Shift", onset - last, this.mostShift));
       last = onset;
       const isDrum = program == DRUMS;
@@ -422,7 +432,19 @@ class Codec {
   }
 
   encode(notes) {
-    return this.grammar.encode(notes).map(token => this.ids.get(token) ?? UNK);
+    return this.grammar.encode(notes).map(token => this.ids.get(token) ?? this.nearest(token));
+  }
+
+  // An instrument that is not there is its nearest, of its family if one is; another token is unknown.
+  nearest(token) {
+    const program = /^Program_(\d+)$/.exec(token)?.[1];
+    if (program === undefined) return UNK;
+    const apart = id => {
+      const other = Number(this.tokens[id].slice(8));
+      return 1000 * (other >> 3 != program >> 3) + Math.abs(other - program);
+    };
+    const known = this.tokens.flatMap((other, id) => /^Program_\d+$/.test(other) ? [id] : []);
+    return known.length ? known.reduce((best, id) => apart(id) < apart(best) ? id : best) : UNK;
   }
 
   decode(ids) {
