@@ -209,8 +209,8 @@ def _wait(device: str) -> None:
 def _batch(corpus: Corpus, settings: Settings, device: str) -> Batch:
     """The first training batch of a run: all its lanes."""
     size, window = settings["datamodule"]["batch_size"], settings["datamodule"]["window_length"]
-    memory = settings["model"]["memory"]
-    data = MidiDataModule(corpus, batch_size=size, window_length=window, seed=0, memory=memory)
+    memory = {name: settings["model"][name] for name in ("memory", "part_memory")}
+    data = MidiDataModule(corpus, batch_size=size, window_length=window, seed=0, **memory)
     batch = next(iter(data.train_dataloader()))
     moved = [part.to(device) if isinstance(part, Tensor) else part for part in batch]
     return Batch._make(moved)

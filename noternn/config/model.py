@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from noternn.config.checks import Section, require, setting
 
+AUTO = "auto"  # decided on the tokens of training
 MAX_PITCHES = 64  # see `noternn.model.intervals.MEMORY`, which torch would have to be imported for
 
 
@@ -26,7 +28,7 @@ class Model(Section, group="model"):
     residual: bool = setting(False, help="add the input of a layer to its output")
     num_input_tokens: int = setting(1, at_least=1, help="last tokens that are read at once")
     tied: bool = setting(False, help="one matrix for the embedding and the last layer")
-    position_beats: list[int] = setting([], help="read the place in spans of so many beats")
+    position_beats: Any = setting([], help="read the place in spans of so many beats; auto: of a band")
     num_slots: int = setting(0, at_least=0, help="places within a frame that are told apart")
     num_pitches: int = setting(0, at_least=0, at_most=MAX_PITCHES, help="last pitches, read as intervals")
     pitch_channels: int = setting(0, at_least=0, help="channels of a convolution along the last pitches")
@@ -41,5 +43,7 @@ class Model(Section, group="model"):
             f"false, or give model.embedding_dim={self.hidden_size} (the hidden_size) or num_fc_layers=2"
         )
         require(can_be_tied or not self.tied, "model.tied", self.tied, allowed)
-        are_positive = all(beats >= 1 for beats in self.position_beats)
-        require(are_positive, "model.position_beats", self.position_beats, "beats, each at least 1")
+        beats = self.position_beats
+        are_positive = isinstance(beats, list) and all(type(beat) is int and beat >= 1 for beat in beats)
+        allowed = "auto, or a list of beats, each a whole number of at least 1"
+        require(beats == AUTO or are_positive, "model.position_beats", beats, allowed)

@@ -10,7 +10,18 @@ from torch import Tensor, nn
 
 from noternn.model.lstm import NoteLSTM, Place
 from noternn.tokenizer import Codec
+from noternn.tokenizer.parts import parts_of
 from noternn.tokenizer.pitch_kinds import PitchKinds
+
+BAND_BEATS = [1, 4]  # in which the place is told where the tokens tell instruments
+
+
+def decided(options: Mapping[str, Any], codec: Codec) -> dict[str, Any]:
+    """The options with what `auto` stands for: with instruments the place in the beat and the bar is told."""
+    options = dict(options)
+    if options.get("position_beats") == "auto":
+        options["position_beats"] = BAND_BEATS if parts_of(codec) else []
+    return options
 
 
 def network_for(codec: Codec, options: Mapping[str, Any]) -> NoteLSTM:
@@ -18,8 +29,9 @@ def network_for(codec: Codec, options: Mapping[str, Any]) -> NoteLSTM:
 
     Args:
         codec: whose grammar and grid the network is told.
-        options: as `build_network` takes them.
+        options: as `build_network` takes them, or as `decided` does.
     """
+    options = decided(options, codec)
     is_markov = codec.tokenizer.is_markov
     followers = torch.from_numpy(codec.followers()) if is_markov else None
     return build_network(

@@ -33,10 +33,10 @@ class Parts(NamedTuple):
 
 
 def parts_of(codec: Codec) -> Parts | None:
-    """The parts of a codec's vocabulary; None where it tells fewer than two apart."""
+    """The parts of a codec's vocabulary; None where it tells none."""
     tokens = codec.vocabulary.tokens
     announcing = [id_ for id_, token in enumerate(tokens) if token.startswith(PREFIX)]
-    if len(announcing) < 2 or any(JOINT in token for token in tokens):
+    if not announcing or any(JOINT in token for token in tokens):
         return None
     part = np.full(len(tokens), -1)
     part[announcing] = np.arange(len(announcing))

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
+from noternn.config.model import AUTO
 from noternn.config.schema import BEFORE, Config
 from noternn.errors import UserError
 from noternn.runs.folder import RunFolder
@@ -68,7 +69,8 @@ def check_resumable(config: Config, plain: dict[str, Any], checkpoint: dict[str,
             names = {**before[section], **plain[section]}
         began = BEFORE.get(section, {}) | before[section]
         for name in names:
-            if began.get(name) != plain[section].get(name):
+            is_decided_later = section == "model" and plain[section].get(name) == AUTO
+            if began.get(name) != plain[section].get(name) and not is_decided_later:
                 _refuse_change(config, f"{section}.{name}", began.get(name), plain[section].get(name))
     _check_lanes(config, before)
     if before["seed"] != config.seed:

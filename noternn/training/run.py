@@ -20,7 +20,7 @@ from noternn.datasets.configured import licences_of
 from noternn.datasets.sources import Source
 from noternn.errors import UserError
 from noternn.files import shortest, write_text
-from noternn.model.build import num_parameters
+from noternn.model.build import decided, num_parameters
 from noternn.model.checkpoint import CHECKPOINT_KEY, load_checkpoint
 from noternn.runs.curves import save_curves
 from noternn.runs.epochs import best_row
@@ -154,7 +154,7 @@ def loaded(
         content, folder = resumed[CHECKPOINT_KEY], RunFolder(run_dir)
         with told_as_unusable(config.resume):
             corpus = _as_trained_on(corpus, content, config.resume or "", folder)
-    return with_precision(config, resumed), corpus, resumed
+    return with_places(with_precision(config, resumed), corpus, resumed), corpus, resumed
 
 
 def _origin(config: Config, sources: Sequence[Source], resumed: dict[str, Any] | None) -> dict[str, Any]:
@@ -170,6 +170,13 @@ def with_precision(config: Config, resumed: dict[str, Any] | None) -> Config:
     begun_in = resumed[CHECKPOINT_KEY]["config"]["trainer"].get("precision") if resumed else None
     precision = decided_precision(config.trainer, config.model.hidden_size, begun_in)
     return replace(config, trainer=replace(config.trainer, precision=precision))
+
+
+def with_places(config: Config, corpus: Corpus, resumed: dict[str, Any] | None) -> Config:
+    """The settings with the places that `auto` stands for of these tokens, or in the run that goes on."""
+    begun = resumed[CHECKPOINT_KEY]["config"]["model"] if resumed else None
+    options = begun or decided(asdict(config.model), corpus.codec)
+    return replace(config, model=replace(config.model, position_beats=options.get("position_beats", [])))
 
 
 def _as_trained_on(corpus: Corpus, content: dict[str, Any], resume: str, folder: RunFolder) -> Corpus:

@@ -335,10 +335,8 @@ def test_a_part_at_another_pitch_is_suggested_there() -> None:
     assert after == BAND_CODEC.vocabulary.id("Pitch_60")
 
 
-def test_only_a_vocabulary_of_several_instruments_has_parts() -> None:
+def test_only_a_vocabulary_of_instruments_has_parts() -> None:
     assert PitchKinds(CODEC, by_part=True).parts is None
-    one = Codec(EventTokenizer(program=True), Vocabulary(["Program_0", "Pitch_60", "Duration_6", "Shift_6"]))
-    assert PitchKinds(one, by_part=True).parts is None
     assert BAND.parts is not None
     assert BAND.parts.num_parts == 3
     assert PitchKinds(BAND_CODEC).parts is None

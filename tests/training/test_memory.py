@@ -7,14 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from engine_runs import varied
 
 from noternn.corpus.cache import ArrayCache
 from noternn.corpus.pieces import Pieces
 from noternn.evaluation.likelihood import Options, evaluate
 from noternn.evaluation.loading import load_runs
 from noternn.evaluation.predictors import dynamic, nlls_of, static, targets_of
+from noternn.model.checkpoint import CHECKPOINT_KEY, load_checkpoint
 from noternn.model.recall import suggestions
 from noternn.model.stepper import build_stepper
+from noternn.music.midi import write_midi
 from noternn.tokenizer import BOS_ID, EOS_ID, Codec, EventTokenizer, Vocabulary
 from noternn.tokenizer.pitch_kinds import PitchKinds
 from noternn.training.datamodule import LaneLoader, Variation
@@ -61,6 +65,56 @@ def test_validation_evaluation_and_steps_agree(run_dir: Path) -> None:
     np.testing.assert_allclose(nlls, stepped, atol=1e-5)
     (adapting,) = nlls_of(dynamic(network, 0.0, 5)([piece], targets_of([piece])))
     np.testing.assert_allclose(adapting, stepped, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def band_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of six pieces in several instruments, with drums."""
+    folder = tmp_path_factory.mktemp("bands")
+    for seed in range(6):
+        write_midi(varied(seed, EventTokenizer(program=True)), folder / f"band_{seed}.mid")
+    return folder
+
+
+BAND = (*MEMORY, "tokenizer.program=true")
+
+
+def test_of_a_band_each_part_is_looked_up_and_the_place_is_told(
+    band_dir: Path, train_tiny: TrainTiny, tmp_path: Path
+) -> None:
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    train_tiny(whole, *BAND, "trainer.max_epochs=2", folder=band_dir)
+    train_tiny(halves, *BAND, "trainer.max_epochs=1", folder=band_dir)
+    train_tiny(halves, *BAND, "trainer.max_epochs=2", f"resume={halves}", folder=band_dir)
+    assert rows_of(halves) == rows_of(whole)
+    assert same_weights(halves / "last.ckpt", whole / "last.ckpt")
+    (run,) = load_runs([whole])
+    network = run.composer.network
+    assert network.periods == (12, 48)
+    assert network.options["position_beats"] == [1, 4]
+    assert network.memory is not None
+    assert network.memory.kinds.parts is not None
+    piece = run.corpus.encoded.ids["validation"][0]
+    (nlls,) = nlls_of(static(network, window_length=7)([piece], targets_of([piece])))
+    stepper = build_stepper(network, 1)
+    stepped = [-stepper.step([id_])[0, after] for id_, after in pairwise(piece)]
+    np.testing.assert_allclose(nlls, stepped, atol=1e-5)
+
+
+def test_networks_from_before_there_were_parts_have_none(
+    band_dir: Path, train_tiny: TrainTiny, tmp_path: Path
+) -> None:
+    before = "model.part_memory=false", "model.position_beats=[]"
+    train_tiny(tmp_path, *BAND, "trainer.max_epochs=1", *before, folder=band_dir)
+    checkpoint = load_checkpoint(tmp_path / "last.ckpt")
+    del checkpoint[CHECKPOINT_KEY]["config"]["model"]["part_memory"]
+    torch.save(checkpoint, tmp_path / "last.ckpt")
+    train_tiny(tmp_path, *BAND, "trainer.max_epochs=2", before[0], f"resume={tmp_path}", folder=band_dir)
+    assert len(rows_of(tmp_path)) == 2
+    (run,) = load_runs([tmp_path])
+    assert run.composer.network.memory is not None
+    assert run.composer.network.memory.kinds.parts is None
+    assert run.composer.network.periods == ()
 
 
 @pytest.mark.parametrize("tokenizer", ["chord", "frames"])
