@@ -23,7 +23,8 @@ class Dataset(Section, group="dataset"):
     """A corpus, the files and notes that are taken, and how it is split: auto, content, or a CSV table.
 
     The fractions are expected shares of the pieces; `include` and `exclude` are patterns of file names (see
-    `noternn.datasets.sources.matching_sources`), and `max_files` are taken of what they leave.
+    `noternn.datasets.sources.matching_sources`), and `max_files` are taken of what they leave. All of these
+    hold for the dataset's own files, not for those of `more`.
     """
 
     name: str = setting(help="the dataset's name, in messages and in a run's folder")
@@ -51,6 +52,7 @@ class Dataset(Section, group="dataset"):
     fold: str | None = setting(
         None, help="K/N, such as 1/5: validate on part K of N, of all but the test pieces"
     )
+    more: list[str] = setting([], help="installed corpora that are learned from too, and never judged on")
     train_fraction: float = setting(1.0, above=0, at_most=1, help="share of the training pieces that is used")
 
     def __post_init__(self) -> None:

@@ -17,6 +17,7 @@ from noternn.corpus.leak import copied_fraction
 from noternn.corpus.merging import Bpe
 from noternn.corpus.pieces import Pieces
 from noternn.corpus.tokenized import TokenizedCorpus
+from noternn.datasets.sources import MORE
 from noternn.errors import UserError
 from noternn.files import read_json
 from noternn.metrics import SplitSize
@@ -351,15 +352,20 @@ def encode_corpus(
         UserError: if training or validation is left without a piece, or `bpe` cannot be learned.
     """
     fractions = (validation_fraction, test_fraction)
+    are_more = [name.startswith(MORE) for name in corpus.names]
     decides: list[Any] = [seed, *fractions] if ready_made is None else sorted(ready_made.items())
 
     def assigned_to(groups: Array, at_least: int = min_validation) -> list[str]:
         names = [group.decode() for group in groups.tolist()]
+        own = [name for name, is_more in zip(names, are_more, strict=True) if not is_more]
         if ready_made is not None:
-            splits = _ready_made_splits(ready_made, corpus.names)
+            files = [name for name, is_more in zip(corpus.names, are_more, strict=True) if not is_more]
+            splits = _ready_made_splits(ready_made, files)
         else:
-            splits = assign_splits(names, seed, *fractions, at_least)
-        return assign_fold(splits, names, seed, fold) if fold else splits
+            splits = assign_splits(own, seed, *fractions, at_least)
+        if fold:
+            splits = assign_fold(splits, own, seed, fold)
+        return _with_more(splits, names, are_more)
 
     if fold:
         decides = [decides, seed, *fold]
@@ -440,6 +446,23 @@ def _kept(train: NDArray[np.int64], groups: Sequence[str], seed: int, fraction: 
     distinct = sorted({groups[i] for i in train.tolist()}, key=lambda group: _place(f"train:{group}", seed))
     kept = set(distinct[: max(1, round(fraction * len(distinct)))])
     return np.array([i for i in train.tolist() if groups[i] in kept], dtype=np.int64)
+
+
+def _with_more(splits: Sequence[str], groups: Sequence[str], are_more: Sequence[bool]) -> list[str]:
+    """The split of every piece; one that is only learned from is left out where its like is judged on.
+
+    Args:
+        splits: of all pieces that are not only learned from.
+        groups: the name of each piece's group.
+        are_more: which pieces are only learned from.
+    """
+    given = iter(splits)
+    found = [None if is_more else next(given) for is_more in are_more]
+    judged = {group for group, split in zip(groups, found, strict=True) if split not in (None, "train")}
+    return [
+        split or ("unused" if group in judged else "train")
+        for group, split in zip(groups, found, strict=True)
+    ]
 
 
 def _ready_made_splits(ready_made: Mapping[str, str], names: Sequence[str]) -> list[str]:

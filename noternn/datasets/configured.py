@@ -13,6 +13,7 @@ from noternn.datasets.foreign import why_foreign
 from noternn.datasets.packages import PACKAGES, how_to_install, licence_of
 from noternn.datasets.ready_made import folder_splits, part_splits, table_splits
 from noternn.datasets.sources import (
+    MORE,
     MUSIC_SUFFIXES,
     Source,
     folder_sources,
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 def sources_of(dataset: Dataset) -> list[Source]:
-    """The files of a dataset that its `include`, `exclude` and `max_files` leave.
+    """The files of a dataset that its `include`, `exclude` and `max_files` leave, then those of `more`.
 
     Raises:
         UserError: if there are none.
@@ -41,16 +42,20 @@ def sources_of(dataset: Dataset) -> list[Source]:
             f"{given}: none of the {len(found)} files of dataset={dataset.name} is left; "
             f"patterns are compared with whole names such as {found[0].name!r}"
         )
-    return sources if dataset.max_files is None else sample_sources(sources, dataset.max_files)
+    if dataset.max_files is not None:
+        sources = sample_sources(sources, dataset.max_files)
+    more = [(corpus, source) for corpus in dataset.more for source in installed_sources(corpus)]
+    return [*sources, *(replace(source, name=f"{MORE}{corpus}/{source.name}") for corpus, source in more)]
 
 
 def licences_of(dataset: Dataset, sources: Sequence[Source]) -> dict[str, str]:
     """The terms of the music of a dataset, by the names of its parts, as far as they are known."""
+    more = {name: licence_of(name) for name in dataset.more}
     if isinstance(dataset, UnionDataset):
         there = {source.name.partition("/")[0] for source in sources}
-        return {name: licence_of(name) for name in [*dataset.paths, *dataset.corpora] if name in there}
+        return {name: licence_of(name) for name in [*dataset.paths, *dataset.corpora] if name in there} | more
     name = dataset.corpus if isinstance(dataset, InstalledDataset) else dataset.name
-    return {name: licence_of(name)}
+    return {name: licence_of(name)} | more
 
 
 def ready_made_split(dataset: Dataset, sources: Sequence[Source]) -> dict[str, str] | None:
@@ -63,17 +68,19 @@ def ready_made_split(dataset: Dataset, sources: Sequence[Source]) -> dict[str, s
     Raises:
         UserError: if the table cannot be used.
     """
-    names = [source.name for source in sources if source.kind != "foreign"]
+    readable = [source.name for source in sources if source.kind != "foreign"]
+    names = [name for name in readable if not name.startswith(MORE)]
+    more = {name: "train" for name in readable if name.startswith(MORE)}
     if dataset.split == "content":
         return None
     if dataset.split != "auto":
-        return table_splits(Path(os.path.expanduser(dataset.split)), names)
+        return table_splits(Path(os.path.expanduser(dataset.split)), names) | more
     is_one_file = isinstance(dataset, FramesDataset)
     splits = part_splits(names) if is_one_file else folder_splits(names)
     if splits:
         parts = "lists" if is_one_file else "folders"
         log.info("the %s of dataset=%s are its split; dataset.split=content makes one", parts, dataset.name)
-    return splits
+    return splits and splits | more
 
 
 def _all_sources(dataset: Dataset) -> list[Source]:

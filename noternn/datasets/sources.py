@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 MAX_KINDS = 5  # of files left out that are named
 INSTALLED_CORPORA = ("airs", "bach", "classical", "fiddle", "freedoom", "oneill")
+MORE = "/"  # begins the name of a piece that is only learned from; no name in a folder begins so
 MUSIC_SUFFIXES = (*MIDI_SUFFIXES, *SCORE_FORMATS)
 
 

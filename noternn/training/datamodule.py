@@ -16,6 +16,7 @@ from torch import Tensor
 from noternn.corpus.loading import Corpus
 from noternn.corpus.pieces import Pieces
 from noternn.corpus.splits import SPLITS
+from noternn.datasets.sources import MORE
 from noternn.tokenizer.pitch_kinds import PitchKinds
 from noternn.training.beside import beside
 from noternn.training.recalled import Recalled
@@ -276,7 +277,10 @@ class MidiDataModule(pl.LightningDataModule):
     @cached_property
     def _beside(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         training, validation = (self._ids(split).lengths for split in ("train", "validation"))
-        return beside(training, validation, self.seed)
+        names = self.corpus.encoded.names["train"]
+        own = np.flatnonzero([not name.startswith(MORE) for name in names])  # as what is validated on
+        chosen, num_tokens = beside(training[own], validation, self.seed)
+        return own[chosen], num_tokens
 
     def _train_eval_loader(self) -> LaneLoader:
         recalled = self._recall("train")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from noternn.corpus.splits import (
     split_of,
 )
 from noternn.corpus.tokenized import tokenize_corpus
-from noternn.datasets.sources import folder_sources
+from noternn.datasets.sources import MORE, folder_sources
 from noternn.errors import UserError
 from noternn.music.midi import write_midi
 from noternn.music.piece import Piece
@@ -339,3 +340,48 @@ def test_a_split_that_chance_made_large_enough_is_the_same_corpus(
         is_same = by_chance.names == at_least.names
         assert (by_chance.fingerprint == at_least.fingerprint) == is_same
         assert is_same == (len(by_chance.names["validation"]) == len(at_least.names["validation"]))
+
+
+# Music that is only learned from
+
+
+def with_more(folder: Path, more: Path, ready_made: dict[str, str] | None, **options: Any) -> EncodedCorpus:
+    extra = [replace(source, name=f"{MORE}more/{source.name}") for source in folder_sources(more)]
+    sources = [*folder_sources(folder), *extra]
+    given = ready_made and ready_made | {source.name: "train" for source in extra}
+    corpus = tokenize_corpus(sources, {"name": "event"}, None, num_processes=0)
+    fractions = {"validation_fraction": 0.3, "test_fraction": 0.3}
+    return encode_corpus(corpus, seed=0, tokenizer=EventTokenizer(), ready_made=given, **fractions, **options)
+
+
+@pytest.mark.parametrize("fold", [None, Fold(2, 3)])
+@pytest.mark.parametrize("is_ready_made", [False, True])
+def test_more_music_leaves_the_split_of_the_own_as_it_is(
+    midi_folder: Callable[[int], Path],
+    make_piece: Callable[[int], Piece],
+    tmp_path: Path,
+    fold: Fold | None,
+    is_ready_made: bool,
+) -> None:
+    folder, more = midi_folder(12), tmp_path / "other"
+    more.mkdir()
+    for seed in range(40, 45):
+        write_midi(make_piece(seed), more / f"{seed}.mid")
+    alone = encoded(folder, 0, fold=fold)
+    ready_made = None
+    if is_ready_made:
+        ready_made = {name: split for split in SPLITS for name in encoded(folder, 0).names[split]}
+        alone = encoded(folder, 0, fold=fold, ready_made=ready_made)
+    both = with_more(folder, more, ready_made, fold=fold)
+    for split in ("validation", "test"):
+        assert both.names[split] == alone.names[split]
+    assert {*both.names["train"]} - {*alone.names["train"]} == {f"{MORE}more/{n}.mid" for n in range(40, 45)}
+    assert {*alone.names["train"]} < {*both.names["train"]}
+
+
+def test_more_music_that_is_judged_on_is_left_out(midi_folder: Callable[[int], Path]) -> None:
+    folder = midi_folder(12)
+    both = with_more(folder, folder, None)
+    judged = {*both.names["validation"], *both.names["test"]}
+    assert judged == {*encoded(folder, 0).names["validation"], *encoded(folder, 0).names["test"]}
+    assert {f"{MORE}more/{name}" for name in judged} == set(both.unused)
