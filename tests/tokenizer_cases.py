@@ -38,7 +38,11 @@ CHORD_OPTIONS: list[dict[str, Any]] = [
     {"durations": durations, "rests": rests, "pitch_class": pitch_class, "max_beats": 2, "min_count": 1}
     for durations, rests, pitch_class in itertools.product([False, True], repeat=3)
 ]
-EVENTS = [EventTokenizer(max_shift_beats=1, max_duration_beats=2, **options) for options in EVENT_OPTIONS]
+DRUMS_LAST = {"program": True, "drums_first": False}
+EVENTS = [
+    EventTokenizer(max_shift_beats=1, max_duration_beats=2, **options)
+    for options in [*EVENT_OPTIONS, DRUMS_LAST]
+]
 CHORDS = [ChordTokenizer(**options) for options in CHORD_OPTIONS]
 # without MidiTok, which is optional, test_miditok.py is skipped and says so
 MIDITOKS = [

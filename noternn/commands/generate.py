@@ -67,6 +67,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="continue the opening of a validation piece, which --seed chooses; needs the run's corpus",
     )
     arranged.add_arguments(parser, start)
+    parser.add_argument(
+        "--instruments",
+        metavar="NAMES",
+        default="",
+        help="which play, such as piano,bass,drums: families, instruments and programs of General MIDI "
+        "(those of the first eight bars)",
+    )
     parser.add_argument("--copy", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--wav", action="store_true", help="also write the sound, as OUT.wav")
     parser.add_argument("--ogg", action="store_true", help="also write the sound, as OUT.ogg (the extra ogg)")
@@ -134,8 +141,9 @@ def _compose(
     tempo = clock.last_tempo if clock else composer.tempo
     beats = options.beats if options.seconds is None else options.seconds * tempo / 60
     wishes = arranged.wished(options, composer)
-    asked = () if wishes is ANYTHING else (wishes, options.particles)
-    return composer.compose_each(primers, sampling, beats, clock, *asked), origins
+    asked = {} if wishes is ANYTHING else {"wishes": wishes, "num_particles": options.particles}
+    instruments = options.instruments
+    return composer.compose_each(primers, sampling, beats, clock, instruments=instruments, **asked), origins
 
 
 def _checkpoint(run: Path, max_copied: float | None) -> Path:

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from noternn.config.tokenizer import AUTO, DECIDED
+from noternn.corpus.auto import decided
 from noternn.datasets.sources import read_file
 from noternn.errors import PieceError, UserError
+from noternn.music.facts import piece_facts
+from noternn.music.piece import Piece
 from noternn.tables import format_table
 from noternn.tokenizer import build_tokenizer, round_trip
 
@@ -25,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print the tokens of a MIDI file or score against its bars and beats, and what they lose."""
     piece = read_file(options.file)
-    tokenizer = build_tokenizer(options.tokenizer)
+    tokenizer = build_tokenizer(options.tokenizer, **_settings(options.tokenizer, piece))
     try:
         groups = tokenizer.tokens_by_onset(piece)
     except PieceError as error:
@@ -47,3 +55,11 @@ def run(options: argparse.Namespace) -> None:
     )
     for remark in piece.remarks:
         print(f"read, but {remark}")
+
+
+def _settings(tokenizer: str, piece: Piece) -> dict[str, Any]:
+    """What is written of a piece as a corpus of it alone would be."""
+    if tokenizer not in ("event", "miditok") or not piece.num_notes:
+        return {}
+    facts = {name: np.array([value]) for name, value in asdict(piece_facts(piece)).items()}
+    return decided(dict.fromkeys(DECIDED, AUTO), facts)

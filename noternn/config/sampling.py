@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from noternn.config.checks import Section, setting
 
+LEAST_SECONDS = 20  # of a run's samples: ten bars at 120 beats a minute
+MOST_NOTES = 2000
 DRAWING = ("temperature", "top_k", "top_p", "min_p")
 
 
@@ -33,7 +35,9 @@ class Sampling(Section, group="sampling"):
         help="auto: the end of a run chooses temperature, top_k, top_p and min_p, unless one is set",
     )
     primer_notes: int = setting(16, at_least=0, help="notes of a validation piece that samples continue")
-    num_notes: int = setting(200, at_least=1, help="notes to compose")
+    num_notes: int = setting(
+        200, at_least=1, help="notes to compose; a run lengthens 200 to 20 seconds of its music"
+    )
     ending: str = setting(
         "own",
         one_of=("own", "exact", "any"),
@@ -70,6 +74,23 @@ class Sampling(Section, group="sampling"):
     )
     repetition_window: int = setting(16, at_least=1, help="how many of the last pitches are penalized")
     seed: int = setting(0, at_least=0, help="of the random choices; the same gives the same music")
+
+    def as_long_as(self, notes_per_second: float) -> Sampling:
+        """With as many notes as music has in `LEAST_SECONDS`, and with a primer in proportion.
+
+        What was set otherwise than it is stays.
+
+        Args:
+            notes_per_second: of the training music; many where a band plays.
+        """
+        usual = Sampling()
+        num_notes = min(MOST_NOTES, round(LEAST_SECONDS * notes_per_second))
+        if self.num_notes != usual.num_notes or num_notes <= usual.num_notes:
+            return self
+        primer_notes = self.primer_notes
+        if primer_notes == usual.primer_notes:
+            primer_notes = round(primer_notes * num_notes / usual.num_notes)
+        return replace(self, num_notes=num_notes, primer_notes=primer_notes)
 
     @property
     def is_chosen(self) -> bool:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from noternn.config.checks import Section, choices, require, setting
 from noternn.errors import require as require_extra
 
 FINEST_FRAMES = 24  # steps in a beat where every step is written, also those in which nothing begins
 MIDITOK_KINDS = ("REMI", "TSD", "Structured")
+AUTO = "auto"  # decided on the training pieces
+DECIDED = ("velocity", "program")  # settings of which this may be said
 
 
 @dataclass
@@ -33,11 +37,13 @@ class EventTokenizer(Tokenizer):
     max_duration_beats: int = setting(
         at_least=1, at_most=1024, help="longest duration of one token, in beats"
     )
-    velocity: bool = setting(help="write how loud notes are")
-    program: bool = setting(help="tell instruments apart and keep the drums")
+    velocity: Any = setting(help="write how loud notes are; auto: where they are played so")
+    program: Any = setting(help="tell instruments apart and keep the drums; auto: where there are any")
+    drums_first: bool = setting(help="write the drums of an onset before its other notes")
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _check_decided(self)
         require(self.name == "event", "tokenizer.name", self.name, "event; choose with tokenizer=OPTION")
 
 
@@ -82,11 +88,12 @@ class MidiTokTokenizer(Tokenizer):
     """See `noternn.tokenizer.MidiTokTokenizer`."""
 
     kind: str = setting(help=f"one of MidiTok's: {', '.join(MIDITOK_KINDS)}")
-    velocity: bool = setting(help="write how loud notes are")
-    program: bool = setting(help="tell instruments apart and keep the drums")
+    velocity: Any = setting(help="write how loud notes are; auto: where they are played so")
+    program: Any = setting(help="tell instruments apart and keep the drums; auto: where there are any")
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _check_decided(self)
         require(self.name == "miditok", "tokenizer.name", self.name, "miditok; choose with tokenizer=OPTION")
         require(self.kind in MIDITOK_KINDS, "tokenizer.kind", self.kind, choices(self.kind, MIDITOK_KINDS))
         require_extra("miditok", "tokenizer=miditok")
@@ -105,3 +112,20 @@ TOKENIZERS: dict[str, type[Tokenizer]] = {
 def _require_frames(steps_per_beat: int) -> None:
     is_grid = steps_per_beat <= FINEST_FRAMES
     require(is_grid, "tokenizer.steps_per_beat", steps_per_beat, f"1 to {FINEST_FRAMES} for this tokenizer")
+
+
+def _check_decided(tokenizer: Tokenizer) -> None:
+    for name in DECIDED:
+        value = getattr(tokenizer, name)
+        is_allowed = value == AUTO or isinstance(value, bool)
+        require(is_allowed, f"tokenizer.{name}", value, "auto, true or false")
+
+
+def tokenizer_of(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `build_tokenizer` in stored settings of a tokenizer.
+
+    Before there was a setting of it drums came last; where there are none it makes no difference.
+    """
+    if plain["name"] != "event":
+        return dict(plain)
+    return {**plain, "drums_first": bool(plain.get("drums_first")) if plain.get("program") else True}

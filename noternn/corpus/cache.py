@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 log = logging.getLogger(__name__)
 
 Array = NDArray[Any]
-CACHE_VERSION = 7  # raise it when a change of the code changes what a cache holds
+CACHE_VERSION = 8  # raise it when a change of the code changes what a cache holds
 CONTENT = "content.json"
 KEPT_SUFFIX = ".piece"  # of the files of `noternn.corpus.kept`
 NAME_LENGTH = 32  # digits of the fingerprint in a folder's name; the whole one stands inside

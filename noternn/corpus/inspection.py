@@ -6,7 +6,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,16 @@ from numpy.typing import NDArray
 from noternn.config.dataset import Dataset, FolderDataset
 from noternn.config.schema import Config
 from noternn.config.tokenizer import Tokenizer
+from noternn.corpus.auto import decided, is_open, without_auto
 from noternn.corpus.cache import ArrayCache
-from noternn.corpus.loading import encode, with_split
+from noternn.corpus.loading import encode, settled, with_split
 from noternn.corpus.reading import ReadingOptions, Skipped
 from noternn.corpus.splits import EncodedCorpus, pieces_of
 from noternn.corpus.tokenized import TokenizedCorpus, read_corpus, tokenize_shards
 from noternn.datasets.configured import ready_made_split, sources_of
 from noternn.datasets.sources import Source, file_sources
 from noternn.errors import UserError
-from noternn.music.facts import key_name, programs_of
+from noternn.music.facts import PieceFacts, key_name, programs_of
 from noternn.music.instruments import program_name
 from noternn.music.piece import Piece
 from noternn.music.remarks import Remark
@@ -123,7 +124,7 @@ def inspect(
     """
     ready_made = ready_made_split(config.dataset, sources)
     taken = with_split(sources, ready_made)
-    corpus, encoded, no_split = _encode(taken, config, config.tokenizer, ready_made)
+    corpus, encoded, no_split, _ = _encode(taken, config, config.tokenizer, ready_made)
     reports = [_report(config.tokenizer.name, corpus, encoded)]
     for name, tokenizer in others.items():
         reports.append(_report(name, *_encode(taken, config, tokenizer, ready_made)[:2]))
@@ -152,10 +153,11 @@ def held_out_pieces(sources: Sequence[Source], config: Config) -> tuple[Iterator
         UserError: if there are none.
     """
     ready_made = ready_made_split(config.dataset, sources)
-    corpus, encoded, _ = _encode(with_split(sources, ready_made), config, config.tokenizer, ready_made)
+    taken = with_split(sources, ready_made)
+    corpus, encoded, _, plain = _encode(taken, config, config.tokenizer, ready_made)
     if not corpus.num_pieces:
         raise UserError(f"none of the {len(sources)} files could be read ({corpus.skipped[0].reason})")
-    tokenizer = build_tokenizer(**asdict(config.tokenizer))
+    tokenizer = build_tokenizer(**plain)
     if encoded:
         return pieces_of(encoded, tokenizer, "validation"), pieces_of(encoded, tokenizer, "train")
     every = Vocabulary(token for shard in corpus.shards for token in shard.values["tokens"])
@@ -184,7 +186,13 @@ def tokenize_part(sources: Sequence[Source], config: Config, part: tuple[int, in
         raise UserError("--shard needs a cache that all machines share; give datamodule.cache_dir=FOLDER")
     cache = ArrayCache(reading.pop("cache_dir"))
     sources = with_split(sources, ready_made_split(config.dataset, sources))
-    shards = tokenize_shards(sources, asdict(config.tokenizer), cache=cache, part=part, **reading)
+    plain = asdict(config.tokenizer)
+    shards = tokenize_shards(sources, without_auto(plain), cache=cache, part=part, **reading)
+    if is_open(plain) and shards:  # a part of the corpus is much like all of it
+        names = [field.name for field in fields(PieceFacts)]
+        parts = list(shards.values())
+        facts = {n: np.concatenate([shard.arrays[f"fact_{n}"] for shard in parts]) for n in names}
+        shards = tokenize_shards(sources, decided(plain, facts), cache=cache, part=part, **reading)
     num_pieces = sum(len(shard.arrays["names"]) for shard in shards.values())
     num_skipped = sum(len(shard.values["skipped"]) for shard in shards.values())
     made = f"{len(shards)} shards with {num_pieces} pieces, {num_skipped} files skipped"
@@ -203,16 +211,21 @@ def _reading(config: Config) -> dict[str, Any]:
 
 def _encode(
     sources: Sequence[Source], config: Config, tokenizer: Tokenizer, ready_made: Mapping[str, str] | None
-) -> tuple[TokenizedCorpus, EncodedCorpus | None, str]:
-    """The pieces as one tokenizer writes them, and the splits, or none of these and the reason."""
-    plain = asdict(tokenizer)
-    corpus = read_corpus(sources, plain, **_reading(config))
+) -> tuple[TokenizedCorpus, EncodedCorpus | None, str, dict[str, Any]]:
+    """The pieces as one tokenizer writes them, the splits, why there are none, and its settings."""
     transpose = 0 if tokenizer.bpe_vocab_size else config.augmentation.transpose
+    reading = _reading(config)
+
+    def read(plain: Mapping[str, Any]) -> TokenizedCorpus:
+        return read_corpus(sources, plain, **reading)
+
+    plain, _ = settled(asdict(tokenizer), read, config.dataset, config.seed, transpose, ready_made)
+    corpus = read(plain)
     try:
         encoded = encode(corpus, config.dataset, plain, config.seed, transpose, ready_made)
     except UserError as error:  # too small a corpus can be looked at all the same
-        return corpus, None, str(error)
-    return corpus, encoded, ""
+        return corpus, None, str(error), plain
+    return corpus, encoded, "", plain
 
 
 def _report(name: str, corpus: TokenizedCorpus, encoded: EncodedCorpus | None) -> TokenizerReport:

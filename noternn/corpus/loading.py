@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from noternn.config.dataset import Dataset
+import numpy as np
+
+from noternn.config.dataset import Dataset, FramesDataset
 from noternn.config.schema import Config, dataset_of, to_plain
+from noternn.config.tokenizer import tokenizer_of
+from noternn.corpus.auto import decided, is_open, sentences, without_auto
 from noternn.corpus.merging import Bpe
 from noternn.corpus.messages import describe_corpus
-from noternn.corpus.reading import ReadingOptions
+from noternn.corpus.reading import NOTHING_WRITTEN, ReadingOptions
 from noternn.corpus.splits import EncodedCorpus, Fold, encode_corpus, pieces_of
-from noternn.corpus.tokenized import TokenizedCorpus, tokenize_corpus
+from noternn.corpus.tokenized import TokenizedCorpus, read_corpus, tokenize_corpus
 from noternn.datasets.configured import ready_made_split, sources_of
 from noternn.datasets.sources import Source
+from noternn.errors import UserError
 from noternn.music.piece import Piece
 from noternn.tokenizer import Codec, build_tokenizer
 from noternn.tokenizer.pace import Pace
@@ -27,7 +32,7 @@ class Corpus:
     """A corpus as a run trains on it.
 
     Args:
-        tokenizer: the arguments of `build_tokenizer`.
+        tokenizer: the arguments of `build_tokenizer`; what `auto` stands for is decided.
         tokenized: all pieces, before any split.
         encoded: the splits as ids.
     """
@@ -78,20 +83,54 @@ def corpus_of_plain(config: Mapping[str, Any]) -> Corpus:
 
 def _load(dataset: Dataset, plain: Mapping[str, Any], sources: Sequence[Source] | None = None) -> Corpus:
     sources = sources_of(dataset) if sources is None else sources
-    tokenizer, data = plain["tokenizer"], plain["datamodule"]
-    cache_dir, num_processes = data["cache_dir"], data["num_processes"]
-    seed, transpose = plain["seed"], plain["augmentation"]["transpose"]
+    data, seed, transpose = plain["datamodule"], plain["seed"], plain["augmentation"]["transpose"]
     ready_made = ready_made_split(dataset, sources)
-    tokenized = tokenize_corpus(
-        with_split(sources, ready_made),
-        tokenizer,
-        Path(cache_dir) if cache_dir else None,
-        num_processes,
-        ReadingOptions.of(dataset),
-    )
+    taken = with_split(sources, ready_made)
+    reading: dict[str, Any] = {
+        "cache_dir": Path(data["cache_dir"]) if data["cache_dir"] else None,
+        "num_processes": data["num_processes"],
+        "options": ReadingOptions.of(dataset),
+    }
+
+    def read(tokenizer: Mapping[str, Any]) -> TokenizedCorpus:
+        return read_corpus(taken, tokenizer, **reading)
+
+    tokenizer, told = settled(tokenizer_of(plain["tokenizer"]), read, dataset, seed, transpose, ready_made)
+    tokenized = tokenize_corpus(taken, tokenizer, **reading)
     encoded = encode(tokenized, dataset, tokenizer, seed, transpose, ready_made)
-    describe_corpus(dataset, tokenizer["name"], tokenized, encoded, is_ready_made=ready_made is not None)
+    describe_corpus(dataset, tokenizer, tokenized, encoded, told, is_ready_made=ready_made is not None)
     return Corpus(tokenizer, tokenized, encoded)
+
+
+def settled(
+    tokenizer: Mapping[str, Any],
+    read: Callable[[Mapping[str, Any]], TokenizedCorpus],
+    dataset: Dataset,
+    seed: int,
+    transpose: int,
+    ready_made: Mapping[str, str] | None,
+) -> tuple[dict[str, Any], list[str]]:
+    """A tokenizer's settings with what `auto` stands for by the training pieces, and lines that say why.
+
+    Args:
+        tokenizer: the settings.
+        read: gives the corpus as a tokenizer of some settings writes it.
+        dataset, seed, transpose, ready_made: as of `encode`.
+    """
+    plainest = without_auto(tokenizer)
+    if not is_open(tokenizer) or isinstance(dataset, FramesDataset):  # whose voices are no instruments
+        return plainest, []
+    corpus = read(plainest)
+    if not corpus.num_pieces:
+        has_drums = any(skipped.reason == NOTHING_WRITTEN for skipped in corpus.skipped)
+        return (without_auto(tokenizer, has_drums) if has_drums else plainest), []
+    unmerged = {**plainest, "bpe_vocab_size": None}
+    try:
+        training = encode(corpus, dataset, unmerged, seed, transpose, ready_made).members["train"]
+    except UserError:  # where it matters it is told later
+        training = np.arange(corpus.num_pieces)
+    facts = {name: column[training] for name, column in corpus.facts.items()}
+    return decided(tokenizer, facts), sentences(tokenizer, facts)
 
 
 def with_split(sources: Sequence[Source], ready_made: Mapping[str, str] | None) -> list[Source]:

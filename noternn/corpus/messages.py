@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from noternn.config.dataset import Dataset
+from noternn.corpus.cache import Array
 from noternn.corpus.splits import SPLITS, EncodedCorpus
 from noternn.corpus.tokenized import TokenizedCorpus
 from noternn.music.remarks import kinds
@@ -14,15 +17,17 @@ from noternn.runs.verdict import FEW_PIECES, few_pieces
 
 log = logging.getLogger(__name__)
 
+MUCH = 0.1  # share of the notes or tokens whose loss is told
 MAX_SKIPPED_LINES = 20
 MAX_REMARK_LINES = 6
 
 
 def describe_corpus(
     dataset: Dataset,
-    tokenizer: str,
+    tokenizer: Mapping[str, Any],
     tokenized: TokenizedCorpus,
     corpus: EncodedCorpus,
+    decided: Sequence[str] = (),
     *,
     is_ready_made: bool,
 ) -> None:
@@ -30,8 +35,9 @@ def describe_corpus(
 
     Args:
         dataset: its settings.
-        tokenizer: its name.
+        tokenizer: its settings.
         tokenized, corpus: before and after the split.
+        decided: lines about what was decided of the tokenizer.
         is_ready_made: whether somebody else has made the split.
     """
     log.info(
@@ -73,9 +79,47 @@ def describe_corpus(
     log.info(
         "tokenizer %s: vocabulary %d; of the notes %.2f %% are kept, "
         "their onsets within %.4f beats and durations within %.4f on average",
-        tokenizer, len(corpus.vocabulary), 100 * kept.sum(),
+        tokenizer["name"], len(corpus.vocabulary), 100 * kept.sum(),
         np.average(trip[:, 2], weights=kept), np.average(trip[:, 3], weights=kept),
     )  # fmt: skip
+    for line in decided:
+        log.info("  %s", line)
+    lost = what_is_lost(tokenizer, tokenized.facts, trip)
+    if lost:
+        log.warning("  %s", lost)
+    unknown = corpus.sizes["validation"].unknown_fraction
+    if unknown > MUCH:
+        advice = "more music" + (" or tokenizer=event" if tokenizer["name"] != "event" else "")
+        log.warning(
+            "  %.0f %% of the validation tokens are unknown, for training has none of them; give %s",
+            100 * unknown,
+            advice,
+        )
+
+
+def what_is_lost(tokenizer: Mapping[str, Any], facts: Mapping[str, Array], trip: Array) -> str:
+    """Which notes a tokenizer does not write and what keeps them, in a line; "" where few are lost.
+
+    Args:
+        tokenizer: its settings.
+        facts: columns of `PieceFacts`.
+        trip: (num_pieces, 4) columns of `RoundTrip`.
+    """
+    num_notes = float(trip[:, 0].sum())
+    lost = 1 - float(trip[:, 0] @ trip[:, 1]) / num_notes
+    if lost <= MUCH:
+        return ""
+    writes_drums = bool(tokenizer.get("program"))
+    drums = 0.0 if writes_drums else float(facts["num_drum_notes"].sum()) / num_notes
+    told = [f"{100 * drums:.0f} % are drums"] if drums else []
+    if lost - drums > 0.01:
+        told.append(f"{100 * (lost - drums):.0f} % begin with others of the same pitch")
+    has_bands = drums or facts["num_other_notes"].any()
+    keeps = "" if writes_drums or not has_bands else "tokenizer.program=true keeps "
+    if keeps and "program" not in tokenizer:
+        keeps = "tokenizer=event keeps "
+    advice = f"; {keeps}{'them' if drums else 'those of different instruments'}" if keeps else ""
+    return f"{100 * lost:.0f} % of the notes are lost: {' and '.join(told)}{advice}"
 
 
 def _describe_duplicates(corpus: EncodedCorpus, is_ready_made: bool) -> None:

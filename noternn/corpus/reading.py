@@ -32,6 +32,7 @@ from noternn.tokenizer import RoundTrip, Tokenizer, round_trip
 
 log = logging.getLogger(__name__)
 
+NOTHING_WRITTEN = "holds no notes that this tokenizer can write (only drums?)"
 MIN_FILES_FOR_PROCESSES = 32  # below, starting processes costs more than they save
 
 
@@ -211,7 +212,7 @@ def tokenized(name: str, piece: Piece, tokenizer: Tokenizer) -> TokenizedPiece:
     tokens, indices = [written[0][i] for i in used.tolist()], inverse.astype(np.uint32)
     num_notes = tokenizer.num_notes(tokens, indices)
     if num_notes == 0:
-        raise PieceError("holds no notes that this tokenizer can write (only drums?)")
+        raise PieceError(NOTHING_WRITTEN)
     return TokenizedPiece(
         name=name,
         music_hash=piece.music_hash(),

@@ -193,7 +193,8 @@ def tokenize_shards(
             share the work; (1, 1) makes all.
     """
     options = options or ReadingOptions()
-    writing = {name: value for name, value in tokenizer.items() if name != "bpe_vocab_size"}  # merged later
+    idle = {"bpe_vocab_size"} | (set() if tokenizer.get("program") else {"drums_first"})  # merged later
+    writing = {name: value for name, value in tokenizer.items() if name not in idle}
     planned = _plan(sources, {"tokenizer": writing, **options.plain()})
     planned = dict(list(planned.items())[part[0] - 1 :: part[1]])
     found = {fingerprint: cache.find(fingerprint) for fingerprint in planned}

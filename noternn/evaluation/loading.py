@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from noternn.config.tokenizer import tokenizer_of
 from noternn.corpus.loading import Corpus, corpus_of_plain
 from noternn.errors import UserError
 from noternn.model.checkpoint import CHECKPOINT_KEY, checkpoint_path, load_checkpoint
@@ -60,7 +61,8 @@ def held_out_openings(run: TrainedRun, seeds: Sequence[int]) -> tuple[list[list[
 
 
 def _identity(run: TrainedRun) -> tuple[object, ...]:
-    return run.corpus.encoded.fingerprint, run.composer.codec.vocabulary.tokens, run.config["tokenizer"]
+    tokenizer = tokenizer_of(run.config["tokenizer"])
+    return run.corpus.encoded.fingerprint, run.composer.codec.vocabulary.tokens, tokenizer
 
 
 def _load_run(path: Path, others: Sequence[TrainedRun]) -> TrainedRun:

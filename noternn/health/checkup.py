@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noternn.health.excerpts import excerpts
-from noternn.health.measures import QUANTITIES, Health, Quantity, measure, show
+from noternn.health.measures import BAND_QUANTITIES, QUANTITIES, Health, Quantity, measure, show
 from noternn.health.surprise import Nats
 from noternn.health.yardstick import MIN_NOTES, MIN_PIECES, OUTSIDE, Range, Yardstick, sides
 from noternn.music.piece import Piece
@@ -88,7 +88,7 @@ def check(piece: Piece, yardstick: Yardstick, name: str = "", nats: Nats | None 
     length = yardstick.length_for(piece.num_notes)
     parts, ranges = excerpts(piece, length), yardstick.ranges[length]
     measured = [measure(part, profile) for part in parts]
-    values = {q.name: float(np.mean([getattr(health, q.name) for health in measured])) for q in QUANTITIES}
+    values = {q.name: _mean([getattr(health, q.name) for health in measured]) for q in QUANTITIES}
     outside, collapses = sides(values, ranges), _collapses(piece, parts, measured, ranges)
     if nats and yardstick.network:
         collapses += yardstick.network.faults(piece, nats)
@@ -97,6 +97,12 @@ def check(piece: Piece, yardstick: Yardstick, name: str = "", nats: Nats | None 
     if not yardstick.can_tell:
         verdict = NO_VERDICT
     return Checkup(name, whole, length, values, outside, collapses, verdict)
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Of those that can be said; NaN where none can."""
+    known = [value for value in values if not math.isnan(value)]
+    return float(np.mean(known)) if known else math.nan
 
 
 def _limits(quantity: Quantity, of_real: Range) -> tuple[float, float]:
@@ -166,10 +172,14 @@ def _table(checkups: Sequence[Checkup], yardstick: Yardstick) -> str:
     rows: list[dict[str, object]] = []
     for q in QUANTITIES:
         real = yardstick.ranges[length][q.name]
+        if q in BAND_QUANTITIES and math.isnan(real.median):
+            continue
         on_sides = [checkup.outside[q.name] for checkup in checkups]
         num_outside = {"high": on_sides.count(1), "low": on_sides.count(-1)}
         marks = [name if len(checkups) == 1 else f"{n} {name}" for name, n in num_outside.items() if n]
-        value = float(np.median([checkup.values[q.name] for checkup in checkups]))
+        values = np.array([checkup.values[q.name] for checkup in checkups])
+        finite = values[np.isfinite(values)] if q in BAND_QUANTITIES else values
+        value = float(np.median(finite)) if len(finite) else math.nan
         cells = {column: value, "5 %": real.low, "median": real.median, "95 %": real.high}
         rows.append(
             {"": q.label, **{name: show(q.name, v) for name, v in cells.items()}, " ": ", ".join(marks)}

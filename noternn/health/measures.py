@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from noternn.health.bands import measure_band
 from noternn.music.piece import Piece
 from noternn.music.steps import note_steps
 
@@ -49,6 +50,8 @@ class Health:
             piece, in any key: the same intervals and times from onset to onset. A measure of self-similarity
             that needs no bars, which samples do not have. A loop comes near 1.
         loop_beats: median time since the passage was last heard, of all such passages; NaN without any.
+        on_grid_fraction, drum_return_fraction, longest_drone: see `Band`.
+        num_instruments, band_kept_fraction: see `Band`.
     """
 
     num_notes: int
@@ -63,6 +66,11 @@ class Health:
     pitch_class_distance: float
     repeated_fraction: float
     loop_beats: float
+    on_grid_fraction: float
+    drum_return_fraction: float
+    longest_drone: float
+    num_instruments: float
+    band_kept_fraction: float
 
 
 def measure(piece: Piece, profile: Floats | None = None) -> Health:
@@ -73,7 +81,7 @@ def measure(piece: Piece, profile: Floats | None = None) -> Health:
         profile: (12,) the mean pitch classes of held-out pieces, see `Yardstick`.
     """
     if not piece.num_notes:
-        return Health(0, 0.0, 0, 0, *[math.nan] * 8)
+        return Health(0, 0.0, 0, 0, *[math.nan] * 13)
     pitched = piece.select(~piece.is_drum)
     ticks = piece.end - int(piece.onset[0])
     beats = ticks / piece.ticks_per_beat
@@ -91,6 +99,7 @@ def measure(piece: Piece, profile: Floats | None = None) -> Health:
         pitch_class_distance=_pitch_class_distance(pitched, profile),
         repeated_fraction=repeated_fraction,
         loop_beats=loop_beats,
+        **measure_band(piece)._asdict(),
     )
 
 
@@ -198,7 +207,7 @@ class Quantity:
     high: str = ""
 
 
-QUANTITIES = (
+PIECE_QUANTITIES = (
     Quantity("num_pitches", "distinct pitches", 1, 128, 2, low="it circles around {value} pitches"),
     Quantity(
         "longest_repetition",
@@ -256,14 +265,56 @@ QUANTITIES = (
         high="it goes round in a loop of {loop} beats, {value} heard before",
     ),
 )
+BAND_QUANTITIES = (
+    Quantity(
+        "on_grid_fraction",
+        "drums on sixteenths",
+        1 / 3,
+        1,
+        0.1,
+        low="its drums are off the beat, {value} of the hits on sixteenths",
+    ),
+    Quantity(
+        "drum_return_fraction",
+        "drums back in a bar",
+        0,
+        1,
+        0.1,
+        low="its drums have no groove, {value} of the hits come back in the next bar",
+    ),
+    Quantity(
+        "longest_drone",
+        "one note, one instrument",
+        1,
+        least=3,
+        high="one instrument strikes one note {value} times in a row",
+    ),
+    Quantity(
+        "num_instruments",
+        "instruments",
+        1,
+        129,
+        2,
+        high="instruments come and go, {value} of them",
+    ),
+    Quantity(
+        "band_kept_fraction",
+        "opening's band in later quarters",
+        0,
+        1,
+        0.1,
+        low="its band falls apart, {value} of the instruments of its opening play on",
+    ),
+)
+QUANTITIES = (*PIECE_QUANTITIES, *BAND_QUANTITIES)
 
 
 def show(name: str, value: float) -> str:
     """A quantity as a reader wants it."""
     if not math.isfinite(value):
         return "-"
-    if name in ("silent_fraction", "local_scale_consistency", "scale_consistency", "repeated_fraction"):
+    if name.endswith(("_fraction", "scale_consistency")):
         return f"{100 * value:.0f} %"
-    if name in ("num_notes", "num_pitches", "longest_repetition"):
+    if name.startswith(("num_", "longest_")):
         return f"{value:.0f}" if value == round(value) else f"{value:.1f}"
     return f"{value:.3f}" if name == "pitch_class_distance" else f"{value:.2f}"

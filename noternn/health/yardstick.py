@@ -19,7 +19,14 @@ import numpy as np
 from noternn.errors import UserError
 from noternn.files import read_json, write_text
 from noternn.health.excerpts import excerpts
-from noternn.health.measures import QUANTITIES, Floats, Health, measure, pitch_classes
+from noternn.health.measures import (
+    BAND_QUANTITIES,
+    QUANTITIES,
+    Floats,
+    Health,
+    measure,
+    pitch_classes,
+)
 from noternn.health.surprise import Bounds
 from noternn.music.facts import find_key
 from noternn.music.piece import Piece
@@ -44,6 +51,9 @@ class Range:
     median: float
     high: float
     most: float
+
+
+NOWHERE = Range(*[math.nan] * 5)  # of what cannot be said of any
 
 
 @dataclass(frozen=True)
@@ -103,7 +113,12 @@ class Yardstick:
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""
-        write_text(path, json.dumps(asdict(self), indent=1))
+        plain = asdict(self)
+        for rows in plain["ranges"].values():  # of a band only where there is one
+            for quantity in BAND_QUANTITIES:
+                if math.isnan(rows[quantity.name]["median"]):
+                    del rows[quantity.name]
+        write_text(path, json.dumps(plain, indent=1))
 
     @classmethod
     def load(cls, path: Path) -> Yardstick:
@@ -121,12 +136,15 @@ class Yardstick:
                 for length, rows in plain["ranges"].items()
             }  # fmt: skip
             profile = tuple(float(share) for share in plain["profile"])
-            are_ranges = all(n >= 1 and set(rows) == names for n, rows in ranges.items())
+            of_bands = {quantity.name for quantity in BAND_QUANTITIES}
+            are_ranges = all(n >= 1 and set(rows) | of_bands == names for n, rows in ranges.items())
             values = [getattr(row, key) for rows in ranges.values() for row in rows.values()
                       for key in Range.__dataclass_fields__]  # fmt: skip
             are_ranges &= not any(abs(value) > MAX_VALUE for value in values)
             if len(profile) != 12 or not all(0 <= share <= 1 for share in profile) or not are_ranges:
                 raise ValueError("other quantities")
+            for rows in ranges.values():
+                rows |= dict.fromkeys(of_bands - set(rows), NOWHERE)
             network = Bounds.from_plain(plain["network"]) if plain.get("network") else None
             return cls(int(plain["num_pieces"]), profile, ranges, int(plain.get("num_trained", 0)), network)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
@@ -156,7 +174,7 @@ def _ranges(measured: Sequence[Health]) -> dict[str, Range]:
         values = np.array([getattr(health, quantity.name) for health in measured], dtype=np.float64)
         values = values[np.isfinite(values)]
         ranges[quantity.name] = (
-            Range(*np.percentile(values, PERCENTILES).tolist()) if len(values) else Range(*[math.nan] * 5)
+            Range(*np.percentile(values, PERCENTILES).tolist()) if len(values) else NOWHERE
         )
     return ranges
 

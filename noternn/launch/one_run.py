@@ -77,7 +77,7 @@ def _write_record(composed: DictConfig, run_dir: Path, settled: Config | None = 
     Args:
         composed: as Hydra gives it.
         run_dir: the folder of the run.
-        settled: that the run trains with; None where it did not begin.
+        settled: in which nothing is left to decide; None where it did not begin.
     """
     hydra_config, settings = HydraConfig.get(), OmegaConf.to_container(composed, resolve=True)
     assert isinstance(settings, dict)
@@ -86,6 +86,7 @@ def _write_record(composed: DictConfig, run_dir: Path, settled: Config | None = 
     if settled:
         plain["trainer"]["precision"] = settled.trainer.precision
         plain |= {"model": asdict(settled.model), "tokenizer": asdict(settled.tokenizer)}
+        plain["sampling"] |= asdict(settled.sampling)
     write_record(run_dir, plain, dict(hydra_config.runtime.choices), given)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from noternn.config.schema import BEFORE
+from noternn.config.tokenizer import DECIDED
 from noternn.errors import UserError
 from noternn.runs.folder import RunFolder, refuse_links
 from noternn.runs.leftover import holds_a_run
@@ -80,6 +81,7 @@ def _resumed_sweep(sweep: Path, given: Sequence[str]) -> list[str]:
     folder = quoted(str(sweep))
     return [
         *_as_it_was(_record(sweep, record)),
+        *_as_decided(_record(sweep, record), task),
         *before,
         *kept,
         *others,
@@ -96,6 +98,19 @@ def _as_it_was(record: Any) -> list[str]:
         for section, values in BEFORE.items()
         for name, value in values.items()
         if isinstance(record, dict) and isinstance(record.get(section), dict) and name not in record[section]
+    ]
+
+
+def _as_decided(record: Any, overrides: Sequence[str]) -> list[str]:
+    """What a sweep says of its tokenizer where a new one would decide; nothing if it tries several."""
+    tokenizer = record.get("tokenizer") if isinstance(record, dict) else None
+    if not isinstance(tokenizer, dict) or any(o.startswith("tokenizer=") and "," in o for o in overrides):
+        return []
+    values = {name: tokenizer.get(name) for name in DECIDED}
+    if tokenizer.get("name") == "event":
+        values["drums_first"] = tokenizer.get("drums_first", False)
+    return [
+        f"tokenizer.{name}={str(value).lower()}" for name, value in values.items() if isinstance(value, bool)
     ]
 
 

@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 import noternn
 from noternn.config.sampling import Sampling
+from noternn.config.tokenizer import tokenizer_of
 from noternn.errors import UserError, require
 from noternn.files import replacing
 from noternn.model.build import network_for
@@ -217,7 +218,7 @@ class _WithoutNumbers(TorchFunctionMode):
 def _trained(checkpoint: dict[str, Any]) -> Trained:
     content = checkpoint[CHECKPOINT_KEY]
     config = content["config"]
-    tokenizer = build_tokenizer(**config["tokenizer"], merges=content.get("merges", ()))
+    tokenizer = build_tokenizer(**tokenizer_of(config["tokenizer"]), merges=content.get("merges", ()))
     if not all(isinstance(token, str) for token in content["vocabulary"]):
         raise TypeError("a token is no string")
     codec = Codec(tokenizer, Vocabulary(content["vocabulary"]))

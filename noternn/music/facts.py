@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from noternn.music.piece import Piece
 
+FEW_BINS = 4  # of loudness, with which marks such as f and p, or a track each, are written; nobody plays so
 PITCH_CLASSES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 
 # How well each pitch class fits after a tonic context: Krumhansl and Kessler (Psychological Review 89, 1982).
@@ -24,6 +25,9 @@ class PieceFacts:
     Args:
         num_notes: notes, drums included.
         num_drum_notes: notes on a percussion channel.
+        num_other_notes: pitched notes of other programs than the one that most are of.
+        num_louder_notes: notes whose loudness is not that of the note before of the same instrument: it is in
+            another bin, 4 of 127 wide. 0 in a piece of no more than `FEW_BINS` bins.
         beats: length in quarter notes.
         seconds: length in seconds, following every tempo change.
         tempo: quarter notes a minute over the whole piece.
@@ -44,6 +48,8 @@ class PieceFacts:
 
     num_notes: int
     num_drum_notes: int
+    num_other_notes: int
+    num_louder_notes: int
     beats: float
     seconds: float
     tempo: float
@@ -76,6 +82,8 @@ def piece_facts(piece: Piece) -> PieceFacts:
     return PieceFacts(
         num_notes=piece.num_notes,
         num_drum_notes=int(piece.is_drum.sum()),
+        num_other_notes=int(len(pitch) - np.bincount(piece.program[pitched], minlength=1).max()),
+        num_louder_notes=_num_louder_notes(piece),
         beats=beats,
         seconds=seconds,
         tempo=60 * beats / seconds,
@@ -132,6 +140,16 @@ _KEY_PROFILES = _key_profiles()
 def key_name(tonic: int, is_minor: bool) -> str:
     """A key in words, such as "F# minor"; "none" for tonic -1."""
     return f"{PITCH_CLASSES[tonic]} {'minor' if is_minor else 'major'}" if tonic >= 0 else "none"
+
+
+def _num_louder_notes(piece: Piece) -> int:
+    loudness = piece.velocity // 4
+    if np.count_nonzero(np.bincount(loudness)) <= FEW_BINS:
+        return 0
+    instrument = np.where(piece.is_drum, 128, piece.program)
+    order = np.argsort(instrument, kind="stable")  # the notes are in the order of their onsets
+    is_same = instrument[order][1:] == instrument[order][:-1]
+    return int((is_same & (loudness[order][1:] != loudness[order][:-1])).sum())
 
 
 def _program_bits(programs: NDArray[np.int64]) -> tuple[int, int]:

@@ -154,12 +154,17 @@ def _checked(take: Take, yardstick: Yardstick) -> Take:
     checkup = check(take.piece, yardstick, take.title)
     ranges = yardstick.ranges.get(checkup.length, {})
     figures = {
-        quantity.label: Measure(value, (usual.low, usual.high) if usual else None)
+        quantity.label: Measure(value, _finite((usual.low, usual.high) if usual else None))
         for quantity in QUANTITIES
         if math.isfinite(value := checkup.values.get(quantity.name, math.nan))
         for usual in [ranges.get(quantity.name)]
     }
     return replace(take, health=figures, remarks=[*take.remarks, checkup.sentence])
+
+
+def _finite(usual: tuple[float, float] | None) -> tuple[float, float] | None:
+    """What is usual, where real music has any of it."""
+    return usual if usual and math.isfinite(usual[0]) else None
 
 
 def _state(run_dir: Path) -> str:

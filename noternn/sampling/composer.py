@@ -13,6 +13,7 @@ from noternn.model.checkpoint import load_checkpoint, trained_of
 from noternn.model.lstm import NoteLSTM
 from noternn.model.stepper import build_stepper
 from noternn.music.piece import Piece
+from noternn.sampling.band import Instruments
 from noternn.sampling.clock import Clock
 from noternn.sampling.ending import NUM_PARTICLES, end_each
 from noternn.sampling.sampler import end_in_beats, sample_each
@@ -53,6 +54,7 @@ class Composer:
         clock: Clock | None = None,
         wishes: Wishes = ANYTHING,
         num_particles: int = NUM_PARTICLES,
+        instruments: str = "",
     ) -> list[Piece]:
         """What `compose` gives for each primer, with the seeds from that of `options` on, made together.
 
@@ -64,20 +66,24 @@ class Composer:
             clock: tempos and metres of the primers, which go on; None for those of the corpus.
             wishes: of what is composed: a key, a range, how many notes at once.
             num_particles: that look for an end and for what is wished.
+            instruments: names of those that play, see `Instruments.named`; "" keeps to the ones that a sample
+                begins with.
 
         Raises:
-            UserError: if nothing does what is wished.
+            UserError: if nothing does what is wished, or if the network never heard one of `instruments`.
         """
+        band = Instruments(self.codec).named(instruments) if instruments else None
         clock = clock or Clock(((0.0, self.tempo),), ((0.0, *self.metre),))
         pieces: dict[int, Piece] = {}
         if wishes is not ANYTHING and (options.ending == "exact" or options.repetition_penalty != 1):
             raise UserError("a key, a range or a number of notes at once need samples that end by themselves")
         if options.ending != "exact" and options.repetition_penalty == 1:
             pace = self.pace or Pace.default(self.codec.tokenizer.steps_per_beat)
-            ended = end_each(self.network, self.codec, primers, options, beats, pace, wishes, num_particles)
+            asked = (wishes, num_particles, band)
+            ended = end_each(self.network, self.codec, primers, options, beats, pace, *asked)
             pieces = {k: clock.set(self.codec.decode(ids, self.tempo)) for k, ids in enumerate(ended) if ids}
         if len(pieces) < len(primers):
-            pieces = dict(enumerate(self._cut(primers, options, beats, clock))) | pieces
+            pieces = dict(enumerate(self._cut(primers, options, beats, clock, band))) | pieces
         return list(pieces.values())
 
     def _cut(
@@ -86,9 +92,11 @@ class Composer:
         options: Sampling,
         beats: float | None,
         clock: Clock,
+        band: frozenset[int] | None,
     ) -> list[Piece]:
         """Samples that stop at their length."""
-        samples = sample_each(self.network, self.codec, primers, options, build_stepper, beats, self.pace)
+        build, pace = build_stepper, self.pace
+        samples = sample_each(self.network, self.codec, primers, options, build, beats, pace, band)
         pieces = [clock.set(self.codec.decode(ids, self.tempo)) for ids in samples]
         if beats is None:
             return pieces

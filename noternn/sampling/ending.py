@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from noternn.config.sampling import Sampling
 from noternn.errors import UserError
 from noternn.model.lstm import NoteLSTM
+from noternn.sampling.band import Instruments
 from noternn.sampling.events import Tables, check_is_event
 from noternn.sampling.particles import draw
 from noternn.sampling.sampler import end_in_beats, sample_each
@@ -130,6 +131,7 @@ def end_each(
     pace: Pace,
     wishes: Wishes = ANYTHING,
     num_particles: int = NUM_PARTICLES,
+    band: frozenset[int] | None = None,
 ) -> list[list[int] | None]:
     """What `sample_each` gives, but samples end by themselves.
 
@@ -141,6 +143,7 @@ def end_each(
         network, codec, primers, options, beats, pace: see `sample_each`.
         wishes: of what is composed; then particles go on from the primer.
         num_particles: see `draw`.
+        band: the instruments that play, see `sample_each`.
 
     Returns:
         For each primer it and what follows; None where no end was found.
@@ -154,9 +157,9 @@ def end_each(
     begun: list[list[int]] = [list(primer) for primer in primers]
     if options.ending == "own" and wishes is ANYTHING:
         least = replace(options, num_notes=max(1, int((1 - margin) * length)))
-        begun = sample_each(
-            network, codec, primers, least, beats=None if beats is None else (1 - margin) * beats, pace=pace
-        )
+        sooner = None if beats is None else (1 - margin) * beats
+        begun = sample_each(network, codec, primers, least, beats=sooner, pace=pace, band=band)
+    instruments = Instruments(codec)
     samples: list[list[int] | None] = []
     for k, (primer, ids) in enumerate(zip(primers, begun, strict=True)):
         own = replace(options, seed=options.seed + k)
@@ -164,7 +167,9 @@ def end_each(
         low, high = at + (1 - margin) * length, at + (1 + margin * (options.ending == "own")) * length
         stands = _until(codec, ids, len(primer), low) if is_timed else ids
         counts = codec.token_steps()[stands] if is_timed else note_counts(codec)[stands[len(primer) :]]
-        plan = Ending(codec, stands, int(counts.sum()), max(1.0, low), high, is_timed, pace, wishes)
+        played = instruments.allowed_after(codec, stands, band)
+        asked = wishes if played is None else wishes.among(played)
+        plan = Ending(codec, stands, int(counts.sum()), max(1.0, low), high, is_timed, pace, asked)
         try:
             samples.append(draw(network, codec, plan, own, num_particles, MAX_IDS, SHARPNESS).ids)
         except UserError:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from noternn.datasets.sources import read_file
 from noternn.errors import PieceError, UserError
 from noternn.sampling.clock import Clock, clock_of
-from noternn.tokenizer import Codec
+from noternn.tokenizer import UNK_ID, Codec
 
 MAX_UNKNOWN_NAMED = 5  # tokens of a primer
 
@@ -31,7 +31,8 @@ def encode_primer(path: Path, codec: Codec) -> tuple[list[int], Clock, str]:
     if not ids:
         raise UserError(f"{path}: the primer holds no notes that this tokenizer can write (only drums?)")
     line = f"primer: {path}, {piece.num_notes} notes, {len(ids)} tokens"
-    unknown = [token for token in codec.tokenizer.tokenize(piece) if token not in codec.vocabulary]
+    known = codec.vocabulary
+    unknown = [token for token in codec.tokenizer.tokenize(piece) if known.id(token) == UNK_ID]
     if unknown:
         named = [token for token, _ in Counter(unknown).most_common(MAX_UNKNOWN_NAMED)]
         more = ", ..." if len(set(unknown)) > len(named) else ""

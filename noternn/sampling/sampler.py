@@ -14,6 +14,7 @@ from noternn.errors import UserError
 from noternn.model.lstm import NoteLSTM
 from noternn.model.products import MAX_STREAMS
 from noternn.model.stepper import DraftStepper, Stepper, build_stepper
+from noternn.sampling.band import OPENING_BEATS, OPENING_NOTES, Instruments
 from noternn.sampling.probabilities import ROUNDING, UNDECIDED, choose, draw, is_close, probabilities
 from noternn.tokenizer import BOS_ID, EOS_ID, Codec, State
 from noternn.tokenizer.pace import Pace, note_counts
@@ -35,9 +36,10 @@ def sample_batch(
     build: BuildStepper = build_stepper,
     beats: float | None = None,
     pace: Pace | None = None,
+    band: frozenset[int] | None = None,
 ) -> list[list[int]]:
     """Several continuations of one primer, see `sample_each`."""
-    return sample_each(network, codec, [primer] * num_samples, options, build, beats, pace)
+    return sample_each(network, codec, [primer] * num_samples, options, build, beats, pace, band)
 
 
 def sample_each(
@@ -48,6 +50,7 @@ def sample_each(
     build: BuildStepper = build_stepper,
     beats: float | None = None,
     pace: Pace | None = None,
+    band: frozenset[int] | None = None,
 ) -> list[list[int]]:
     """A continuation of each primer, which advance together: much faster than one after the other.
 
@@ -61,6 +64,8 @@ def sample_each(
         beats: add so many quarter notes to the primer, from its last end on, instead of `options.num_notes`
             notes. Samples then go a little further, see `noternn.sampling.composer.Composer`.
         pace: of the training pieces: samples go no longer without a note; None for `Pace.default`.
+        band: the instruments that play, see `Instruments`; None keeps to those that are heard in the primer
+            and in the first `OPENING_BEATS` of the sample.
 
     Returns:
         For each k `primers[k]` and what follows it, drawn with the seed `options.seed + k`: `num_notes` notes
@@ -75,7 +80,7 @@ def sample_each(
             f"repetition penalty {options.repetition_penalty:g}: this tokenizer writes a held note anew in "
             "every step, so that a penalty would cut notes short; leave it at 1"
         )
-    grammar = _Grammar(codec, options, beats, pace or Pace.default(codec.tokenizer.steps_per_beat))
+    grammar = _Grammar(codec, options, beats, pace or Pace.default(codec.tokenizer.steps_per_beat), band)
     streams = [
         _Stream(grammar, primer, np.random.default_rng(options.seed + k)) for k, primer in enumerate(primers)
     ]
@@ -102,7 +107,14 @@ class _Grammar:
     Its states are numbered in the order in which they come up. What is known of each stands in lists.
     """
 
-    def __init__(self, codec: Codec, options: Sampling, beats: float | None, pace: Pace) -> None:
+    def __init__(
+        self,
+        codec: Codec,
+        options: Sampling,
+        beats: float | None,
+        pace: Pace,
+        band: frozenset[int] | None = None,
+    ) -> None:
         self.codec = codec
         self.options = options
         self.beats = beats
@@ -113,26 +125,34 @@ class _Grammar:
         self.num_steps: list[int] = self.steps.tolist()
         self.is_pitched = [tokenizer.transposed(token, 1) != token for token in tokens]  # drums stay
         self.penalizes = options.repetition_penalty != 1
-        self._numbers: dict[State, int] = {}
-        self._states: list[State] = []
+        self.instruments = Instruments(codec)
+        self.band = band
+        self.opening_steps = OPENING_BEATS * tokenizer.steps_per_beat
+        self._numbers: dict[tuple[State, frozenset[int] | None], int] = {}
+        self._states: list[tuple[State, frozenset[int] | None]] = []
         self._next: list[dict[int, int]] = []  # by the id that comes
         self.masks = np.zeros((16, len(tokens)), dtype=np.bool_)  # which ids may come next but EOS; grows
         self.must_end: list[bool] = []
         self.may_end: list[bool] = []
-        self.start = self._number(tokenizer.start)
+        self.start = self._number(tokenizer.start, band)
         self.most = (  # ids of a sample
             MAX_TOKENS_PER_NOTE * options.num_notes if beats is None else MAX_TOKENS_PER_BEAT * (1 + beats)
         )
 
-    def _number(self, state: State) -> int:
-        if state in self._numbers:
-            return self._numbers[state]
-        number = self._numbers[state] = len(self._states)
+    def _number(self, state: State, band: frozenset[int] | None) -> int:
+        """The number of a state in which none but a band may play; None for all."""
+        place = state, band
+        if place in self._numbers:
+            return self._numbers[place]
+        number = self._numbers[place] = len(self._states)
         if number == len(self.masks):
             self.masks = np.concatenate([self.masks, np.zeros_like(self.masks)])
         self.masks[number] = self.codec.mask(state)
         self.masks[number, EOS_ID] = False
-        self._states.append(state)
+        if band is not None:
+            played = self.masks[number] & self.instruments.mask(band)
+            self.masks[number] = played if played.any() else self.masks[number]
+        self._states.append(place)
         self._next.append({})
         self.must_end.append(not self.masks[number].any())
         self.may_end.append(self.codec.tokenizer.is_complete(state))
@@ -142,9 +162,17 @@ class _Grammar:
         """The state after an id."""
         known = self._next[number]
         if id_ not in known:
-            token = self.codec.vocabulary.tokens[id_]
-            known[id_] = self._number(self.codec.tokenizer.advance(self._states[number], token))
+            token, (state, band) = self.codec.vocabulary.tokens[id_], self._states[number]
+            known[id_] = self._number(self.codec.tokenizer.advance(state, token), band)
         return known[id_]
+
+    def with_band(self, number: int, band: frozenset[int]) -> int:
+        """The same state, after which none but a band may play."""
+        return self._number(self._states[number][0], band)
+
+    def is_opening(self, stream: _Stream) -> bool:
+        """Whether instruments may still come in."""
+        return stream.at < self.opening_steps and stream.num_heard < OPENING_NOTES
 
     def repeated(self, streams: Sequence[_Stream]) -> NDArray[np.bool_] | None:
         """What the repetition penalty acts on, (num_streams, vocab_size)."""
@@ -220,6 +248,9 @@ class _Stream:
         self.tokens_since = 0
         self.has_come = False  # to the last onset before its end, if that is told in beats
         self.state = grammar.start
+        self.at = 0  # grid steps from the first note on, the primer included
+        self.num_heard = 0  # notes, the primer included
+        self.is_open = bool(grammar.instruments.known) and grammar.band is None  # to other instruments
         self.recent: deque[int] = deque(maxlen=grammar.options.repetition_window)
         self.end = 0.0  # in beats, if they are asked for
         if grammar.beats is not None:
@@ -245,6 +276,11 @@ class _Stream:
         self.tokens_since = 0 if notes else self.tokens_since + 1
         self.ids.append(id_)
         self.state = grammar.advance(self.state, id_)
+        self.at += steps
+        self.num_heard += notes
+        if self.is_open and self.num_added >= 0 and not grammar.is_opening(self):
+            self.is_open = False
+            self.state = grammar.with_band(self.state, grammar.instruments.heard(self.ids))
         if grammar.penalizes and grammar.is_pitched[id_]:
             self.recent.append(id_)
 

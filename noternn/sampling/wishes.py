@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,10 @@ class Wishes:
     ids: NDArray[np.bool_] | None = None
     most_at_once: int | None = None
     is_below: bool = False
+
+    def among(self, ids: NDArray[np.bool_]) -> Wishes:
+        """The same, of some ids alone, (vocab_size,)."""
+        return replace(self, ids=ids if self.ids is None else self.ids & ids)
 
 
 ANYTHING, BELOW = Wishes(), Wishes(is_below=True)

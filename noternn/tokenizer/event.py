@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from noternn.music.piece import DEFAULT_TEMPO, Piece
 from noternn.tokenizer.base import State, Tokenizer
 from noternn.tokenizer.grid import (
+    DRUM,
     FINEST_GRID,
     Symbol,
     check_argument,
@@ -20,7 +21,6 @@ from noternn.tokenizer.grid import (
 )
 from noternn.tokenizer.vocabulary import BOS, EOS, UNK
 
-DRUM = 128  # stands after the programs 0 to 127: drums come last in an onset
 NO_BOUND = 128  # above every pitch: the next note of the onset may have any
 DEFAULT_VELOCITY = 80
 KINDS = ("Pitch", "Shift", "Duration", "Velocity", "Program")
@@ -43,9 +43,10 @@ class EventTokenizer(Tokenizer):
     are no pitches, and are not transposed.
 
     `Shift_n` is the time since the previous onset in grid steps; the first onset has none, for time
-    starts there. Notes of an onset come by (program, drums last; pitch descending), so that a piece
-    is written in one way only. Longer times are chains: the maximal token, again while it fits, then
-    the remainder; the value is their sum.
+    starts there. Notes of an onset come by (program, drums first; pitch descending), so that a piece
+    is written in one way only, and the hits that carry the beat are known before what is played to them.
+    Longer times are chains: the maximal token, again while it fits, then the remainder; the value is
+    their sum.
 
     Lost: timing finer than the grid, silence before the first note, the tempo map, all but the longest
     of notes that coincide on the grid; without `program` the instruments (notes in unison coincide)
@@ -57,6 +58,7 @@ class EventTokenizer(Tokenizer):
         max_duration_beats: value of the longest Duration token in beats.
         velocity: whether to write velocities, in 32 bins of width 4.
         program: whether to write instruments (`Program_0` to `Program_127`) and drums (`Program_drum`).
+        drums_first: false writes the drums of an onset after its other notes, as earlier versions did.
 
     Raises:
         ValueError: if a number is out of its range.
@@ -70,6 +72,7 @@ class EventTokenizer(Tokenizer):
         max_duration_beats: int = 8,
         velocity: bool = False,
         program: bool = False,
+        drums_first: bool = True,
     ) -> None:
         check_argument("steps_per_beat", steps_per_beat, 1, FINEST_GRID)
         check_argument("max_shift_beats", max_shift_beats, 1, 1024)
@@ -79,7 +82,9 @@ class EventTokenizer(Tokenizer):
         self.max_duration_beats = max_duration_beats
         self.velocity = velocity
         self.program = program
+        self.drums_first = drums_first
         self.writes_drums = program
+        self._first_program = DRUM if program and drums_first else 0  # in an onset
         self._max_shift = max_shift_beats * steps_per_beat
         self._max_duration = max_duration_beats * steps_per_beat
         self._head = "Program" if program else "Pitch"  # the first token of a note
@@ -110,7 +115,7 @@ class EventTokenizer(Tokenizer):
 
     def tokenize_indexed(self, piece: Piece) -> tuple[Sequence[str], NDArray[np.uint32]]:
         """The alphabet, always the same object, and the index in it of each token of `piece`."""
-        notes = distinct_notes(self.written(piece), self.steps_per_beat, self.program)
+        notes = distinct_notes(self.written(piece), self.steps_per_beat, self.program, self.drums_first)
         onset, program, pitch, duration, velocity = notes
         shift = onset - 1
         shift[1:] -= onset[:-1]
@@ -213,7 +218,11 @@ class EventTokenizer(Tokenizer):
     @property
     def start(self) -> State:
         """Before the first token: a note must come, for a piece has at least one."""
-        return _State()
+        return _State(program=self._first_program)
+
+    def _rank(self, program: int) -> int:
+        """The place of a program in an onset."""
+        return (program + 1) % (DRUM + 1) if self.drums_first else program
 
     def follows(self, state: State, token: str) -> bool:
         """Whether `token` continues a piece as `tokenize` writes it; EOS may come after a whole note."""
@@ -231,7 +240,8 @@ class EventTokenizer(Tokenizer):
             case "Shift":
                 return state.last == self._tail or (state.last == "Shift" and state.maximal)
             case "Program":
-                return self._may_begin_note(state) and (state.program, -state.pitch) < (value, 0)
+                last = (self._rank(state.program), -state.pitch)
+                return self._may_begin_note(state) and last < (self._rank(value), 0)
             case _:
                 is_due = state.last == "Program" if self.program else self._may_begin_note(state)
                 is_drum = self.program and state.program == DRUM
@@ -244,7 +254,7 @@ class EventTokenizer(Tokenizer):
         """The state after `token`; one out of place counts as if it were in place."""
         assert isinstance(state, _State)
         if token == BOS:
-            return _State()
+            return self.start
         if token == UNK:
             return self._advance_unknown(state)
         if token not in self._symbols:
@@ -252,7 +262,7 @@ class EventTokenizer(Tokenizer):
         kind, value = self._symbols[token]
         match kind:
             case "Shift":
-                return _State("Shift", value == self._max_shift)
+                return _State("Shift", value == self._max_shift, self._first_program)
             case "Program":
                 return _State(kind, False, value, state.pitch if value == state.program else NO_BOUND)
             case "Pitch":
@@ -265,7 +275,8 @@ class EventTokenizer(Tokenizer):
         """UNK stands for the next part of a note, or for the first part of the next note."""
         if self._may_begin_note(state):
             bound = NO_BOUND if self.program else state.pitch
-            return _State(self._head, False, state.program, bound)
+            comes_after_drums = self.drums_first and state.program == DRUM
+            return _State(self._head, False, 0 if comes_after_drums else state.program, bound)
         part = {"Program": "Pitch", "Pitch": "Duration", "Duration": "Velocity"}[state.last]
         return state._replace(last=part, maximal=False)
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from noternn.music.piece import Piece
 
-DRUM = 128  # stands after the programs 0 to 127: drums come last in an onset
+DRUM = 128  # stands after the programs 0 to 127
 FINEST_GRID = 480  # steps in a beat; a finer grid is finer than the files are
 Symbol = tuple[str, int]  # kind and value of a token: "Shift_12" is ("Shift", 12)
 
@@ -52,15 +52,18 @@ def _nearest(tick: int, piece: Piece, steps_per_beat: int) -> int:
     return (2 * tick * steps_per_beat + piece.ticks_per_beat) // (2 * piece.ticks_per_beat)
 
 
-def distinct_notes(piece: Piece, steps_per_beat: int, program: bool) -> tuple[NDArray[np.int64], ...]:
+def distinct_notes(
+    piece: Piece, steps_per_beat: int, program: bool, drums_first: bool = False
+) -> tuple[NDArray[np.int64], ...]:
     """Onset, program, pitch, duration, velocity of the notes on the grid, each (num_notes,).
 
-    Their order is onset, program (drums last), pitch descending. Of notes that coincide in these the
-    longest duration and the largest velocity are kept. Without `program` all have program 0.
+    Their order is onset, program (drums last, or first), pitch descending. Of notes that coincide in these
+    the longest duration and the largest velocity are kept. Without `program` all have program 0.
     """
     onset, duration = grid_times(piece, steps_per_beat)
     programs = np.where(piece.is_drum, DRUM, piece.program) if program else np.zeros_like(onset)
-    place = (onset << 8 | programs) << 7 | 127 - piece.pitch
+    rank = programs_in_order(programs) if program and drums_first else programs
+    place = (onset << 8 | rank) << 7 | 127 - piece.pitch
     columns = onset, programs, piece.pitch, duration, piece.velocity
     if (place[1:] > place[:-1]).all():
         return columns
@@ -70,6 +73,12 @@ def distinct_notes(piece: Piece, steps_per_beat: int, program: bool) -> tuple[ND
     longest = np.maximum.reduceat(duration.take(order), first)
     loudest = np.maximum.reduceat(piece.velocity.take(order), first)
     return *(column.take(order.take(first)) for column in columns[:3]), longest, loudest
+
+
+def programs_in_order(programs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The place of each program in an onset that drums begin: 0 for them, then 1 to 128."""
+    place: NDArray[np.int64] = (programs + 1) % (DRUM + 1)
+    return place
 
 
 def ticks_per_step(steps_per_beat: int) -> int:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from noternn.config.model import AUTO
+from noternn.config.sampling import Sampling
 from noternn.config.schema import BEFORE, Config
+from noternn.config.tokenizer import AUTO, DECIDED, tokenizer_of
 from noternn.errors import UserError
 from noternn.runs.folder import RunFolder
 from noternn.runs.summary import read_summary
@@ -50,6 +51,27 @@ DECISIVE = {
 }
 
 
+def as_begun(config: Config, checkpoint: dict[str, Any]) -> Config:
+    """The settings with what was decided when the run began: the tokenizer, and how long samples are.
+
+    Args:
+        config: the settings that it shall go on with.
+        checkpoint: what last.ckpt holds.
+    """
+    stored = checkpoint["noternn"]["config"]
+    began, now = tokenizer_of(stored["tokenizer"]), asdict(config.tokenizer)
+    values = {name: began[name] for name in DECIDED if now.get(name) == AUTO and name in began}
+    if "drums_first" in began and "drums_first" in now:
+        values["drums_first"] = began["drums_first"]
+    kept = ("num_notes", "primer_notes") if config.sampling.num_notes == Sampling.num_notes else ()
+    sampling = {name: stored["sampling"][name] for name in kept if name in stored.get("sampling", {})}
+    return replace(
+        config,
+        tokenizer=replace(config.tokenizer, **values),
+        sampling=replace(config.sampling, **sampling),
+    )
+
+
 def check_resumable(config: Config, plain: dict[str, Any], checkpoint: dict[str, Any], run_dir: Path) -> None:
     """Refuse a run that is over, or one that would go on as another than it began.
 
@@ -68,6 +90,8 @@ def check_resumable(config: Config, plain: dict[str, Any], checkpoint: dict[str,
         if section == "optimizer" and isinstance(config.optimizer, dict):  # its file may have lost a line
             names = {**before[section], **plain[section]}
         began = BEFORE.get(section, {}) | before[section]
+        if section == "tokenizer":
+            began = tokenizer_of(began)
         for name in names:
             is_decided_later = section == "model" and plain[section].get(name) == AUTO
             if began.get(name) != plain[section].get(name) and not is_decided_later:

@@ -41,7 +41,7 @@ from noternn.training.monitors import build_monitors, check_monitors
 from noternn.training.optim import check_optimizer
 from noternn.training.precision import decided_precision
 from noternn.training.results import judgement_of, losses_of, sizes_of, versions
-from noternn.training.resume import check_audits, check_resumable, is_trained, told_as_unusable
+from noternn.training.resume import as_begun, check_audits, check_resumable, is_trained, told_as_unusable
 from noternn.training.samples import Samples
 from noternn.training.stopping import Stopped, StopRequest
 from noternn.training.tracking import Tracker, track
@@ -69,8 +69,8 @@ def train(
         sweep: name of the sweep that the run belongs to, or None.
         stop: what signals ask for; None where nobody answers them.
         is_hopeless: given an epoch, counted from 1, and its val/nll: whether to end there; None never does.
-        begin: called once when all is checked, before the first file is written, with the settings that are
-            trained with.
+        begin: called once when all is checked, before the first file is written, with the settings that
+            are trained with, in which nothing is left to decide.
 
     Returns:
         What summary.json holds.
@@ -135,7 +135,9 @@ def _train(
 def loaded(
     config: Config, sources: Sequence[Source] | None, run_dir: Path
 ) -> tuple[Config, Corpus, dict[str, Any] | None]:
-    """The settings that a run trains with, its corpus, and what last.ckpt holds if it goes on; for each rank.
+    """The settings of a run with what `auto` stands for, its corpus, and what last.ckpt holds if it goes on.
+
+    Each rank loads them.
 
     Raises:
         UserError: if the settings cannot be trained with here, or the run cannot go on.
@@ -144,8 +146,13 @@ def loaded(
     trainer, plain = config.trainer, configuration.to_plain(config)
     check_devices(trainer.accelerator, trainer.precision, trainer.devices)
     check_optimizer(**plain["optimizer"])
-    with told_as_unusable(config.resume):
-        resumed = _resumed(config, plain, run_dir) if config.resume else None
+    resumed = None
+    if config.resume:
+        with told_as_unusable(config.resume):
+            resumed = load_checkpoint(RunFolder(run_dir).last_checkpoint)
+            config = as_begun(config, resumed)
+            check_resumable(config, configuration.to_plain(config), resumed, run_dir)
+            check_audits(RunFolder(run_dir))
     corpus = corpus_of(config, sources)
     if config.init_from:
         known = resumed[CHECKPOINT_KEY]["vocabulary"] if resumed else ancestor_of(config.init_from).tokens
@@ -154,7 +161,11 @@ def loaded(
         content, folder = resumed[CHECKPOINT_KEY], RunFolder(run_dir)
         with told_as_unusable(config.resume):
             corpus = _as_trained_on(corpus, content, config.resume or "", folder)
-    return with_places(with_precision(config, resumed), corpus, resumed), corpus, resumed
+    config = replace(config, tokenizer=replace(config.tokenizer, **corpus.tokenizer))
+    if not resumed:
+        size = corpus.encoded.sizes["train"]
+        config = replace(config, sampling=config.sampling.as_long_as(size.num_notes / max(1.0, size.seconds)))
+    return with_places(_with_precision(config, resumed), corpus, resumed), corpus, resumed
 
 
 def _origin(config: Config, sources: Sequence[Source], resumed: dict[str, Any] | None) -> dict[str, Any]:
@@ -165,7 +176,7 @@ def _origin(config: Config, sources: Sequence[Source], resumed: dict[str, Any] |
     return {"licences": licences_of(config.dataset, sources), "started_from": started_from}
 
 
-def with_precision(config: Config, resumed: dict[str, Any] | None) -> Config:
+def _with_precision(config: Config, resumed: dict[str, Any] | None) -> Config:
     """The settings with the precision that `auto` stands for on this machine, or in the run that goes on."""
     begun_in = resumed[CHECKPOINT_KEY]["config"]["trainer"].get("precision") if resumed else None
     precision = decided_precision(config.trainer, config.model.hidden_size, begun_in)
@@ -198,14 +209,6 @@ def _as_trained_on(corpus: Corpus, content: dict[str, Any], resume: str, folder:
             "read or split them otherwise; start a new run"
         )
     return replace(corpus, encoded=corpus.encoded.in_order_of(folder.split))
-
-
-def _resumed(config: Config, plain: dict[str, Any], run_dir: Path) -> dict[str, Any]:
-    """What last.ckpt of a run that can go on holds."""
-    checkpoint = load_checkpoint(RunFolder(run_dir).last_checkpoint)
-    check_resumable(config, plain, checkpoint, run_dir)
-    check_audits(RunFolder(run_dir))
-    return checkpoint
 
 
 def data_module(config: Config, corpus: Corpus) -> MidiDataModule:

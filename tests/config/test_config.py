@@ -374,7 +374,7 @@ OUT_OF_RANGE = [
     "dataset.tracks=['']",
     "dataset.tracks=[violin,128]",
     "dataset.tracks=violin",
-    "dataset.tracks=drums",
+    "tokenizer.program=false dataset.tracks=drums",
     "datamodule.batch_size=0",
     "datamodule.window_length=0",
     "datamodule.num_processes=-1",

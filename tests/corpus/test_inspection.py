@@ -18,8 +18,8 @@ import pytest
 
 from noternn.__main__ import main
 from noternn.corpus.inspection import Inspection, file_rows, inspect, skip_reasons, sources_at
+from noternn.corpus.loading import corpus_of
 from noternn.corpus.overview import number, percent
-from noternn.corpus.reading import ReadingOptions
 from noternn.corpus.splits import encode_corpus
 from noternn.corpus.tokenized import tokenize_corpus
 from noternn.datasets.configured import sources_of
@@ -183,9 +183,7 @@ def test_settings_are_those_of_training(corpus_dir: Path) -> None:
 def test_the_cache_is_the_one_that_training_uses(corpus_dir: Path, tmp_path: Path, capsys: Capture) -> None:
     look(capsys, corpus_dir, cache=tmp_path)
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")}
-    config = settings(["dataset=folder", f"dataset.path={corpus_dir}"])
-    options = ReadingOptions(limits=config.dataset.limits)
-    tokenize_corpus(sources_of(config.dataset), vars(config.tokenizer), tmp_path, options=options)
+    corpus_of(settings(["dataset=folder", f"dataset.path={corpus_dir}", f"datamodule.cache_dir={tmp_path}"]))
     assert kept
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")} == kept
 
@@ -264,7 +262,7 @@ def test_the_table_has_a_row_for_every_file(mixed_dir: Path, tmp_path: Path, cap
 
 def test_the_splits_of_the_table_are_those_of_training(corpus_dir: Path) -> None:
     config = corpus_settings(str(corpus_dir), ["seed=5"])
-    corpus = tokenize_corpus(sources_of(config.dataset), vars(config.tokenizer), None)
+    corpus = tokenize_corpus(sources_of(config.dataset), {"name": "event"}, None)
     encoded = encode_corpus(
         corpus, seed=5, validation_fraction=0.1, test_fraction=0.1, tokenizer=EventTokenizer()
     )

@@ -67,7 +67,16 @@ def test_chords_stand_against_bars_and_beats(waltz: Path, capsys: Capture) -> No
 def test_what_the_tokens_lose_is_told(tmp_path: Path, capsys: Capture) -> None:
     piece = Piece.from_notes([0, 490], 480, [60, 36], is_drum=[False, True])
     write_midi(piece, tmp_path / "a.mid")
-    assert "2 notes, 2 tokens; 50.0% of the notes come back" in lines(capsys, tmp_path / "a.mid")[-1]
+    told = lines(capsys, tmp_path / "a.mid", "--tokenizer", "chord")[-1]
+    assert "2 notes, 2 tokens; 50.0% of the notes come back" in told
+
+
+def test_instruments_and_drums_of_a_file_are_written(tmp_path: Path, capsys: Capture) -> None:
+    piece = Piece.from_notes([0, 490], 480, [60, 36], is_drum=[False, True])
+    write_midi(piece, tmp_path / "a.mid")
+    told = lines(capsys, tmp_path / "a.mid")
+    assert "Program_drum Drum_36" in told[2]
+    assert "100.0% of the notes come back" in told[-1]
 
 
 @pytest.mark.parametrize("options", TOKENIZERS, ids=str)
@@ -103,7 +112,7 @@ def test_broken_file_is_answered_in_one_line(
 
 def test_file_of_drums_is_answered_in_one_line(tmp_path: Path, capsys: Capture) -> None:
     write_midi(Piece.from_notes([0], 480, [36], is_drum=True), tmp_path / "a.mid")
-    assert main(["tokens", str(tmp_path / "a.mid")]) == 1
+    assert main(["tokens", str(tmp_path / "a.mid"), "--tokenizer", "chord"]) == 1
     assert capsys.readouterr().err.endswith("holds no notes that this tokenizer can write (only drums?)\n")
 
 

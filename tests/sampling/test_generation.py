@@ -208,7 +208,7 @@ def test_tokens_of_a_primer_that_the_vocabulary_lacks_are_reported(
     primer = Piece.from_notes([0, 480, 960], [480, 480, 7 * 480], [60, 127, 60])
     write_midi(primer, tmp_path / "in.mid")
     generate(tiny_run, tmp_path / "out.mid", "--primer", str(tmp_path / "in.mid"))
-    expected = "3 notes, 8 tokens, 2 of them unknown to the vocabulary (Pitch_127, Duration_84)"
+    expected = "3 notes, 11 tokens, 2 of them unknown to the vocabulary (Pitch_127, Duration_84)"
     assert expected in capsys.readouterr().err
 
 

@@ -117,3 +117,20 @@ def test_a_checkpoint_of_an_earlier_version_has_the_default() -> None:
     path = OLD_RUN / "best.ckpt"
     trained = trained_of(load_checkpoint(path), path)
     assert trained.pace == Pace.default(trained.codec.tokenizer.steps_per_beat)
+
+
+@pytest.mark.parametrize(
+    ("given", "notes_per_second", "expected"),
+    [
+        ({}, 8.4, (200, 16)),
+        ({}, 23.0, (460, 37)),
+        ({"primer_notes": 0}, 23.0, (460, 0)),
+        ({"num_notes": 50}, 23.0, (50, 16)),
+        ({}, 1e6, (2000, 160)),
+    ],
+)
+def test_the_samples_of_a_run_last_as_long_whoever_plays(
+    given: dict[str, int], notes_per_second: float, expected: tuple[int, int]
+) -> None:
+    lengthened = Sampling(**given).as_long_as(notes_per_second)  # type: ignore[arg-type]
+    assert (lengthened.num_notes, lengthened.primer_notes) == expected

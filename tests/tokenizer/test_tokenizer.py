@@ -31,6 +31,7 @@ from tokenizer_cases import (
     state_after,
 )
 
+from noternn.config.tokenizer import tokenizer_of
 from noternn.music.piece import Piece
 from noternn.tokenizer import (
     BOS,
@@ -216,7 +217,8 @@ def slow_event_tokens(tokenizer: EventTokenizer, piece: Piece) -> list[str]:
             continue
         grid = tokenizer.steps_per_beat / piece.ticks_per_beat
         onset, end = (math.floor(tick * grid + 0.5) for tick in (start, start + length))
-        key = (onset, (128 if is_drum else program) if tokenizer.program else 0, -pitch)
+        drum = -1 if tokenizer.drums_first else 128
+        key = (onset, (drum if is_drum else program) if tokenizer.program else 0, -pitch)
         old_duration, old_velocity = notes.get(key, (1, 0))
         notes[key] = max(end - onset, old_duration), max(velocity, old_velocity)
     tokens: list[str] = []
@@ -226,8 +228,8 @@ def slow_event_tokens(tokenizer: EventTokenizer, piece: Piece) -> list[str]:
             tokens += slow_chain("Shift", onset - time, tokenizer.max_shift_beats * tokenizer.steps_per_beat)
         time = onset
         if tokenizer.program:
-            tokens.append("Program_drum" if program == 128 else f"Program_{program}")
-        tokens.append(f"{'Drum' if program == 128 else 'Pitch'}_{-minus_pitch}")
+            tokens.append("Program_drum" if program in (-1, 128) else f"Program_{program}")
+        tokens.append(f"{'Drum' if program in (-1, 128) else 'Pitch'}_{-minus_pitch}")
         tokens += slow_chain("Duration", duration, tokenizer.max_duration_beats * tokenizer.steps_per_beat)
         if tokenizer.velocity:
             tokens.append(f"Velocity_{velocity // 4 * 4 + 2}")
@@ -273,15 +275,35 @@ def test_event_tokens_are_in_time_order_with_pitches_descending() -> None:
     ]
 
 
-def test_event_program_orders_an_onset_with_drums_last() -> None:
+@pytest.mark.parametrize("drums_first", [True, False])
+def test_event_program_orders_an_onset_with_drums_first(drums_first: bool) -> None:
     piece = Piece.from_notes(
         [0] * 4, [480] * 4, [35, 50, 60, 64], program=[0, 33, 0, 0], is_drum=[True, False, False, False]
     )
-    tokens = EventTokenizer(program=True).tokenize(piece)
-    assert [token for token in tokens if not token.startswith("Duration")] == [
-        *("Program_0", "Pitch_64", "Program_0", "Pitch_60"),
-        *("Program_33", "Pitch_50", "Program_drum", "Drum_35"),
-    ]
+    tokens = EventTokenizer(program=True, drums_first=drums_first).tokenize(piece)
+    others = ["Program_0", "Pitch_64", "Program_0", "Pitch_60", "Program_33", "Pitch_50"]
+    drums = ["Program_drum", "Drum_35"]
+    assert [token for token in tokens if not token.startswith("Duration")] == (
+        drums + others if drums_first else others + drums
+    )
+
+
+def test_an_instrument_that_training_lacks_is_its_nearest() -> None:
+    known = Vocabulary(["Program_0", "Program_28", "Program_31", "Program_40", "Program_drum", "Pitch_60"])
+    heard = {1: 0, 24: 28, 29: 28, 30: 31, 33: 31, 47: 40, 40: 40, 120: 40}
+    assert {p: int(known.tokens[known.id(f"Program_{p}")].split("_")[1]) for p in heard} == heard
+    assert known.id("Pitch_61") == UNK_ID
+    assert Vocabulary(["Program_drum", "Pitch_60"]).id("Program_3") == UNK_ID
+    assert Vocabulary(["Program_0"]).id("Program_drum") == UNK_ID
+    assert Vocabulary(["Program_0"]).id("Program_-1") == UNK_ID
+
+
+def test_what_is_stored_without_an_order_has_its_drums_last() -> None:
+    stored = {"name": "event", "program": True}
+    assert tokenizer_of(stored)["drums_first"] is False
+    assert tokenizer_of({**stored, "drums_first": True})["drums_first"] is True
+    assert tokenizer_of({"name": "event", "program": False})["drums_first"] is True  # it makes no difference
+    assert "drums_first" not in tokenizer_of({"name": "chord"})
 
 
 def test_event_velocity_closes_the_note() -> None:
@@ -421,6 +443,7 @@ def test_an_illegal_token_is_told() -> None:
         (note, "Velocity_62"),
         (note, "Program_128"),
         (["Program_5", "Pitch_0", "Duration_12", "Velocity_62"], "Program_5"),
+        (note, "Program_drum"),
     ]:
         assert not tokenizer.follows(state_after(tokenizer, before), token), (before, token)
 
