@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from noternn.commands import arranged
-from noternn.commands.options import add_setting, fraction, positive_float, positive_int
+from noternn.commands.options import add_setting, fraction, positive_float, positive_int, run_at
 from noternn.config.sampling import DRAWING, Sampling
 from noternn.errors import UserError
 
 if TYPE_CHECKING:
+    from noternn.health.yardstick import Yardstick
     from noternn.music.piece import Piece
     from noternn.sampling.clock import Clock
     from noternn.sampling.composer import Composer
     from noternn.tokenizer import Codec
 
+NUM_TRIED = 8  # samples of which --healthy takes one
 NUM_NOTES = 500  # without --num-notes; the samples of a run are shorter
 SETTINGS = [field.name for field in fields(Sampling) if field.name not in ("primer_notes", "way", "ending")]
 
@@ -26,7 +28,10 @@ SETTINGS = [field.name for field in fields(Sampling) if field.name not in ("prim
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "checkpoint", type=Path, metavar="RUN_OR_CHECKPOINT", help="a run's folder or a .ckpt file"
+        "checkpoint",
+        type=Path,
+        metavar="RUN_OR_CHECKPOINT",
+        help="a run's folder or a .ckpt file; of a sweep its best job",
     )
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="OUT.mid", help="the file to write"
@@ -74,6 +79,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="which play, such as piano,bass,drums: families, instruments and programs of General MIDI "
         "(those of the first eight bars)",
     )
+    parser.add_argument(
+        "--healthy",
+        action="store_true",
+        help=f"compose {NUM_TRIED} for each sample, and keep the one most like the run's held-out music",
+    )
     parser.add_argument("--copy", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--wav", action="store_true", help="also write the sound, as OUT.wav")
     parser.add_argument("--ogg", action="store_true", help="also write the sound, as OUT.ogg (the extra ogg)")
@@ -106,16 +116,20 @@ def run(options: argparse.Namespace) -> None:
     sounds = [suffix for suffix in (".wav", ".ogg") if getattr(options, suffix[1:])]
     for suffix in sounds:
         check_audio_path(options.output.with_suffix(suffix))
+    options.checkpoint = run_at(options.checkpoint)
     checkpoint = _checkpoint(options.checkpoint, options.max_copied)
     composer = load_composer(checkpoint)
     folder = RunFolder(options.checkpoint if options.checkpoint.is_dir() else checkpoint.parent)
     given = {name: value for name in SETTINGS if (value := getattr(options, name)) is not None}
     ending = "exact" if options.exact else "any" if options.until_end else "own"
     sampling = Sampling(**{**composer.drawing, **given}, ending=ending)
-    pieces, origins = arranged.compose(options, composer, sampling) or _compose(options, composer, sampling)
-    paths = _output_paths(options.output, len(pieces))
     held_out = folder.health  # of a run's folder; a checkpoint alone has none
     yardstick = Yardstick.load(held_out) if held_out.is_file() else None
+    if options.healthy:
+        pieces, origins = _healthy(options, composer, sampling, yardstick)
+    else:
+        pieces, origins = _compose(options, composer, sampling)
+    paths = _output_paths(options.output, len(pieces))
     for path, piece, origin in zip(paths, pieces, origins, strict=True):
         try:
             write_midi(piece, path)
@@ -134,9 +148,12 @@ def run(options: argparse.Namespace) -> None:
 def _compose(
     options: argparse.Namespace, composer: Composer, sampling: Sampling
 ) -> tuple[list[Piece], list[str]]:
-    """Samples from nothing or from primers, and where each comes from, for its line."""
+    """The samples, and where each comes from, for its line."""
     from noternn.sampling.wishes import ANYTHING
 
+    around = arranged.compose(options, composer, sampling)
+    if around is not None:
+        return around
     primers, clock, origins = _primers(options, composer.codec)
     tempo = clock.last_tempo if clock else composer.tempo
     beats = options.beats if options.seconds is None else options.seconds * tempo / 60
@@ -144,6 +161,26 @@ def _compose(
     asked = {} if wishes is ANYTHING else {"wishes": wishes, "num_particles": options.particles}
     instruments = options.instruments
     return composer.compose_each(primers, sampling, beats, clock, instruments=instruments, **asked), origins
+
+
+def _healthy(
+    options: argparse.Namespace, composer: Composer, sampling: Sampling, yardstick: Yardstick | None
+) -> tuple[list[Piece], list[str]]:
+    """What `_compose` gives, of `NUM_TRIED` samples each the one that is most like held-out music."""
+    from noternn.health.checkup import check
+
+    if yardstick is None:
+        raise UserError("--healthy: there is no health.json to compare with; give a finished run's folder")
+    wanted, options.num_samples = options.num_samples, NUM_TRIED * options.num_samples
+    pieces, origins = _compose(options, composer, sampling)
+    checkups = [check(piece, yardstick) for piece in pieces]
+    order = ("healthy", "unusual")
+    ranks = [
+        (order.index(c.verdict) if c.verdict in order else len(order), c.num_outside, k)
+        for k, c in enumerate(checkups)
+    ]
+    chosen = [min(ranks[k::wanted])[-1] for k in range(wanted)]
+    return [pieces[k] for k in chosen], [f"the healthiest of {NUM_TRIED}, {origins[k]}" for k in chosen]
 
 
 def _checkpoint(run: Path, max_copied: float | None) -> Path:

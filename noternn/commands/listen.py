@@ -6,20 +6,24 @@ import argparse
 import sys
 from pathlib import Path
 
-from noternn.commands.options import check_output, write
+from noternn.commands.options import check_output, run_at, write
 from noternn.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "folder", type=Path, metavar="RUN", help="a run's folder, also of one that still trains"
+        "folder",
+        type=Path,
+        metavar="RUN",
+        help="a run's folder, also of one that still trains; of a sweep its best job",
     )
     parser.add_argument("-o", "--output", type=Path, metavar="OUT.html", help="the page (RUN/listen.html)")
 
 
 def run(options: argparse.Namespace) -> None:
     """Write the page on which the samples of a run are heard and seen."""
+    options.folder = run_at(options.folder)
     output = options.output or options.folder / "listen.html"
     check_output("-o", output, ".html")
     from noternn.audit.against import load, reference_of_run

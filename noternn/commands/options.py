@@ -77,6 +77,20 @@ def within(
     return value
 
 
+def run_at(folder: Path) -> Path:
+    """A run's folder or a file as it is; of a sweep's folder that of its best job, which is said on stderr.
+
+    Raises:
+        UserError: if no job of a sweep has finished.
+    """
+    from noternn.runs.sweep import best_job
+
+    run = best_job(folder) if folder.is_dir() else folder
+    if run != folder:
+        print(f"the best job of this sweep: {run}", file=sys.stderr)
+    return run
+
+
 def corpus_at(target: str, overrides: Sequence[str] = ()) -> tuple[list[Source], Config]:
     """The files of a dataset, named by its option, or at a path, and the settings that read them.
 

@@ -55,6 +55,20 @@ def sweep_rows(sweep_dir: Path) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (STATUSES.index(row["status"]), row.get("val/nll", float("inf"))))
 
 
+def best_job(folder: Path) -> Path:
+    """A run's folder as it is; of a sweep's the folder of the finished job with the lowest val/nll.
+
+    Raises:
+        UserError: if no job of a sweep has finished.
+    """
+    if not RunFolder(folder).is_sweep:
+        return folder
+    best = next((row for row in sweep_rows(folder) if row["status"] == "finished"), None)
+    if best is None:
+        raise UserError(f"{folder}: no job of this sweep has finished; give the folder of one of its runs")
+    return folder / str(best["job"])
+
+
 def _job_row(folder: Path) -> dict[str, Any]:
     summary = read_summary(folder)
     if summary:

@@ -393,3 +393,58 @@ def test_a_number_out_of_range_is_refused(option: list[str], tmp_path: Path, cap
     with pytest.raises(SystemExit, match="2"):
         main(["generate", str(tmp_path), "-o", "out.mid", *option])
     assert f"argument {option[0]}: " in capsys.readouterr().err
+
+
+# Which of several
+
+
+@pytest.fixture
+def sweep(tiny_run: Path, tmp_path: Path) -> Path:
+    """A sweep of two jobs, of which the second is better, and one that was stopped."""
+    folder = tmp_path / "sweep"
+    for number, nll in enumerate((2.0, 1.0)):
+        shutil.copytree(tiny_run, folder / str(number))
+        path = folder / str(number) / "summary.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"val/nll": nll}))
+    shutil.copytree(tiny_run, folder / "2")
+    (folder / "2" / "summary.json").unlink()
+    (folder / "multirun.yaml").touch()
+    return folder
+
+
+def test_of_a_sweep_the_best_job_composes(sweep: Path, tmp_path: Path, capsys: Capture) -> None:
+    composed = generate(sweep, tmp_path / "out.mid")
+    assert f"the best job of this sweep: {sweep / '1'}\n" in capsys.readouterr().err
+    assert composed == generate(sweep / "1", tmp_path / "alone.mid")
+    assert main(["listen", str(sweep), "-o", str(tmp_path / "page.html")]) == 0
+    assert f"the best job of this sweep: {sweep / '1'}\n" in capsys.readouterr().err
+
+
+def test_a_sweep_of_which_no_job_has_finished_is_refused(
+    sweep: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    for path in sweep.glob("*/summary.json"):
+        path.unlink()
+    assert "no job of this sweep has finished" in refusal(capsys, sweep, tmp_path / "out.mid")
+
+
+def test_the_healthiest_of_several_is_kept(tiny_run: Path, tmp_path: Path, capsys: Capture) -> None:
+    options = ["--num-notes", "40", "--seed", "3", "--exact"]
+    out = tmp_path / "out.mid"
+    assert main(["generate", str(tiny_run), "-o", str(out), *options, "--healthy", "--num-samples", "2"]) == 0
+    assert capsys.readouterr().out.count("the healthiest of 8, 40 notes") == 2
+    names = [f"all_{number:03d}.mid" for number in range(1, 17)]
+    assert (
+        main(["generate", str(tiny_run), "-o", str(tmp_path / "all.mid"), *options, "--num-samples", "16"])
+        == 0
+    )
+    made = [(tmp_path / name).read_bytes() for name in names]
+    assert (tmp_path / "out_001.mid").read_bytes() in made[::2]
+    assert (tmp_path / "out_002.mid").read_bytes() in made[1::2]
+
+
+def test_without_a_yardstick_nothing_is_called_healthy(
+    tiny_run: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    shutil.copy(tiny_run / "best.ckpt", tmp_path)
+    assert "no health.json" in refusal(capsys, tmp_path / "best.ckpt", tmp_path / "out.mid", "--healthy")
