@@ -11,7 +11,7 @@ from typing import Any
 
 from noternn.config.model import Model
 from noternn.config.schema import BEFORE, Config
-from noternn.config.tokenizer import TOKENIZERS
+from noternn.config.tokenizer import AUTO, TOKENIZERS, tokenizer_of
 from noternn.datasets.packages import licence_of
 from noternn.errors import UserError
 from noternn.model.checkpoint import CHECKPOINT_KEY, Trained, checkpoint_path, load_checkpoint, trained_of
@@ -119,7 +119,7 @@ def taken_over(config: Config, run_dir: Path) -> Config:
 def _with_network_of(config: Config, trained: Mapping[str, Any]) -> Config:
     own = {name: value for name, value in asdict(config.model).items() if name in OF_TRAINING}
     model = Model(**{**BEFORE["model"], **trained["model"], **own})
-    plain = dict(trained["tokenizer"])
+    plain = tokenizer_of(trained["tokenizer"])
     return replace(config, model=model, tokenizer=TOKENIZERS[plain["name"]](**plain))
 
 
@@ -138,6 +138,14 @@ def refuse_other_network(config: Config, given: Sequence[str]) -> None:
     start = ancestor_of(config.init_from).content["config"]
     for section in ("model", "tokenizer"):
         before, now = {**BEFORE.get(section, {}), **start[section]}, asdict(getattr(config, section))
+        if section == "tokenizer":  # what is decided, and how drums are ordered, is taken over
+            before = tokenizer_of(before)
+            now |= {key: before[key] for key, value in now.items() if value == AUTO and key in before}
+            now |= (
+                {"drums_first": before["drums_first"]}
+                if {"drums_first"} <= now.keys() & before.keys()
+                else {}
+            )
         for override in given:
             group, _, name = override.partition("=")[0].lstrip("+").partition(".")
             changed = [name] if name else [key for key in now if now[key] != before.get(key)]
