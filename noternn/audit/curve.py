@@ -40,7 +40,7 @@ def copied_after(index: Index, piece: Piece, start: int) -> Copied:
     Args:
         index: of the training pieces.
         piece: the sample, primer included: a passage may begin in it.
-        start: the tick at which the primer ends.
+        start: the first tick at which what was composed may begin.
     """
     is_new = (piece.onset >= start) & ~piece.is_drum
     audit = index.audit(piece)

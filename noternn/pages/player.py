@@ -58,7 +58,8 @@ class Take:
         is_best: whether these are the best weights of the run.
         file: where the music lies, as it is told.
         losses: at that epoch, by what to call them.
-        num_given: so many notes at the beginning were given, not composed.
+        num_given: so many notes at the beginning were given, not composed, and all that begin with the last
+            of them: a primer ends where an onset begins.
         sources: (num_notes,) for each note of `piece` the index in `source_names` of what it is copied from;
             -1 for a note that is new. None if nobody has looked.
         source_names: pieces, with their bars.
@@ -108,7 +109,8 @@ def _notes(take: Take, colors: NDArray[np.int64]) -> dict[str, Any]:
     piece = take.piece
     onset, end = piece.seconds(piece.onset), piece.seconds(piece.onset + piece.duration)
     bars = piece.seconds(np.array(piece.bar_ticks(piece.end)[:MAX_BARS]))
-    given = onset[take.num_given] if 0 < take.num_given < piece.num_notes else 0.0
+    num_given = _num_given(take)
+    given = onset[num_given] if 0 < num_given < piece.num_notes else 0.0
     return {
         "seconds": round(piece.duration_seconds, 3),
         "given": round(float(given), 3),
@@ -120,6 +122,12 @@ def _notes(take: Take, colors: NDArray[np.int64]) -> dict[str, Any]:
         "program": np.where(piece.is_drum, -1, piece.program).tolist(),  # -1 is a drum
         "color": colors.tolist(),
     }
+
+
+def _num_given(take: Take) -> int:
+    """How many notes were given, with all of the last onset."""
+    onset = take.piece.onset
+    return int((onset <= onset[take.num_given - 1]).sum()) if 0 < take.num_given <= len(onset) else 0
 
 
 def _instrument_colors(piece: Piece) -> tuple[NDArray[np.int64], list[tuple[int, str]]]:
@@ -218,7 +226,8 @@ def _health_row(name: str, measure: Measure) -> str:
 
 def _about(take: Take) -> str:
     count = f"{take.piece.num_notes:,} note{'s' if take.piece.num_notes != 1 else ''}"
-    given = f"the first {take.num_given} given (shaded)" if take.num_given else ""
+    num_given = _num_given(take)
+    given = f"the first {num_given} given (shaded)" if num_given else ""
     return ", ".join(part for part in (take.file, count, given) if part)
 
 

@@ -9,6 +9,7 @@ const HIDDEN_AHEAD = 1.5; // a tab in the background wakes once a second
 const ROOM = 60; // seconds after the last note that the roll can show
 const MOST_PRIMER = 400, LEAD_IN = 4; // notes of a file that are read; beats of it that are heard first
 const MOST_UNDO = 50;
+const CHANNELS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15]; // of MIDI, without that of drums
 const WHITE_KEYS = "asdfghjkl;'", BLACK_KEYS_ABOVE = "wetyuop"; // of the computer's keyboard, as on a piano
 const LISTEN_RATE = 44100, RING = 1.5; // of saved sound: samples a second, seconds after the last note
 
@@ -41,7 +42,8 @@ class Studio {
   constructor() {
     Object.assign(this, {notes: [], passages: [], version: 0, undone: [], takes: [], held: new Map(), seed: card.seed,
       tempo: Math.round(model.tempo), metre: model.metre, isPlaying: false, isListening: false, offset: 0,
-      isOver: false, range: SHOWN, handed: new Set(), synthesizer: null, output: null, phrase: []});
+      isOver: false, composedTo: 0, isStale: true, range: SHOWN, handed: new Set(), synthesizer: null, output: null,
+      channels: new Map(), phrase: []});
     this.roll = new Roll(find("#roll"), this.rollNotes());
     const code = new Blob([find("#engine").textContent], {type: "text/javascript"});
     this.worker = new Worker(URL.createObjectURL(code));
@@ -79,6 +81,7 @@ class Studio {
     }
     if (data.version != this.version) return;
     this.notes = data.notes;
+    this.composedTo = data.time;
     this.isOver = data.isOver;
     this.show();
     if (this.isPlaying) this.sound();
@@ -95,6 +98,7 @@ class Studio {
   begin({isNew = false, notBefore = 0} = {}) {
     this.version++;
     this.isOver = false;
+    this.composedTo = 0;
     this.sendSettings();
     const {notes, version} = this, seed = isNew ? this.seed : undefined;
     this.worker.postMessage({type: "begin", version, seed, notBefore, notes});
@@ -102,9 +106,12 @@ class Studio {
     this.show();
   }
 
+  // Compose ahead, when half of that is used up.
   ask() {
-    const steps = this.isListening ? 0 : this.position + AHEAD * stepsPerBeat;
-    this.worker.postMessage({type: "until", steps});
+    const ahead = AHEAD * stepsPerBeat;
+    if (this.isListening) this.worker.postMessage({type: "until", steps: 0});
+    else if (this.composedTo < this.position + ahead / 2)
+      this.worker.postMessage({type: "until", steps: this.position + ahead});
   }
 
   // Forget what was composed but not heard yet, and compose it anew.
@@ -139,6 +146,7 @@ class Studio {
   pause() {
     this.offset = this.position;
     this.isPlaying = false;
+    this.isStale = true;
     this.silence();
     this.mark();
     say("Paused.");
@@ -147,13 +155,14 @@ class Studio {
   silence() {
     if (this.bus) this.synthesizer.cut(this.bus);
     this.bus = null;
-    this.output?.send([0xb0, 123, 0]);
+    for (const channel of [9, ...this.channels.values()]) this.output?.send([0xb0 | channel, 123, 0]);
   }
 
   go(step) {
     const wasPlaying = this.isPlaying;
     if (wasPlaying) this.pause();
     this.offset = Math.max(0, Math.min(step, endOf(this.notes)));
+    this.isStale = true;
     if (wasPlaying) this.play();
     this.ask();
   }
@@ -184,12 +193,24 @@ class Studio {
 
   sing(bus, at, seconds, pitch, velocity, program) {
     if (this.output) {
-      const channel = program == DRUMS ? 9 : 0, {context} = this.synthesizer;
+      const channel = this.channelOf(program), {context} = this.synthesizer;
       const time = performance.now() + 1000 * (at - context.currentTime);
       this.output.send([0x90 | channel, pitch, velocity], time);
       this.output.send([0x80 | channel, pitch, 0], time + 1000 * seconds);
     } else if (program == DRUMS) this.synthesizer.drum(bus, at, pitch, velocity);
     else this.synthesizer.tone(bus, at, seconds, pitch, velocity, this.voice(program));
+  }
+
+  // The channel of a program, which is told of it when it is first used.
+  channelOf(program) {
+    if (program == DRUMS) return 9;
+    const voice = this.voice(program);
+    if (!this.channels.has(voice)) {
+      const channel = CHANNELS[this.channels.size % CHANNELS.length];
+      this.channels.set(voice, channel);
+      this.output.send([0xc0 | channel, voice]);
+    }
+    return this.channels.get(voice);
   }
 
   // The sound of a program: where the network knows no instruments, the one that is chosen.
@@ -200,6 +221,7 @@ class Studio {
   finish() {
     this.pause();
     this.offset = 0;
+    this.isStale = true;
     say("The end. Play it again, or ask for a new one.");
   }
 
@@ -393,7 +415,8 @@ class Studio {
   frame() {
     const {position} = this, seconds = position * this.stepSeconds;
     if (this.held.size) this.show();
-    this.roll.draw(seconds);
+    if (this.isPlaying || this.isStale) this.roll.draw(seconds);
+    this.isStale = false;
     const text = clock(seconds);
     if (find("#now").textContent != text) find("#now").textContent = text;
     requestAnimationFrame(() => this.frame());
@@ -430,6 +453,7 @@ class Studio {
   }
 
   show() {
+    this.isStale = true;
     this.roll.lay(this.rollNotes());
     this.legend();
     this.buttons();

@@ -175,7 +175,7 @@ async function connect() {
     select.replaceChildren(new Option("this page", ""), ...outputs.map(port => new Option(port.name, port.id)));
     select.value = outputs.some(port => port.id == chosen) ? chosen : "";
     select.onchange = () => {
-      studio.output?.send([0xb0, 123, 0]);
+      studio.channels.clear();
       studio.output = access.outputs.get(select.value) ?? null;
     };
     find("#ports").hidden = false;

@@ -1,6 +1,7 @@
 // Composes ahead of what is heard, and tells the page all notes so far.
 
 const CHUNK = 24; // milliseconds of composing before messages are looked at
+const PAUSE = 200; // milliseconds between one telling and the next, while there is more to compose
 const LOOKED_AT = 1200; // last notes whose passages are looked for
 
 class Composer {
@@ -36,6 +37,7 @@ class Composer {
     this.sampler.begin(ids);
     this.isOver = false;
     this.hasNews = true;
+    this.told = 0; // when
   }
 
   key({onset, pitch, program}) {
@@ -71,8 +73,9 @@ class Composer {
       const {length} = this.settings, {mayEnd} = this.sampler;
       if (length && mayEnd && this.numGiven + this.numComposed() >= length) this.isOver = true;
     }
-    if (this.hasNews) this.tell();
-    return !this.isOver && this.time < this.target;
+    const isDone = this.isOver || this.time >= this.target;
+    if (this.hasNews && (isDone || performance.now() > this.told + PAUSE)) this.tell();
+    return !isDone;
   }
 
   numComposed() {
@@ -82,6 +85,7 @@ class Composer {
 
   tell() {
     this.hasNews = false;
+    this.told = performance.now();
     const {notes, steps} = this.codec.decode(this.sampler.ids);
     for (const note of notes) {
       note.onset += this.base;

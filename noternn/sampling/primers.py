@@ -41,20 +41,24 @@ def encode_primer(path: Path, codec: Codec) -> tuple[list[int], Clock, str]:
 
 
 def primer_end(primer: Sequence[int], codec: Codec, tempo: float) -> int:
-    """The tick at which what is composed begins, after a primer without BOS and EOS."""
-    return codec.decode(list(primer), tempo).end if primer else 0
+    """The first tick at which what is composed may begin: after a primer's last onset.
+
+    A note that is held may ring on from there; its onset is the primer's.
+    """
+    onset = codec.decode(list(primer), tempo).onset
+    return int(onset.max()) + 1 if len(onset) else 0
 
 
 def opening(piece: NDArray[np.int64], codec: Codec, num_notes: int) -> list[int]:
     """A primer: the beginning of a piece, (num_tokens,) with BOS and EOS, of `num_notes` notes or a few more.
 
-    It ends with a whole note, or with the piece.
+    It ends where an onset begins, or with the piece: no chord is cut.
     """
     tokenizer, tokens = codec.tokenizer, codec.vocabulary.tokens
     primer: list[int] = []
     state, num_read = tokenizer.start, 0
     for id_ in piece[1:-1].tolist():
-        if num_read >= num_notes and tokenizer.is_complete(state):
+        if num_read >= num_notes and tokenizer.begins_onset(state, tokens[id_]):
             break
         primer.append(id_)
         num_read += tokenizer.note_count(tokens[id_])

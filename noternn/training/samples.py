@@ -127,7 +127,10 @@ class Samples:
         # A key that was struck while it sounded ends there in the file.
         written = read_midi(midi) if piece.num_notes else piece
         save_audio(written, audio)
-        end = self._end(self.primers[0]) or None
+        later = written.onset[written.onset >= self._end(self.primers[0])]
+        end = (
+            int(later[0]) if self.primers[0] and len(later) else None
+        )  # where the first composed note begins
         save_piano_roll(written, picture, primer_end=end, title=f"sample, epoch {epoch}")
         statistics = as_rows([check(written, self._yardstick, midi.name, nats)])[0]
         numbers = {name: value for name, value in statistics.items() if isinstance(value, int | float)}
@@ -135,5 +138,5 @@ class Samples:
         return statistics
 
     def _end(self, primer: list[int]) -> int:
-        """The tick at which a primer ends."""
+        """The first tick at which what is composed after a primer may begin."""
         return primer_end(primer, self.corpus.codec, self.corpus.encoded.tempo)

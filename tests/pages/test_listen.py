@@ -104,8 +104,18 @@ def test_the_opening_that_was_given_is_told(run_dir: Path) -> None:
     (run_dir / ".hydra" / "config.yaml").write_text("sampling: {primer_notes: 4}", encoding="utf-8")
     take = read_run(run_dir).takes[0]
     section = take_section(take, "a")
-    assert embedded(section)["given"] == pytest.approx(take.piece.seconds(take.piece.onset)[4], abs=1e-3)
-    assert "the first 4 given" in section
+    onset = take.piece.onset
+    num_given = int((onset <= onset[3]).sum())
+    began = take.piece.seconds(onset)[num_given]
+    assert embedded(section)["given"] == pytest.approx(began, abs=1e-3)
+    assert f"the first {num_given} given" in section
+
+
+def test_what_was_given_ends_where_an_onset_begins() -> None:
+    chords = Piece.from_notes([0, 0, 0, 480, 480, 960], 480, [60, 64, 67, 62, 65, 64])
+    section = take_section(Take("a", chords, num_given=4), "a")
+    assert embedded(section)["given"] == 1  # second: 120 beats a minute
+    assert "the first 5 given" in section
 
 
 def test_a_stopped_run_shows_what_is_there(run_dir: Path) -> None:

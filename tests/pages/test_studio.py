@@ -385,3 +385,34 @@ def test_hostile_names_stay_text_in_a_browser(open_page: Open, tmp_path: Path) -
     drop(page, small_piece(0), "a.mid")
     wait_for(page, lambda: f"as in {HOSTILE}, bars" in page.inner_text("#legend"))
     wait_for(page, lambda: "% stand in passages of 16" in page.inner_text("#copied"))
+
+
+FAKE_MIDI = """
+window.sent = [];
+const port = {id: "out", name: "A synthesizer", send: (bytes, time) => window.sent.push([...bytes])};
+window.input = {id: "in", name: "A keyboard"};
+const access = {inputs: new Map([["in", window.input]]), outputs: new Map([["out", port]])};
+Object.defineProperty(navigator, "requestMIDIAccess", {value: async () => access});
+"""
+
+
+def test_midi_comes_in_and_goes_out(studio: Any) -> None:
+    studio.evaluate(FAKE_MIDI)
+    studio.click("#midi")
+    wait_for(studio, lambda: studio.inner_text("#status") == "MIDI: 1 inputs, 1 outputs.")
+    for status, velocity in ((0x90, 100), (0x80, 0)):
+        studio.evaluate(f"window.input.onmidimessage({{data: [{status}, 67, {velocity}]}})")
+        studio.wait_for_timeout(200)
+    wait_for(studio, lambda: "played by you" in studio.inner_text("#legend"))
+    studio.select_option("#midi-out", "out")
+    wait_for(studio, lambda: studio.inner_text("#status") == "Answering.")
+    wait_for(studio, lambda: any(message[0] == 0x90 for message in studio.evaluate("window.sent")))
+    assert studio.evaluate("window.sent")[0] == [0xC0, 0]
+    studio.click("#play")
+    assert [0xB0, 123, 0] in studio.evaluate("window.sent")
+
+
+def test_a_browser_without_midi_says_so(studio: Any) -> None:
+    studio.evaluate("Object.defineProperty(navigator, 'requestMIDIAccess', {value: undefined})")
+    studio.click("#midi")
+    wait_for(studio, lambda: studio.inner_text("#status") == "This browser knows no MIDI.")
