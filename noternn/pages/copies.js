@@ -3,7 +3,11 @@
 
 const WINDOW = 15, MIN_DIFFERENT = 5, GRID = 12, MAX_GAP = 2 ** 16 - 1, MAX_VOICES = 4, MOST_PLACES = 64;
 
-const asNumbers = text => new Uint16Array(Uint8Array.from(atob(text), c => c.charCodeAt(0)).buffer);
+function asNumbers(text) {
+  const letters = atob(text), bytes = new Uint8Array(letters.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = letters.charCodeAt(i);
+  return new Uint16Array(bytes.buffer);
+}
 
 class Copies {
   // `steps`: the distinct steps from note to note; `text`: their numbers from 1, 0 at the end of a stream;

@@ -40,14 +40,17 @@ const sigmoid = x => 1 / (1 + Math.exp(-x));
 
 // Half precision (IEEE 754 binary16) or single precision, as base64.
 function decodeWeights(text, bits) {
-  const bytes = Uint8Array.from(atob(text.trim()), character => character.charCodeAt(0));
+  const letters = atob(text.trim()), bytes = new Uint8Array(letters.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = letters.charCodeAt(i);
   if (bits == 32) return new Float32Array(bytes.buffer);
   const table = new Float32Array(2 ** 16);
   for (let half = 0; half < table.length; half++) {
     const sign = half >> 15 ? -1 : 1, exponent = half >> 10 & 31, fraction = half & 1023;
     table[half] = sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -14 * fraction / 1024);
   }
-  return Float32Array.from(new Uint16Array(bytes.buffer), half => table[half]);
+  const halves = new Uint16Array(bytes.buffer), weights = new Float32Array(halves.length);
+  for (let i = 0; i < halves.length; i++) weights[i] = table[halves[i]];
+  return weights;
 }
 
 function readBits(text, count) {

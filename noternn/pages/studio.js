@@ -41,9 +41,9 @@ function programOf(pitch) {
 class Studio {
   constructor() {
     Object.assign(this, {notes: [], passages: [], version: 0, undone: [], takes: [], held: new Map(), seed: card.seed,
-      tempo: Math.round(model.tempo), metre: model.metre, isPlaying: false, isListening: false, offset: 0,
-      isOver: false, composedTo: 0, isStale: true, range: SHOWN, handed: new Set(), synthesizer: null, output: null,
-      channels: new Map(), phrase: []});
+      tempo: Math.round(model.tempo), metre: model.metre, isPlaying: false, isWaiting: false, isListening: false,
+      offset: 0, isOver: false, composedTo: 0, isStale: true, range: SHOWN, handed: new Set(), synthesizer: null,
+      output: null, channels: new Map(), phrase: []});
     this.roll = new Roll(find("#roll"), this.rollNotes());
     const code = new Blob([find("#engine").textContent], {type: "text/javascript"});
     this.worker = new Worker(URL.createObjectURL(code));
@@ -84,7 +84,8 @@ class Studio {
     this.composedTo = data.time;
     this.isOver = data.isOver;
     this.show();
-    if (this.isPlaying) this.sound();
+    if (this.isWaiting && this.notes.length) this.play();
+    else if (this.isPlaying) this.sound();
   }
 
   sendSettings() {
@@ -131,8 +132,11 @@ class Studio {
     this.synthesizer.context.resume();
   }
 
-  play() {
+  // Where nothing is composed yet, when the first notes are there.
+  play({isPatient = true} = {}) {
     this.wake();
+    this.isWaiting = isPatient && !this.notes.length && !this.isOver && !this.isListening;
+    if (this.isWaiting) return this.mark();
     if (this.isOver && this.offset >= endOf(this.notes)) this.offset = 0;
     this.begun = this.synthesizer.context.currentTime + 0.05;
     this.bus = this.synthesizer.bus();
@@ -140,16 +144,15 @@ class Studio {
     this.isPlaying = true;
     this.mark();
     this.sound();
-    if (!this.isListening) say("The network composes.");
   }
 
   pause() {
+    this.isWaiting = false;
     this.offset = this.position;
     this.isPlaying = false;
     this.isStale = true;
     this.silence();
     this.mark();
-    say("Paused.");
   }
 
   silence() {
@@ -168,8 +171,9 @@ class Studio {
   }
 
   mark() {
-    find("#studio").classList.toggle("playing", this.isPlaying);
-    find("#play").setAttribute("aria-label", this.isPlaying ? "Pause" : "Play");
+    const isOn = this.isPlaying || this.isWaiting;
+    find("#studio").classList.toggle("playing", isOn);
+    find("#play").setAttribute("aria-label", isOn ? "Pause" : "Play");
   }
 
   // Hand over the notes of the next moments.
@@ -218,6 +222,13 @@ class Studio {
     return known.programs.length || model.tokenizer.name == "voices" ? program : Number(find("#own-program").value);
   }
 
+  toggle() {
+    const wasOn = this.isPlaying || this.isWaiting;
+    if (wasOn) this.pause();
+    else this.play();
+    say(wasOn ? "Paused." : "The network composes.");
+  }
+
   finish() {
     this.pause();
     this.offset = 0;
@@ -232,9 +243,9 @@ class Studio {
     this.wake();
     if (!this.isListening && !this.phrase.length) this.remember();
     if (!this.isPlaying) {
-      this.offset = this.isOver || !this.notes.some(note => note.origin != NETWORK) && this.offset == 0 ? 0 : this.offset;
+      if (this.isOver) this.offset = 0;
       if (this.offset == 0) this.notes = [];
-      this.play();
+      this.play({isPatient: false});
       this.begun = this.synthesizer.context.currentTime;
     }
     if (find("#together").checked ? !this.notes.length : !this.isListening) this.listen();
@@ -306,7 +317,7 @@ class Studio {
   }
 
   take(notes, {offset = 0, isNew = false, ...others} = {}) {
-    const wasPlaying = this.isPlaying;
+    const wasPlaying = this.isPlaying || this.isWaiting;
     if (wasPlaying) this.pause();
     Object.assign(this, {notes, offset, isListening: false, phrase: [], ...others});
     find("#tempo").value = this.tempo;

@@ -2,7 +2,7 @@
 
 const on = (selector, event, action) => find(selector).addEventListener(event, action);
 
-on("#play", "click", () => studio.isPlaying ? studio.pause() : studio.play());
+on("#play", "click", () => studio.toggle());
 on("#new", "click", () => studio.renew());
 on("#undo", "click", () => studio.undo());
 on("#keep", "click", () => studio.keep());

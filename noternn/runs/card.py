@@ -42,7 +42,7 @@ def read_card(run: Path) -> Card:
     """The card of a run, from its own files; those that cannot be read are passed over."""
     summary, settings, rows = read_summary(run) or {}, _settings(run), _rows(run)
     sections = {
-        "Results on held-out pieces": _results(rows, summary),
+        "Results on held-out pieces": _results(rows),
         "What it learned from": _data(run, summary, settings),
         "What it composes": _music(summary),
         "How it was trained": _training(summary, settings),
@@ -96,18 +96,17 @@ def _sentences(rows: list[Row], summary: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _results(rows: list[Row], summary: Mapping[str, Any]) -> Facts:
+def _results(rows: list[Row]) -> Facts:
     if not rows:
         return {}
     row = best_row(rows)
-    told = {**row, **summary}
     facts = {
         "best epoch": f"{row['epoch']:.0f}",
         "loss (nll)": f"{row['val/nll']:.3f} nats a token",
         "loss a note": f"{row['val/nats_per_note']:.2f} nats",
         "gap to training pieces": f"{row['gap/nll']:+.3f} nats a token",
     }
-    bounds = interval_of(told)
+    bounds = interval_of(row)
     if bounds:
         facts["loss (nll)"] += f", 95 % interval {bounds[0]:.3f} to {bounds[1]:.3f}"
     return facts

@@ -258,6 +258,17 @@ def test_play_sounds_within_a_second_and_goes_on(studio: Any) -> None:
     assert seconds(studio) == paused
 
 
+def test_play_that_is_pressed_while_it_loads_begins_with_the_first_note(
+    open_page: Open, page_path: Path
+) -> None:
+    page = open_page(page_path)
+    page.evaluate(LISTEN)
+    page.click("#play")
+    assert page.get_by_role("button", name="Pause").count() == 1
+    wait_for(page, lambda: page.evaluate("loudness()") > 0.01)
+    assert seconds(page) <= 1
+
+
 def test_what_was_heard_is_saved_as_midi_and_as_sound(studio: Any) -> None:
     studio.click("#play")
     wait_for(studio, lambda: seconds(studio) >= 2)
