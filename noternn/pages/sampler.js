@@ -35,12 +35,16 @@ function choose(probs, point) {
   return cumulative.filter(part => part <= point * sum).length;
 }
 
+// After these no instrument comes in that was not heard: noternn/sampling/band.py.
+const OPENING_BEATS = 32, OPENING_NOTES = 512;
+
 // Composes with a network: a primer and what comes after it, an id at a time.
 class Sampler {
   // `point()` gives numbers evenly random in [0, 1).
   constructor(model, network, codec, options, point) {
     Object.assign(this, {network, codec, options, point, pace: model.pace, steps: model.token_steps,
-      counts: model.note_counts, isPitched: model.is_pitched});
+      counts: model.note_counts, isPitched: model.is_pitched, keepsBand: true});
+    this.isProgram = codec.tokens.map(token => token.startsWith("Program_"));
     this.begin([]);
   }
 
@@ -51,10 +55,11 @@ class Sampler {
     while (same < ids.length && ids[same] === network.ids[same]) same++;
     network.rewind(same);
     Object.assign(this, {state: this.codec.start, ids: [], numNotes: 0, numSteps: 0, stepsSince: 0,
-      tokensSince: 0, recent: [], isPrimer: true});
+      tokensSince: 0, recent: [], isPrimer: true, at: 0, numHeard: 0, band: null});
     for (const id of ids.slice(same)) network.step(id);
     for (const id of primer) this.append(id);
     this.isPrimer = false;
+    this.closeBand();
   }
 
   append(id) {
@@ -67,8 +72,26 @@ class Sampler {
     this.tokensSince = notes ? 0 : this.tokensSince + 1;
     this.ids.push(id);
     this.state = this.codec.advance(this.state, id);
+    this.at += steps;
+    this.numHeard += notes;
+    if (!this.isPrimer) this.closeBand();
     if (this.isPitched[id]) this.recent.push(id);
     if (this.recent.length > this.options.repetition_window) this.recent.shift();
+  }
+
+  // Keep to the instruments that were heard, once the opening is over.
+  closeBand() {
+    const isOpening = this.at < OPENING_BEATS * this.codec.stepsPerBeat && this.numHeard < OPENING_NOTES;
+    if (this.band || isOpening || !this.keepsBand || !this.isProgram.includes(true)) return;
+    this.band = new Set(this.ids.filter(id => this.isProgram[id]));
+  }
+
+  // Which ids may come next, (vocabSize).
+  mask() {
+    const mask = this.codec.mask(this.state);
+    if (!this.band) return mask;
+    const played = mask.map((allowed, id) => allowed && (!this.isProgram[id] || this.band.has(id)) ? 1 : 0);
+    return played.some(allowed => allowed) ? played : mask;
   }
 
   get mayEnd() {
@@ -81,7 +104,7 @@ class Sampler {
 
   // Go on by an id, which it returns. `isWanted` may rule out ids more, such as instruments.
   next(isWanted) {
-    const {network, codec, options} = this;
+    const {network, options} = this;
     const repeated = options.repetition_penalty != 1 ? new Set(this.recent) : null;
     const drawn = mask => choose(probabilities(network.logProbs, mask, options, repeated), this.point());
     const narrowed = mask => {
@@ -89,7 +112,7 @@ class Sampler {
       const wanted = mask.map((allowed, id) => allowed && isWanted(id) ? 1 : 0);
       return wanted.some(allowed => allowed) ? wanted : mask;
     };
-    let id = drawn(narrowed(codec.mask(this.state)));
+    let id = drawn(narrowed(this.mask()));
     if (this.lingers(id)) id = drawn(narrowed(this.maskOnward()));
     this.append(id);
     network.step(id);
@@ -109,7 +132,7 @@ class Sampler {
   }
 
   maskOnward() {
-    const allowed = this.codec.mask(this.state), most = this.mostSteps();
+    const allowed = this.mask(), most = this.mostSteps();
     let onward = allowed.map((is, id) => is && (!this.steps[id] || this.stepsSince + this.steps[id] <= most));
     if (this.tokensSince >= this.pace.tokens) {
       const notes = onward.map((is, id) => is && this.counts[id] > 0);

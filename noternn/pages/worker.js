@@ -20,6 +20,7 @@ class Composer {
 
   set({options, length, unwanted}) {
     Object.assign(this.sampler.options, options);
+    this.sampler.keepsBand = unwanted.length == 0; // else those that are chosen play
     this.settings = {length, unwanted: unwanted.map(program => `Program_${program == DRUMS ? "drum" : program}`)};
   }
 
