@@ -101,7 +101,7 @@ def interval(
         sizes: (num_pieces,) by what it is divided: tokens or notes.
 
     Returns:
-        The least and the most; None for fewer than three pieces, or nothing to divide by.
+        The least, at least 0, and the most; None for fewer than three pieces, or nothing to divide by.
     """
     count = len(sums)
     if count < 3 or not sizes.sum() > 0:
@@ -117,7 +117,7 @@ def interval(
     if not len(ratios):  # all pieces are alike
         return mean, mean
     low, high = np.quantile(ratios, [0.025, 0.975])
-    return float(mean - high * error), float(mean - low * error)
+    return max(0.0, float(mean - high * error)), float(mean - low * error)
 
 
 def _ratios(

@@ -37,3 +37,11 @@ def test_pieces_that_are_alike_leave_no_doubt_and_two_say_nothing() -> None:
     assert interval(2 * sizes, sizes) == pytest.approx((2.0, 2.0))
     assert interval(2 * sizes[:2], sizes[:2]) is None
     assert interval(sizes, np.zeros(3)) is None
+
+
+def test_nats_are_never_negative() -> None:
+    sizes = np.array([2560.0, 9460.0, 1070.0, 930.0, 4490.0])
+    found = interval(sizes * [3.3, 0.1, 2.3, 0.1, 1.1], sizes)
+    assert found is not None
+    assert found[0] == 0
+    assert found[1] > 1
