@@ -14,6 +14,7 @@ LIBRARIES = {
     "ray": ("Hydra's launcher for Ray", "hydra_plugins.hydra_ray_launcher"),
     "report": ("Plotly", "plotly"),
     "safetensors": ("safetensors", "safetensors"),
+    "sound": ("midirenderer", "midirenderer"),
     "submitit": ("Hydra's launcher for Slurm", "hydra_plugins.hydra_submitit_launcher"),
     "tensorboard": ("TensorBoard", "tensorboard"),
     "trackio": ("Trackio", "trackio"),

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from noternn.commands import arranged
 from noternn.commands.options import add_setting, fraction, positive_float, positive_int, run_at
 from noternn.config.sampling import DRAWING, Sampling
-from noternn.errors import UserError
+from noternn.errors import UserError, install
 
 if TYPE_CHECKING:
     from noternn.health.yardstick import Yardstick
     from noternn.music.piece import Piece
+    from noternn.music.soundfont import SoundFont
     from noternn.sampling.clock import Clock
     from noternn.sampling.composer import Composer
     from noternn.tokenizer import Codec
@@ -88,6 +89,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--wav", action="store_true", help="also write the sound, as OUT.wav")
     parser.add_argument("--ogg", action="store_true", help="also write the sound, as OUT.ogg (the extra ogg)")
     parser.add_argument(
+        "--soundfont",
+        type=Path,
+        metavar="FILE.sf2",
+        help="whose instruments play (General MIDI's that come with the extra sound, else a synthesizer)",
+    )
+    parser.add_argument(
         "--max-copied",
         type=fraction,
         metavar="SHARE",
@@ -103,7 +110,7 @@ def run(options: argparse.Namespace) -> None:
     from noternn.health.measures import measure
     from noternn.health.yardstick import Yardstick
     from noternn.music.midi import write_midi
-    from noternn.music.sound import check_audio_path, save_audio
+    from noternn.music.sound import save_audio
     from noternn.runs.folder import RunFolder, refuse_links_on_the_way
     from noternn.sampling.composer import load_composer
 
@@ -114,8 +121,7 @@ def run(options: argparse.Namespace) -> None:
     refuse_links_on_the_way(options.output)
     arranged.check(options)
     sounds = [suffix for suffix in (".wav", ".ogg") if getattr(options, suffix[1:])]
-    for suffix in sounds:
-        check_audio_path(options.output.with_suffix(suffix))
+    font = _font(options, sounds)
     options.checkpoint = run_at(options.checkpoint)
     checkpoint = _checkpoint(options.checkpoint, options.max_copied)
     composer = load_composer(checkpoint)
@@ -134,7 +140,7 @@ def run(options: argparse.Namespace) -> None:
         try:
             write_midi(piece, path)
             for suffix in sounds:
-                save_audio(piece, path.with_suffix(suffix))
+                save_audio(piece, path.with_suffix(suffix), font=font)
         except OSError as error:
             raise UserError(f"-o {path}: cannot be written: {error.strerror or error}") from error
         s = measure(piece)
@@ -143,6 +149,23 @@ def run(options: argparse.Namespace) -> None:
             f"longest repetition {s.longest_repetition}, silent {s.silent_fraction:.0%}"
             + (f"; {check(piece, yardstick).sentence}" if yardstick else "")
         )
+
+
+def _font(options: argparse.Namespace, sounds: list[str]) -> SoundFont | None:
+    """What plays the sounds, the files of these suffixes; None for the small synthesizer, which is said."""
+    from noternn.music.sound import check_audio_path
+    from noternn.music.soundfont import FULL_RATE, installed_font, read_font
+
+    for suffix in sounds:
+        check_audio_path(options.output.with_suffix(suffix))
+    if options.soundfont:
+        if not sounds:
+            raise UserError("--soundfont: it plays into a file; give --wav or --ogg with it")
+        return read_font(options.soundfont, FULL_RATE)
+    font = installed_font(FULL_RATE) if sounds else None
+    if sounds and not font:
+        print(f"a plain synthesizer plays; for recorded instruments: {install('sound')}", file=sys.stderr)
+    return font
 
 
 def _compose(

@@ -1,4 +1,4 @@
-"""`Piece` -> sound: a small synthesizer."""
+"""`Piece` -> a file of sound: a small synthesizer, or a font of recorded instruments."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from noternn.errors import UserError, require
 from noternn.files import replacing
 from noternn.music.piece import Piece
+from noternn.music.soundfont import SoundFont
 
 logger = logging.getLogger(__name__)
 
@@ -25,20 +26,22 @@ PEAK = 0.9  # of full scale
 HARMONICS = (1.0, 0.45, 0.22, 0.12, 0.06, 0.03)  # amplitudes of the partials
 
 
-def save_audio(piece: Piece, path: Path, sample_rate: int = 22050) -> None:
-    """Play a piece on a small synthesizer into a mono file: WAV of 16 bits or Ogg Vorbis, a tenth as large.
+def save_audio(piece: Piece, path: Path, sample_rate: int = 22050, font: SoundFont | None = None) -> None:
+    """Play a piece into a file: WAV of 16 bits or Ogg Vorbis, a tenth as large.
 
-    Every pitched note is a decaying tone of six harmonics, every drum a burst of noise; programs sound
-    alike. The loudest sample is at 0.9 of full scale. Tempo changes are followed. Music after ten minutes
-    is left out, with a warning. Equal pieces give equal bytes of WAV.
+    A font plays its instruments, in stereo. Without one a small synthesizer plays, in mono: every pitched
+    note is a decaying tone of six harmonics, every drum a burst of noise; programs sound alike. The loudest
+    sample is at 0.9 of full scale. Tempo changes are followed. Music after ten minutes is left out, with a
+    warning. Equal pieces give equal bytes of WAV.
 
     Args:
         piece: what to play; without notes the file is a moment of silence.
         path: the file, whose suffix says which of the two; folders that are missing are made.
-        sample_rate: samples a second.
+        sample_rate: samples a second of the synthesizer; a font has its own.
+        font: what plays; None takes the synthesizer.
 
     Raises:
-        UserError: see `check_audio_path`.
+        UserError: see `check_audio_path`, and if the font is broken.
     """
     check_audio_path(path)
     if piece.duration_seconds > MAX_AUDIO_SECONDS:
@@ -48,13 +51,26 @@ def save_audio(piece: Piece, path: Path, sample_rate: int = 22050) -> None:
             piece.duration_seconds,
             MAX_AUDIO_SECONDS,
         )
-    samples = _mix(piece, sample_rate)
+    if font:
+        samples, sample_rate = font.play(_beginning(piece)), font.sample_rate
+    else:
+        samples = _mix(piece, sample_rate)[:, None]
     loudest = float(np.abs(samples).max())
     scale = PEAK * 32767 / loudest if loudest > 0 else 0.0
     write = _write_ogg if path.suffix.lower() == ".ogg" else _write_wav
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as file:
         write(file, np.rint(samples * scale).astype("<i2"), sample_rate)
+
+
+def _beginning(piece: Piece) -> Piece:
+    """What sounds in the first `MAX_AUDIO_SECONDS`."""
+    low, high = 0, piece.end  # ticks; the last that is not too late lies between
+    while low < high:
+        middle = (low + high + 1) // 2
+        is_early = piece.seconds(np.array([middle]))[0] <= MAX_AUDIO_SECONDS
+        low, high = (middle, high) if is_early else (low, middle - 1)
+    return piece.until(low)
 
 
 def check_audio_path(path: Path) -> None:
@@ -70,8 +86,9 @@ def check_audio_path(path: Path) -> None:
 
 
 def _write_wav(file: BinaryIO, samples: NDArray[np.int16], sample_rate: int) -> None:
+    """Write samples of the shape (num_samples, num_channels)."""
     with wave.open(file, "wb") as wav:
-        wav.setnchannels(1)
+        wav.setnchannels(samples.shape[1])
         wav.setsampwidth(2)
         wav.setframerate(sample_rate)
         wav.writeframes(samples.tobytes())
@@ -80,7 +97,7 @@ def _write_wav(file: BinaryIO, samples: NDArray[np.int16], sample_rate: int) -> 
 def _write_ogg(file: BinaryIO, samples: NDArray[np.int16], sample_rate: int) -> None:
     import soundfile  # a wheel with libsndfile in it: no package of the system is needed
 
-    with soundfile.SoundFile(file, "w", sample_rate, 1, subtype="VORBIS", format="OGG") as ogg:
+    with soundfile.SoundFile(file, "w", sample_rate, samples.shape[1], subtype="VORBIS", format="OGG") as ogg:
         for start in range(0, len(samples), sample_rate):  # its encoder overflows the stack on many at once
             ogg.write(samples[start : start + sample_rate])
 

@@ -20,6 +20,7 @@ from noternn.music.midi import read_midi, write_midi
 from noternn.music.piano_roll import save_piano_roll
 from noternn.music.piece import Piece
 from noternn.music.sound import save_audio
+from noternn.music.soundfont import installed_font
 from noternn.runs.folder import RunFolder
 from noternn.sampling.choice import Choice, choose
 from noternn.sampling.composer import Composer
@@ -126,7 +127,7 @@ class Samples:
         write_midi(piece, midi)
         # A key that was struck while it sounded ends there in the file.
         written = read_midi(midi) if piece.num_notes else piece
-        save_audio(written, audio)
+        save_audio(written, audio, font=installed_font())
         later = written.onset[written.onset >= self._end(self.primers[0])]
         end = (
             int(later[0]) if self.primers[0] and len(later) else None
