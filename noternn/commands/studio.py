@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noternn.commands.options import check_output, write
-from noternn.errors import UserError
+from noternn.errors import UserError, install, require
 
 if TYPE_CHECKING:
     from noternn.model.checkpoint import Trained
+    from noternn.music.soundfont import SoundFont
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=16,
         help="of each weight; 32 gives the very numbers of the run, in a page of twice the size (16)",
     )
+    parser.add_argument(
+        "--soundfont",
+        type=Path,
+        metavar="FILE.sf2",
+        help="put recorded notes of the network's instruments into the page, up to 16 MB; "
+        "for the font that comes with the extra sound, the word default",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -42,10 +50,12 @@ def run(options: argparse.Namespace) -> None:
     from noternn.model.checkpoint import checkpoint_path, load_checkpoint, trained_of
     from noternn.model.plain import plain_of
     from noternn.pages.listen import HeardRun, read_run
+    from noternn.pages.sounds import sounds_of
     from noternn.pages.studio import Studio, save_page
     from noternn.runs.card import read_card
     from noternn.runs.folder import RunFolder
 
+    font = _font(options.soundfont)
     checkpoint = checkpoint_path(options.network)
     folder = options.network if is_run else checkpoint.parent
     heard = HeardRun(folder.name, [], [], [], "")
@@ -63,8 +73,24 @@ def run(options: argparse.Namespace) -> None:
         index,
         why,
         options.bits,
+        sounds_of(font, plain.description) if font else None,
     )
     write("-o", output, lambda path: save_page(studio, path))
+
+
+def _font(path: Path | None) -> SoundFont | None:
+    """The font of that file, or for `default` the one that comes with the extra."""
+    from noternn.music.soundfont import installed_font, read_font
+
+    if path is None:
+        return None
+    if path != Path("default"):
+        return read_font(path)
+    require("sound", "--soundfont default")
+    font = installed_font()
+    if font is None:
+        raise UserError(f"--soundfont default: the font is not there; {install('sound')}")
+    return font
 
 
 def _index(folder: Path) -> tuple[dict[str, Any] | None, str]:

@@ -1,12 +1,33 @@
-// The sound of notes by WebAudio: `Synthesizer`.
+// The sound of notes by WebAudio: `Synthesizer`, and `Sounds`, recorded notes for it to play with.
 
 const PARTIALS = [0, 1, 0.45, 0.22, 0.12, 0.06, 0.03];
 const FADE = 0.015, RELEASE = 0.06; // time constants in seconds
 const METALS = new Set([42, 44, 46, 49, 51, 52, 53, 55, 57, 59]); // drums of noise alone, and bright
 
+class Sounds {
+  // `facts` are those of pages/sounds.py, `text` is base64 of samples of 16 bits.
+  constructor({rate, notes}, text) {
+    const samples = new Int16Array(Uint8Array.from(atob(text), letter => letter.charCodeAt(0)).buffer);
+    this.programs = new Map();
+    for (const {at, length, ...note} of notes) {
+      note.buffer = new AudioBuffer({length, sampleRate: rate});
+      note.buffer.copyToChannel(Float32Array.from(samples.subarray(at, at + length), value => value / 32768), 0);
+      this.programs.set(note.program, [...this.programs.get(note.program) ?? [], note]);
+    }
+  }
+
+  // The recorded note of an instrument that is nearest to a pitch; drums (128) have no other than their own.
+  nearest(program, pitch) {
+    const distance = note => Math.abs(note.pitch - pitch), notes = this.programs.get(program);
+    const best = notes?.reduce((one, other) => distance(other) < distance(one) ? other : one);
+    return best && (program < 128 || best.pitch == pitch) ? best : null;
+  }
+}
+
 class Synthesizer {
-  constructor(context = new AudioContext()) {
+  constructor(context = new AudioContext(), sounds = null) {
     this.context = context;
+    this.sounds = sounds;
     this.output = new GainNode(this.context);
     const limiter = new DynamicsCompressorNode(this.context, {threshold: -14, ratio: 12, knee: 8});
     this.output.connect(limiter).connect(this.context.destination);
@@ -40,7 +61,21 @@ class Synthesizer {
     return within(16, 23) || (within(40, 79) && !isStruck) || within(88, 95);
   }
 
+  // A recorded note at the speed that gives it its pitch.
+  recorded(bus, at, seconds, note, pitch, velocity) {
+    const {buffer, loop} = note, end = at + Math.max(seconds, 0.03);
+    const [loopStart, loopEnd] = loop ?? [0, 0], playbackRate = 2 ** ((pitch - note.pitch) / 12);
+    const source = new AudioBufferSourceNode(this.context, {buffer, playbackRate, loop: Boolean(loop), loopStart, loopEnd});
+    const gain = new GainNode(this.context, {gain: 0.4 * note.gain * (velocity / 127) ** 1.5});
+    gain.gain.setTargetAtTime(0, end, RELEASE);
+    source.connect(gain).connect(bus);
+    source.start(at);
+    source.stop(end + 8 * RELEASE);
+  }
+
   tone(bus, at, seconds, pitch, velocity, program) {
+    const note = this.sounds?.nearest(program, pitch);
+    if (note) return this.recorded(bus, at, seconds, note, pitch, velocity);
     const frequency = 440 * 2 ** ((pitch - 69) / 12), held = Synthesizer.isHeld(program);
     // The ear hears high tones of equal amplitude as louder.
     const level = 0.3 * (velocity / 127) ** 1.5 * 2 ** ((60 - pitch) / 36);
@@ -61,6 +96,8 @@ class Synthesizer {
   }
 
   drum(bus, at, pitch, velocity) {
+    const note = this.sounds?.nearest(128, pitch);
+    if (note) return this.recorded(bus, at, note.buffer.duration, note, pitch, velocity);
     const isKick = pitch == 35 || pitch == 36, isMetal = METALS.has(pitch);
     const level = 0.5 * (velocity / 127) ** 1.5;
     const gain = new GainNode(this.context, {gain: 0}), decay = isKick ? 0.09 : isMetal ? 0.04 : 0.06;

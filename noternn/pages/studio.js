@@ -16,6 +16,7 @@ const LISTEN_RATE = 44100, RING = 1.5; // of saved sound: samples a second, seco
 const find = selector => document.querySelector(selector);
 const model = JSON.parse(find("#model").textContent);
 const card = JSON.parse(find("#corpus").textContent);
+const sounds = find("#sounds") && new Sounds(JSON.parse(find("#sounds").textContent), find("#samples").textContent);
 const {steps_per_beat: stepsPerBeat} = model.tokenizer;
 const quantum = stepsPerBeat % 4 == 0 ? stepsPerBeat / 4 : 1; // what is played falls on sixteenths, if there are any
 const clock = seconds => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
@@ -126,7 +127,7 @@ class Studio {
 
   wake() {
     if (!this.synthesizer) {
-      this.synthesizer = new Synthesizer();
+      this.synthesizer = new Synthesizer(undefined, sounds);
       this.synthesizer.volume(Number(find("#volume").value) / 100);
     }
     this.synthesizer.context.resume();
@@ -400,7 +401,7 @@ class Studio {
   async wav({notes, tempo}) {
     const step = 60 / tempo / stepsPerBeat, first = Math.min(...notes.map(note => note.onset));
     const length = Math.ceil(((endOf(notes) - first) * step + RING) * LISTEN_RATE);
-    const context = new OfflineAudioContext(1, length, LISTEN_RATE), offline = new Synthesizer(context);
+    const context = new OfflineAudioContext(1, length, LISTEN_RATE), offline = new Synthesizer(context, sounds);
     offline.output.gain.value = 0.5;
     for (const {onset, duration, pitch, velocity, program} of notes) {
       const at = (onset - first) * step;

@@ -20,6 +20,7 @@ from noternn.pages import listen, player
 from noternn.pages.engine import ENGINE, engine_of
 from noternn.pages.html import html_page
 from noternn.pages.listen import HeardRun, curves
+from noternn.pages.sounds import Sounds
 from noternn.runs.card import Card
 
 SCRIPTS = ("midi.js", "studio.js", "studio_controls.js")
@@ -44,6 +45,7 @@ class Studio:
         index: of the training pieces, see `noternn.pages.copies.plain_index`; None leaves it out.
         why_no_index: then why, in words.
         bits: of each weight, 16 or 32.
+        sounds: recorded notes; None leaves all to the page's synthesizer.
     """
 
     run: HeardRun
@@ -54,6 +56,7 @@ class Studio:
     index: Mapping[str, Any] | None
     why_no_index: str
     bits: int
+    sounds: Sounds | None = None
 
 
 def save_page(studio: Studio, path: Path) -> None:
@@ -85,6 +88,7 @@ def save_page(studio: Studio, path: Path) -> None:
             _data("corpus", "application/json", json.dumps(facts, separators=(",", ":"))),
             _data("weights", "text/plain", engine.weights),
             _data("engine", "text/plain", worker),
+            *_recorded(studio.sounds),
         ]
     )
     script = f'\n"use strict";\n{{\n{player.SOUND}{player.ROLL}{_scripts(SCRIPTS)}}}\n'
@@ -102,6 +106,13 @@ def _data(name: str, kind: str, text: str) -> str:
         text = text.replace("<", "\\u003c")
     assert "</script" not in text
     return f'<script type="{kind}" id="{name}">{text}</script>'
+
+
+def _recorded(sounds: Sounds | None) -> list[str]:
+    if sounds is None:
+        return []
+    facts = json.dumps(sounds.facts, separators=(",", ":"))
+    return [_data("sounds", "application/json", facts), _data("samples", "text/plain", sounds.samples)]
 
 
 def _held_out(card: Card) -> str:
