@@ -193,7 +193,7 @@ def _healthy(
     from noternn.health.checkup import check
 
     if yardstick is None:
-        raise UserError("--healthy: there is no health.json to compare with; give a finished run's folder")
+        raise UserError("--healthy: there is nothing to compare with; give a finished run's folder")
     wanted, options.num_samples = options.num_samples, NUM_TRIED * options.num_samples
     pieces, origins = _compose(options, composer, sampling)
     checkups = [check(piece, yardstick) for piece in pieces]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -173,6 +174,14 @@ def _is_ours(path: Path) -> bool:
     return bool(is_named) and all(f.name == CONTENT or f.suffix == ".npy" for f in path.iterdir())
 
 
+def _check_whole(path: Path) -> None:
+    """Refuse an array whose end was lost on a full disk, where closing a file may fail unsaid."""
+    try:
+        np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        raise OSError(errno.ENOSPC, "no room for all of it", str(path)) from error
+
+
 def _save(entry: Entry, path: Path, fingerprint: str) -> None:
     """Write an entry beside its place and rename it, so that no reader sees half of it."""
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
@@ -180,6 +189,7 @@ def _save(entry: Entry, path: Path, fingerprint: str) -> None:
         checksums = {}
         for name, array in entry.arrays.items():
             np.save(temporary / f"{name}.npy", array, allow_pickle=False)
+            _check_whole(temporary / f"{name}.npy")
             checksums[name] = _flushed_checksum(temporary / f"{name}.npy")
         content = {
             "fingerprint": fingerprint,

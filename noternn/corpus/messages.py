@@ -73,6 +73,13 @@ def describe_corpus(
             dataset.train_fraction,
         )
     _describe_duplicates(corpus, is_ready_made)
+    _describe_tokens(tokenizer, tokenized, corpus, decided)
+
+
+def _describe_tokens(
+    tokenizer: Mapping[str, Any], tokenized: TokenizedCorpus, corpus: EncodedCorpus, decided: Sequence[str]
+) -> None:
+    """Say what the tokenizer keeps and loses; as `describe_corpus`."""
     trip = tokenized.column("round_trip")
     notes = trip[:, 0] / trip[:, 0].sum()
     kept = notes * trip[:, 1]

@@ -15,11 +15,12 @@ from noternn.model.stepper import build_stepper
 from noternn.music.piece import Piece
 from noternn.sampling.band import Instruments
 from noternn.sampling.clock import Clock
-from noternn.sampling.ending import NUM_PARTICLES, end_each
+from noternn.sampling.ending import MARGIN, NUM_PARTICLES, end_each
 from noternn.sampling.sampler import end_in_beats, sample_each
 from noternn.sampling.wishes import ANYTHING, Wishes
 from noternn.tokenizer import Codec
 from noternn.tokenizer.pace import Pace
+from noternn.tokenizer.pitch_kinds import BEATS_A_BAR
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,16 @@ class Composer:
             asked = (wishes, num_particles, band)
             ended = end_each(self.network, self.codec, primers, options, beats, pace, *asked)
             pieces = {k: clock.set(self.codec.decode(ids, self.tempo)) for k, ids in enumerate(ended) if ids}
+            if beats is not None:
+                pieces = {k: self._rung_out(piece, primers[k], beats) for k, piece in pieces.items()}
         if len(pieces) < len(primers):
             pieces = dict(enumerate(self._cut(primers, options, beats, clock, band))) | pieces
         return list(pieces.values())
+
+    def _rung_out(self, piece: Piece, primer: list[int], beats: float) -> Piece:
+        """A piece that ended by itself, whose last notes ring on for a bar beyond its margin at most."""
+        end = end_in_beats(self.codec, primer, (1 + MARGIN) * beats) + BEATS_A_BAR
+        return piece.until(int(end * piece.ticks_per_beat))
 
     def _cut(
         self,

@@ -26,7 +26,7 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="jobs share joblib
 def start(home: Path, corpus_dir: Path, *overrides: str, environment: dict[str, str]) -> Command:
     """Four jobs, two at a time."""
     fixed = ["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "optimizer=sgd,adam", "seed=0,1"]
-    fixed += ["dataset=folder", f"dataset.path={corpus_dir}", *overrides]
+    fixed += ["dataset=folder", f"dataset.path={corpus_dir}", "tokenizer.velocity=false", *overrides]
     return Command(fixed, cwd=home, env=environment)
 
 

@@ -96,6 +96,9 @@ def test_a_length_in_seconds_is_one_of_the_primers_tempo(tiny_run: Path, tmp_pat
     length = ["--primer", str(tmp_path / "in.mid"), "--seconds", "10"]
     assert main(["generate", str(tiny_run), "-o", str(out), *length]) == 0
     read = read_midi(out)
+    assert read.beats <= 4 + 10 * 9 / 8 + 4  # an eighth, and a bar in which the last notes ring on
+    assert main(["generate", str(tiny_run), "-o", str(out), *length, "--exact"]) == 0
+    read = read_midi(out)
     assert read.beats <= 4 + 10
     assert read.seconds(np.array([read.end])) <= 14
 

@@ -447,4 +447,6 @@ def test_without_a_yardstick_nothing_is_called_healthy(
     tiny_run: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     shutil.copy(tiny_run / "best.ckpt", tmp_path)
-    assert "no health.json" in refusal(capsys, tmp_path / "best.ckpt", tmp_path / "out.mid", "--healthy")
+    assert "nothing to compare with" in refusal(
+        capsys, tmp_path / "best.ckpt", tmp_path / "out.mid", "--healthy"
+    )
