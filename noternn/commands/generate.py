@@ -86,14 +86,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"compose {NUM_TRIED} for each sample, and keep the one most like the run's held-out music",
     )
     parser.add_argument("--copy", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--wav", action="store_true", help="also write the sound, as OUT.wav")
-    parser.add_argument("--ogg", action="store_true", help="also write the sound, as OUT.ogg (the extra ogg)")
-    parser.add_argument(
-        "--soundfont",
-        type=Path,
-        metavar="FILE.sf2",
-        help="whose instruments play (General MIDI's that come with the extra sound, else a synthesizer)",
-    )
     parser.add_argument(
         "--max-copied",
         type=fraction,
@@ -101,6 +93,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="take the run's best checkpoint whose samples have at most this share of their notes, "
         "0 to 1, in passages of 16 that stand note for note in training pieces; with a wrong note now and "
         "then it may be more: see near_16 in the run's table of audits",
+    )
+    _add_sound(parser)
+
+
+def _add_sound(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of what is heard."""
+    parser.add_argument("--wav", action="store_true", help="also write the sound, as OUT.wav")
+    parser.add_argument("--ogg", action="store_true", help="also write the sound, as OUT.ogg (the extra ogg)")
+    parser.add_argument(
+        "--soundfont",
+        type=Path,
+        metavar="FILE.sf2",
+        help="whose instruments play (General MIDI's that come with the extra sound, else a synthesizer)",
     )
 
 
