@@ -17,7 +17,6 @@ from noternn.errors import UserError
 from noternn.model.checkpoint import CHECKPOINT_KEY, Trained, checkpoint_path, load_checkpoint, trained_of
 from noternn.model.inherit import inherit
 from noternn.model.lstm import NoteLSTM
-from noternn.runs.folder import RunFolder
 
 log = logging.getLogger(__name__)
 
@@ -95,28 +94,15 @@ def ancestor_of(init_from: str) -> Ancestor:
         raise UserError(f"init_from={str(error).removeprefix('init_from=')}") from error
 
 
-def taken_over(config: Config, run_dir: Path) -> Config:
-    """The settings with the network and the tokenizer of what `init_from` names.
-
-    A run that goes on takes them from its own last checkpoint, so that what it started from may be gone.
+def with_network_of(config: Config, start: Mapping[str, Any]) -> Config:
+    """The settings with the network and the tokenizer of what a run starts from.
 
     Args:
-        config: of a run.
-        run_dir: its folder.
-
-    Raises:
-        UserError: if there is no network to start from.
+        config: of the run.
+        start: what the checkpoint holds beside tensors; of a run that goes on its own last one, so that what
+            it started from may be gone.
     """
-    if config.init_from is None:
-        return config
-    if config.resume:
-        content = load_checkpoint(RunFolder(run_dir).last_checkpoint)[CHECKPOINT_KEY]
-    else:
-        content = ancestor_of(config.init_from).content
-    return _with_network_of(config, content["config"])
-
-
-def _with_network_of(config: Config, trained: Mapping[str, Any]) -> Config:
+    trained = start["config"]
     own = {name: value for name, value in asdict(config.model).items() if name in OF_TRAINING}
     model = Model(**{**BEFORE["model"], **trained["model"], **own})
     plain = tokenizer_of(trained["tokenizer"])
@@ -140,12 +126,8 @@ def refuse_other_network(config: Config, given: Sequence[str]) -> None:
         before, now = {**BEFORE.get(section, {}), **start[section]}, asdict(getattr(config, section))
         if section == "tokenizer":  # what is decided, and how drums are ordered, is taken over
             before = tokenizer_of(before)
-            now |= {key: before[key] for key, value in now.items() if value == AUTO and key in before}
-            now |= (
-                {"drums_first": before["drums_first"]}
-                if {"drums_first"} <= now.keys() & before.keys()
-                else {}
-            )
+            decided = {key for key, value in now.items() if value == AUTO or key == "drums_first"}
+            now |= {key: before[key] for key in decided if key in before}
         for override in given:
             group, _, name = override.partition("=")[0].lstrip("+").partition(".")
             changed = [name] if name else [key for key in now if now[key] != before.get(key)]

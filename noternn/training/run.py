@@ -29,7 +29,7 @@ from noternn.runs.leftover import forget_false_start, forget_half_written, refus
 from noternn.sampling.composer import composer_of
 from noternn.tables import read_csv
 from noternn.training import slurm
-from noternn.training.ancestor import ancestor_of, taken_over
+from noternn.training.ancestor import Ancestor, ancestor_of, with_network_of
 from noternn.training.callbacks import AtomicCheckpointIO, OverfittingCurve, Pruning
 from noternn.training.datamodule import MidiDataModule
 from noternn.training.devices import check_devices
@@ -117,9 +117,10 @@ def _train(
     _write_split(corpus, config.seed, folder.split)
     torch.manual_seed(config.seed)
     module = NoteRNN.of(plain, corpus.codec)
-    module.origin = _origin(config, sources, resumed)
-    if config.init_from and not resumed:
-        ancestor_of(config.init_from).give_to(module.network, corpus.codec.vocabulary.tokens)
+    ancestor = ancestor_of(config.init_from) if config.init_from and not resumed else None
+    module.origin = _origin(config, sources, resumed, ancestor)
+    if ancestor:
+        ancestor.give_to(module.network, corpus.codec.vocabulary.tokens)
     if not config.init_from:  # a network that knows more music than this may be larger
         describe_network(num_parameters(module.network), corpus.encoded.sizes["train"].num_notes)
     describe_ranks(config.trainer.devices * config.trainer.num_nodes, config.datamodule.batch_size)
@@ -142,21 +143,23 @@ def loaded(
     Raises:
         UserError: if the settings cannot be trained with here, or the run cannot go on.
     """
-    config = taken_over(config, run_dir)
     trainer, plain = config.trainer, configuration.to_plain(config)
     check_devices(trainer.accelerator, trainer.precision, trainer.devices)
     check_optimizer(**plain["optimizer"])
-    resumed = None
-    if config.resume:
-        with told_as_unusable(config.resume):
+    resumed, start = None, None
+    with told_as_unusable(config.resume):
+        if config.resume:
             resumed = load_checkpoint(RunFolder(run_dir).last_checkpoint)
+        if config.init_from:
+            start = resumed[CHECKPOINT_KEY] if resumed else ancestor_of(config.init_from).content
+            config = with_network_of(config, start)
+        if resumed:
             config = as_begun(config, resumed)
             check_resumable(config, configuration.to_plain(config), resumed, run_dir)
             check_audits(RunFolder(run_dir))
     corpus = corpus_of(config, sources)
-    if config.init_from:
-        known = resumed[CHECKPOINT_KEY]["vocabulary"] if resumed else ancestor_of(config.init_from).tokens
-        corpus = replace(corpus, encoded=corpus.encoded.with_tokens(known))
+    if start:
+        corpus = replace(corpus, encoded=corpus.encoded.with_tokens(start["vocabulary"]))
     if resumed:
         content, folder = resumed[CHECKPOINT_KEY], RunFolder(run_dir)
         with told_as_unusable(config.resume):
@@ -168,11 +171,13 @@ def loaded(
     return with_places(_with_precision(config, resumed), corpus, resumed), corpus, resumed
 
 
-def _origin(config: Config, sources: Sequence[Source], resumed: dict[str, Any] | None) -> dict[str, Any]:
+def _origin(
+    config: Config, sources: Sequence[Source], resumed: dict[str, Any] | None, ancestor: Ancestor | None
+) -> dict[str, Any]:
     """What a checkpoint says of the music that its weights have seen: its terms, and where they started."""
     started_from = resumed[CHECKPOINT_KEY].get("started_from") if resumed else None
-    if config.init_from and not resumed:
-        started_from = ancestor_of(config.init_from).record()
+    if ancestor:
+        started_from = ancestor.record()
     return {"licences": licences_of(config.dataset, sources), "started_from": started_from}
 
 
