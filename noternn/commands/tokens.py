@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from noternn.config.tokenizer import AUTO, DECIDED
+from noternn.config.checks import AUTO
+from noternn.config.tokenizer import DECIDED
 from noternn.corpus.auto import decided
 from noternn.datasets.sources import read_file
 from noternn.errors import PieceError, UserError

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from noternn.errors import UserError
 
+AUTO = "auto"  # a value that is decided on the music of a run
 MISSING: Any = "???"  # OmegaConf's word for a value that is not given, which is slow to import
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from noternn.config.checks import Section, require, setting
+from noternn.config.checks import AUTO, Section, require, setting
 
-AUTO = "auto"  # decided on the tokens of training
 MAX_PITCHES = 64  # see `noternn.model.intervals.MEMORY`, which torch would have to be imported for
 
 

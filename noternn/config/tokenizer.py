@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from noternn.config.checks import Section, choices, require, setting
+from noternn.config.checks import AUTO, Section, choices, require, setting
 from noternn.errors import require as require_extra
 
 FINEST_FRAMES = 24  # steps in a beat where every step is written, also those in which nothing begins
 MIDITOK_KINDS = ("REMI", "TSD", "Structured")
-AUTO = "auto"  # decided on the training pieces
-DECIDED = ("velocity", "program")  # settings of which this may be said
+DECIDED = ("velocity", "program")  # settings that may be `AUTO`
 
 
 @dataclass

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from noternn.config.tokenizer import AUTO, DECIDED
+from noternn.config.checks import AUTO
+from noternn.config.tokenizer import DECIDED
 
 LEAST_NOTES = 0.05  # share that are drums or of another instrument than most of their piece
 LEAST_PIECES = 0.2  # share of the pieces in which so many are

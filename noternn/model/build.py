@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from noternn.config.checks import AUTO
 from noternn.model.lstm import NoteLSTM, Place
 from noternn.tokenizer import Codec
 from noternn.tokenizer.parts import parts_of
@@ -19,7 +20,7 @@ BAND_BEATS = [1, 4]  # in which the place is told where the tokens tell instrume
 def decided(options: Mapping[str, Any], codec: Codec) -> dict[str, Any]:
     """The options with what `auto` stands for: with instruments the place in the beat and the bar is told."""
     options = dict(options)
-    if options.get("position_beats") == "auto":
+    if options.get("position_beats") == AUTO:
         options["position_beats"] = BAND_BEATS if parts_of(codec) else []
     return options
 

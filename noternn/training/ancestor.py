@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from noternn.config.checks import AUTO
 from noternn.config.model import Model
 from noternn.config.schema import BEFORE, Config
-from noternn.config.tokenizer import AUTO, TOKENIZERS, tokenizer_of
+from noternn.config.tokenizer import TOKENIZERS, tokenizer_of
 from noternn.datasets.packages import licence_of
 from noternn.errors import UserError
 from noternn.model.checkpoint import CHECKPOINT_KEY, Trained, checkpoint_path, load_checkpoint, trained_of

@@ -9,9 +9,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+from noternn.config.checks import AUTO
 from noternn.config.sampling import Sampling
 from noternn.config.schema import BEFORE, Config
-from noternn.config.tokenizer import AUTO, DECIDED, tokenizer_of
+from noternn.config.tokenizer import DECIDED, tokenizer_of
 from noternn.errors import UserError
 from noternn.runs.folder import RunFolder
 from noternn.runs.summary import read_summary
