@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import blank_pictures
 import pytest
 from helpers import TrainTiny, small_piece
 
@@ -19,6 +20,8 @@ from noternn.music.piece import Piece
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+
+blank_pictures.install()
 
 # The files that take longest. They begin first, so that no process is left with one when the others are done.
 LONGEST = (
@@ -37,6 +40,14 @@ LONGEST = (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
+@pytest.fixture(scope="module")
+def draws() -> Iterator[None]:
+    """Pictures are drawn, not left blank."""
+    blank_pictures.remove()
+    yield
+    blank_pictures.install()
 
 
 @pytest.fixture

@@ -256,6 +256,9 @@ def _import_what_trains() -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
+    import blank_pictures
+
+    blank_pictures.install()
     sys.path.pop(0)
     sys.path.insert(0, str(TRAIN.parent))
     _import_what_trains()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+import pytest
 
 from noternn.config.dataset import Dataset
 from noternn.corpus.loading import encode, with_split
@@ -55,6 +56,11 @@ def small_piece(seed: int) -> Piece:
         metres=((0, 4, 4),),
         name=f"piece {seed}",
     )
+
+
+def all_in_slow(values: Iterable[str], quick: str) -> list[Any]:
+    """Parameters of a test of which one is tried each time, and the others with `pytest -m slow`."""
+    return [value if value == quick else pytest.param(value, marks=pytest.mark.slow) for value in values]
 
 
 class TrainTiny(Protocol):

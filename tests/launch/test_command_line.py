@@ -117,9 +117,12 @@ def told(help_text: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     "option",
     [
-        f"{group}={option}"
-        for group in ("dataset", "tokenizer", "optimizer", "schedule", "recipe")
-        for option in options(group, [])
+        *(f"dataset={option}" for option in ("bach", "folder", "all")),
+        *(
+            f"{group}={option}"
+            for group in ("tokenizer", "optimizer", "schedule", "recipe")
+            for option in options(group, [])
+        ),
     ],
 )
 def test_help_says_what_each_setting_does_in_80_columns(
@@ -282,7 +285,7 @@ def test_jobs_of_a_sweep_know_the_users_options_wherever_they_run(
         pytest.skip(f"needs {package}")
     small = [setting for setting in tiny if not setting.startswith("model.")]
     arguments = ["-m", f"hydra/launcher={name}", "model=small,lstm", "dataset=mine", "logger=csv"]
-    arguments += [*small, "trainer.max_epochs=1"]
+    arguments += [*small, "model.hidden_size=16", "trainer.max_epochs=1"]
     done = forked.run(arguments, cwd=home, env=offline | {"PATH": "/usr/bin:/bin"})
     assert done.returncode == 0, done.stderr
     jobs = {path.parent.name for path in home.glob("runs/*/*/train.log")}

@@ -30,7 +30,7 @@ needs_ray = pytest.mark.skipif(
     "hydra-ray-launcher" not in INSTALLED, reason='needs the extra: pip install "noternn[ray]"'
 )
 DIES, GOES_ON, DIVERGES = (f"optimizer.lr={lr}" for lr in ("0.001", "0.01", "1e+38"))
-LAST_EPOCH = 40
+LAST_EPOCH = 20
 
 
 def start(home: Path, environment: dict[str, str], *arguments: str) -> Command:

@@ -45,6 +45,7 @@ needs_joblib = pytest.mark.skipif(
 )
 LR = "optimizer.lr=tag(log,interval(1e-4,1))"
 SWEEPER = "hydra/sweeper=optuna"
+LAST_EPOCH = 20  # late enough to stop before it
 
 
 @pytest.mark.parametrize(
@@ -250,7 +251,7 @@ def test_a_search_side_by_side_goes_on_with_the_trials_it_was_stopped_in(
 ) -> None:
     own = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", SWEEPER, "hydra.sweeper.n_trials=2"]
     fixed = ["dataset=folder", f"dataset.path={corpus_dir}", *tiny, "logger=csv", LR]
-    fixed += ["trainer.max_epochs=40", "checkpoint.every_n_epochs=100"]
+    fixed += [f"trainer.max_epochs={LAST_EPOCH}", "checkpoint.every_n_epochs=100"]
     first = start(tmp_path, offline, "-m", *own, *fixed)
     while len(list(tmp_path.glob("runs/*/*/last.ckpt"))) < 2:
         assert first.poll() is None, first.communicate()[1]
@@ -266,7 +267,7 @@ def test_a_search_side_by_side_goes_on_with_the_trials_it_was_stopped_in(
     assert second.returncode == 0, stderr
     after = table(tmp_path)
     assert after.keys() == before.keys()
-    assert {(row["status"], row["num_epochs"]) for row in after.values()} == {("finished", "40")}
+    assert {(row["status"], row["num_epochs"]) for row in after.values()} == {("finished", str(LAST_EPOCH))}
 
 
 def test_a_study_that_is_damaged_is_told_in_one_line(tmp_path: Path) -> None:

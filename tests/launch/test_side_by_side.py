@@ -117,7 +117,7 @@ def test_a_job_side_by_side_comes_to_the_same_as_alone(
 def test_a_job_that_is_killed_costs_no_other(
     corpus_dir: Path, tiny: list[str], offline: dict[str, str], tmp_path: Path
 ) -> None:
-    more = [*tiny, "logger=csv", "trainer.max_epochs=20", "checkpoint.every_n_epochs=100"]
+    more = [*tiny, "logger=csv", "trainer.max_epochs=8", "checkpoint.every_n_epochs=100"]
     sweep = start(tmp_path, corpus_dir, *more, environment=offline)
     wait_for_two_jobs(tmp_path, sweep)
     job = next(job for worker in children(sweep.pid) for job in children(worker))

@@ -57,7 +57,8 @@ def spans_of(data: bytes) -> list[tuple[int, int]]:
 
 @needs_compiled
 def test_every_labelled_file_is_read_alike_or_left_to_the_loop() -> None:
-    whole = [data for file in hostile_files.all_files() if spans_of(data := file.make())]
+    every = (file.make() for file in hostile_files.all_files())
+    whole = [data for data in every if len(data) < 300_000 and spans_of(data)]
     assert sum(is_scanned(data, spans_of(data)) for data in whole) > 200
 
 

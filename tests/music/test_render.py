@@ -17,6 +17,7 @@ from noternn.music.piano_roll import DRUM_COLOR, PROGRAM_COLORS, save_piano_roll
 from noternn.music.piece import Piece
 from noternn.music.sound import RELEASE_SECONDS, check_audio_path, save_audio
 
+pytestmark = pytest.mark.usefixtures("draws")
 SAMPLE_RATE = 22050
 
 

@@ -16,6 +16,7 @@ from noternn.runs.sweep import SWEEP_COLUMNS, sweep_rows
 from noternn.runs.verdict import advice, verdict
 from noternn.tables import format_table, read_csv, write_csv, write_text
 
+pytestmark = pytest.mark.usefixtures("draws")
 COLUMNS = ("epoch", "train/nll", "train_eval/nll", "val/nll", "gap/nll", "val/nats_per_note")
 
 

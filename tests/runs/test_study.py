@@ -11,6 +11,7 @@ from noternn.launch.command_line import check
 from noternn.runs.study import Study, read_results, read_study, save_results
 from noternn.runs.study_record import as_markdown, baseline_of, record, with_table
 
+pytestmark = pytest.mark.usefixtures("draws")
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 STUDIES = [
     path.parent

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import rows_of
+from helpers import all_in_slow, rows_of
 from hydra import compose, initialize_config_dir
 
 from noternn.config import schema as configuration
@@ -115,7 +115,7 @@ def stop_after(fit: Fit, run_dir: Path, count: int, *overrides: str) -> bool:
     return False
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", all_in_slow(OPTIMIZERS, quick="adam"))
 def test_a_run_stopped_twenty_times_is_the_run_that_never_stopped(
     optimizer: str, fit: Fit, tmp_path: Path
 ) -> None:
@@ -134,7 +134,7 @@ def test_a_run_stopped_twenty_times_is_the_run_that_never_stopped(
     assert_same_runs(whole, stopped)
 
 
-@pytest.mark.parametrize("limit", ["null", "2", "0.7"])
+@pytest.mark.parametrize("limit", all_in_slow(["null", "2", "0.7"], quick="2"))
 def test_a_run_goes_on_from_every_place_at_which_it_can_be_stopped(
     limit: str, fit: Fit, tmp_path: Path
 ) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from helpers import TrainTiny, same_weights, small_piece, timed_rows_of
+from helpers import TrainTiny, all_in_slow, same_weights, small_piece, timed_rows_of
 
 from noternn.config.schema import CONF_DIR
 from noternn.errors import UserError
@@ -347,7 +347,7 @@ def test_training_stops_when_validation_no_longer_improves(train_tiny: TrainTiny
 # Going on
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", all_in_slow(OPTIMIZERS, quick="adam"))
 def test_a_resumed_run_is_the_run_that_never_stopped(
     optimizer: str, train_tiny: TrainTiny, tmp_path: Path
 ) -> None:
