@@ -23,6 +23,7 @@ from noternn.training.module import NoteRNN
 
 PITCHES = range(21, 109)
 NUM_OTHERS = 100  # ids that say no pitch
+VOCAB_SIZE = NUM_OTHERS + len(PITCHES)
 NETWORK: dict[str, Any] = {  # the default one
     "embedding_dim": 128, "hidden_size": 256, "num_layers": 1, "dropout": 0.4, "num_fc_layers": 1,
     "variational": True, "residual": True, "num_pitches": 8, "pitch_channels": 16,
@@ -38,7 +39,7 @@ def time_cores(num_steps: int = NUM_STEPS, repeats: int = 7) -> list[Timing]:
         num_steps: in each turn.
         repeats: turns that count.
     """
-    granted, step = torch.get_num_threads(), _step(num_steps)
+    granted, step = torch.get_num_threads(), step_of(default_network(), num_steps)
 
     def train(num_threads: int) -> None:
         torch.set_num_threads(num_threads)
@@ -54,12 +55,20 @@ def time_cores(num_steps: int = NUM_STEPS, repeats: int = 7) -> list[Timing]:
     return interleaved(contestants, repeats, time.perf_counter)
 
 
-def _step(num_steps: int) -> Callable[[], None]:
-    """A function that takes a step of training, on and on through the same random pieces."""
-    vocab_size = NUM_OTHERS + len(PITCHES)
-    network = NoteLSTM(vocab_size, **NETWORK, token_pitches=[-1] * NUM_OTHERS + list(PITCHES))
+def default_network() -> NoteLSTM:
+    """The default network with a vocabulary as large as that of the chorales, new weights."""
+    return NoteLSTM(VOCAB_SIZE, **NETWORK, token_pitches=[-1] * NUM_OTHERS + list(PITCHES))
+
+
+def step_of(network: NoteLSTM, num_steps: int) -> Callable[[], None]:
+    """A function that takes a step of training, on and on through the same random pieces.
+
+    Args:
+        network: with as many ids as the default one.
+        num_steps: after which the pieces begin again.
+    """
     module = NoteRNN(network, {"name": "AdamW", "lr": 0.001}, seed=0, ema_decay=0.995)
-    ids = np.random.default_rng(0).integers(1, vocab_size, (BATCH_SIZE, num_steps * WINDOW_LENGTH + 1))
+    ids = np.random.default_rng(0).integers(1, VOCAB_SIZE, (BATCH_SIZE, num_steps * WINDOW_LENGTH + 1))
     batches = list(LaneLoader(Pieces.of(list(ids)), BATCH_SIZE, WINDOW_LENGTH))
     optimizer, number = module.configure_optimizers(), 0
 

@@ -23,8 +23,17 @@ from pytorch_lightning.loggers import Logger
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
-from noternn.bench.cores import NETWORK, NUM_STEPS, time_cores
+from noternn.bench.cores import (
+    BATCH_SIZE,
+    NETWORK,
+    NUM_STEPS,
+    WINDOW_LENGTH,
+    default_network,
+    step_of,
+    time_cores,
+)
 from noternn.bench.timing import Timing, interleaved
+from noternn.bench.transformer import Transformer
 from noternn.config.sampling import Sampling
 from noternn.corpus.pieces import Pieces
 from noternn.model.build import network_for
@@ -65,6 +74,7 @@ class Size(NamedTuple):
 
 
 SIZES = (Size(3, 512, 128, 100, 3), Size(2, 256, 64, 64, 7), Size(1, 256, 16, 56, 15))
+DEFAULT = Size(1, 256, BATCH_SIZE, WINDOW_LENGTH, 9)
 
 
 class Predecessor(nn.Module):
@@ -96,18 +106,22 @@ class Predecessor(nn.Module):
         return ids
 
 
-def bench_train(sizes: Sequence[Size] = SIZES, num_steps: int = 500) -> tuple[str, list[Row]]:
+def bench_train(
+    sizes: Sequence[Size] = SIZES, num_steps: int = 500, default: Size = DEFAULT
+) -> tuple[str, list[Row]]:
     """Compare training: tokens a second, and their multiplications as a share of the fastest product here.
 
     Args:
         sizes: of networks and batches.
         num_steps: over which the cost of a step through Lightning is measured.
+        default: of the reference that is compared with the default network, and how often they take turns.
 
     Returns:
         what was measured, in a line, and the rows.
     """
     with one_thread():
         rows = [row for size in sizes for row in _train_rows(size)]
+        rows += _default_rows(default)
         rows += _lightning_rows(num_steps)
     rows += _cores_rows(min(NUM_STEPS, num_steps))
     return "training, one thread; the limit is that of multiplying 32-bit matrices", rows
@@ -145,6 +159,41 @@ def _train_rows(size: Size) -> list[Row]:
     # a multiplication and an addition a weight and token, forward and twice backward
     needed = 6 * sum(p.numel() for p in theirs.parameters() if p.dim() == 2) / peak
     return _rows(timings[:3], [num_tokens] * 3, needed)
+
+
+def _default_rows(size: Size) -> list[Row]:
+    """The default network beside the reference, a transformer of as many weights and both limits.
+
+    Multiplications of 16-bit numbers are the limit of `trainer.precision=bf16-mixed`.
+    """
+    theirs, ours = Predecessor(size.num_layers, size.hidden_size), default_network()
+    transformer = Transformer(VOCAB_SIZE)
+    matrix = torch.randn(1024, 1024)
+    half = matrix.bfloat16()
+    step = step_of(ours, NUM_STEPS)
+    name = f"the default network, batch {size.batch_size}, window {size.window_length}"
+    timings = interleaved(
+        {
+            f"Note-RNN's loop, {size}": _training_step(
+                theirs, torch.optim.Adam(theirs.parameters(), 0.001), size
+            ),
+            name: step,
+            "a transformer of as many weights": _training_step(
+                transformer, build_optimizer(transformer.parameters(), **ADAM), size
+            ),
+            "32-bit products": lambda: matrix @ matrix,
+            "16-bit products": lambda: half @ half,
+        },
+        size.repeats,
+    )
+    num_tokens = size.batch_size * size.window_length
+    needed = 6 * sum(p.numel() for p in ours.parameters() if p.dim() == 2)  # as in `_train_rows`
+    seconds = [num_tokens * needed * timing.seconds / (2 * 1024**3) for timing in timings[3:]]
+    limits = [
+        Timing(f"{timing.name} as many as the default network's", least, timing.spread)
+        for timing, least in zip(timings[3:], seconds, strict=True)
+    ]
+    return _rows([*timings[:3], *limits], [num_tokens] * 5, seconds[0] / num_tokens)
 
 
 def _training_step(network: nn.Module, optimizer: torch.optim.Optimizer, size: Size) -> Callable[[], float]:

@@ -47,8 +47,17 @@ def test_a_folder_without_music_is_refused(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_training_is_compared_with_the_predecessor_and_the_machine() -> None:
-    _, rows = bench_train([Size(2, 8, 3, 5, repeats=1)], num_steps=3)
-    theirs, ours, masked, lightning, logging, one_core, *_ = rows
+    tiny = Size(2, 8, 3, 5, repeats=1)
+    _, rows = bench_train([tiny], num_steps=3, default=tiny)
+    theirs, ours, masked, reference, default, transformer, limit, half, lightning, logging, one_core, *_ = (
+        rows
+    )
+    assert reference["times_reference"] == 1
+    assert [row["name"].split(",")[0] for row in (default, transformer)] == [
+        "the default network", "a transformer of as many weights",
+    ]  # fmt: skip
+    assert limit["share_of_limit"] == pytest.approx(1)
+    assert half["tokens_per_second"] > 0
     assert theirs["times_reference"] == 1
     assert ours["name"] == "NoteRNN, 2 x 8, batch 3, window 5"
     assert masked["name"] == "NoteRNN, one dropout mask a window, 2 x 8, batch 3, window 5"
