@@ -193,7 +193,10 @@ def _default_rows(size: Size) -> list[Row]:
         Timing(f"{timing.name} as many as the default network's", least, timing.spread)
         for timing, least in zip(timings[3:], seconds, strict=True)
     ]
-    return _rows([*timings[:3], *limits], [num_tokens] * 5, seconds[0] / num_tokens)
+    rows = _rows([*timings[:3], *limits], [num_tokens] * 5, seconds[0] / num_tokens)
+    for row in (rows[0], rows[2]):  # they multiply other numbers
+        row["share_of_limit"] = None
+    return rows
 
 
 def _training_step(network: nn.Module, optimizer: torch.optim.Optimizer, size: Size) -> Callable[[], float]:
