@@ -275,7 +275,11 @@ def test_a_run_with_an_optimizer_of_the_users_own_is_resumed_and_composes(
 
 @pytest.mark.parametrize(
     "launcher",
-    [("basic", None), ("joblib", "hydra-joblib-launcher"), ("submitit_local", "hydra-submitit-launcher")],
+    [
+        ("basic", None),
+        ("joblib", "hydra-joblib-launcher"),
+        pytest.param(("submitit_local", "hydra-submitit-launcher"), marks=pytest.mark.slow),
+    ],
 )
 def test_jobs_of_a_sweep_know_the_users_options_wherever_they_run(
     launcher: tuple[str, str | None], home: Path, tiny: list[str], offline: dict[str, str]

@@ -94,6 +94,7 @@ def test_a_job_of_submitit_that_runs_out_of_time_goes_on_where_it_was(
 
 
 @needs_submitit
+@pytest.mark.slow
 def test_a_sweep_goes_on_with_another_launcher(
     eventful: tuple[Path, int, str], offline: dict[str, str]
 ) -> None:

@@ -323,7 +323,13 @@ def missing(notes: set[tuple[int, int]], among: set[tuple[int, int]]) -> int:
     return sum(not any((onset + by, pitch) in among for by in range(-6, 7)) for onset, pitch in notes)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=f"{path.parent.name}/{path.name}", marks=[pytest.mark.slow] * (number % 3 > 0))
+        for number, path in enumerate(FILES)
+    ],
+)
 def test_verovio_reads_the_same(path: Path) -> None:
     theirs = verovio_reads(path)
     piece = read_score(path)

@@ -304,8 +304,7 @@ def test_failed_and_running_runs_are_shown(open_page: Open, tmp_path: Path) -> N
     assert num_lines(show_report(open_page, tmp_path), "curves") == 3
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 700, 1280])
+@pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (700, "dark"), (1280, "light")])
 def test_everything_fits_into_the_window(
     open_page: Callable[..., Any], tmp_path: Path, width: int, scheme: str
 ) -> None:
