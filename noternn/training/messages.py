@@ -34,8 +34,9 @@ def describe_network(num_parameters: int, num_train_notes: int) -> None:
     if per_note > MAX_PARAMETERS_PER_NOTE:
         log.warning(
             "  far too many for this corpus (above %d a note): it may learn it by heart; "
-            "take a smaller model.hidden_size, or more music", MAX_PARAMETERS_PER_NOTE,
-        )  # fmt: skip
+            "start from a trained one (recipe=from_base), take a smaller model.hidden_size, or more music",
+            MAX_PARAMETERS_PER_NOTE,
+        )
 
 
 def describe_ranks(num_ranks: int, num_lanes: int) -> None:

@@ -49,7 +49,7 @@ def sizes_of(corpus: EncodedCorpus, num_parameters: int, train_fraction: float) 
 
 
 def judgement_of(
-    rows: Sequence[Row], plain: dict[str, Any], num_pieces: int, is_pruned: bool
+    rows: Sequence[Row], plain: dict[str, Any], num_pieces: int, num_notes: int, is_pruned: bool
 ) -> dict[str, Any]:
     """The verdict on a run and the advice; a search that ends a run early has said enough.
 
@@ -57,13 +57,14 @@ def judgement_of(
         rows: its losses.
         plain: its settings.
         num_pieces: of the validation split.
+        num_notes: of the training split.
         is_pruned: whether a search ended it.
     """
     return {
         "seconds": rows[-1]["seconds"],
         "cpu_seconds": rows[-1]["cpu_seconds"],
         "verdict": PRUNED if is_pruned else verdict(rows, num_pieces),
-        "advice": [] if is_pruned else advice(rows, plain, num_pieces),
+        "advice": [] if is_pruned else advice(rows, plain, num_pieces, num_notes),
     }
 
 

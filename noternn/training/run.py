@@ -343,12 +343,12 @@ class TrainingRun:
     def _summary(self, sample: dict[str, Any], epoch: int) -> dict[str, Any]:
         rows, corpus = self.curve.rows, self.corpus.encoded
         is_pruned = self.pruning is not None and self.pruning.is_pruned
-        plain, num_pieces = configuration.to_plain(self.config), corpus.sizes["validation"].num_pieces
+        plain, sizes = configuration.to_plain(self.config), corpus.sizes
         return {
             "status": "pruned" if is_pruned else "finished",
             **losses_of(rows, corpus),
             **sizes_of(corpus, num_parameters(self.module.network), self.config.dataset.train_fraction),
-            **judgement_of(rows, plain, num_pieces, is_pruned),
+            **judgement_of(rows, plain, sizes["validation"].num_pieces, sizes["train"].num_notes, is_pruned),
             "precision": self.config.trainer.precision,
             **self.module.origin,
             "sample": sample,

@@ -57,12 +57,15 @@ DEFAULT_CURES: dict[str, dict[str, Any]] = {
 }
 
 
+MANY = 10**6  # notes
+
+
 def with_settings(**sections: dict[str, Any]) -> dict[str, Any]:
     return {name: CONFIG.get(name, {}) | sections.get(name, {}) for name in CONFIG | sections}
 
 
 def cures(config: dict[str, Any]) -> list[str]:
-    (line,) = advice(OVERFITTED, config, num_validation_pieces=50)
+    (line,) = advice(OVERFITTED, config, num_validation_pieces=50, num_train_notes=MANY)
     return line.removeprefix("try, what helped most first: ").split("; ")
 
 
@@ -119,40 +122,55 @@ def test_no_cure_is_told_that_the_run_has() -> None:
 
 
 def test_a_run_that_still_learned_is_told_more_epochs_and_a_larger_network() -> None:
-    lines = advice(STILL_LEARNING, CONFIG, num_validation_pieces=50)
+    lines = advice(STILL_LEARNING, CONFIG, num_validation_pieces=50, num_train_notes=MANY)
     assert lines == ["try more epochs: trainer.max_epochs=6; then a larger network: model.hidden_size=512"]
 
 
 def test_a_run_that_knows_its_training_pieces_much_better_is_told_a_cure_and_no_larger_network() -> None:
     rows = rows_of([3.0, 2.5], [2.8, 2.0])
     less_decayed = DEFAULT_CURES | {"optimizer": {"name": "AdamW", "weight_decay": 0.3}}
-    (line,) = advice(rows, with_settings(**less_decayed), num_validation_pieces=50)
+    (line,) = advice(rows, with_settings(**less_decayed), num_validation_pieces=50, num_train_notes=MANY)
     cure = "optimizer=adamw optimizer.weight_decay=0.6"
     assert line == f"try more epochs: trainer.max_epochs=4; then for its gap: {cure}"
-    (line,) = advice(rows, with_settings(**DEFAULT_CURES), num_validation_pieces=50)
+    (line,) = advice(rows, with_settings(**DEFAULT_CURES), num_validation_pieces=50, num_train_notes=MANY)
     assert line == "try more epochs: trainer.max_epochs=4"
+
+
+def test_a_run_on_few_notes_is_told_to_start_from_the_base_first() -> None:
+    few = {"num_validation_pieces": 50, "num_train_notes": 5_000}
+    event = with_settings(tokenizer={"name": "event"})
+    assert [line.split(":")[0] for line in advice(SETTLED, event, **few)][:1] == [
+        "try recipe=from_base first"
+    ]
+    for other in (with_settings(tokenizer={"name": "chord"}), event | {"init_from": "base"}):
+        assert "base" not in "".join(advice(SETTLED, other, **few))
 
 
 def test_a_run_that_stalled_is_told_smaller_steps() -> None:
     config = with_settings(trainer={"gradient_clip_val": None})
-    lines = advice(STALLED, config, num_validation_pieces=50)
+    lines = advice(STALLED, config, num_validation_pieces=50, num_train_notes=MANY)
     assert lines == ["try optimizer.lr=0.0005 and schedule=cosine and trainer.gradient_clip_val=1"]
 
 
 def test_a_run_that_settled_is_told_the_cures_it_lacks_and_more_music() -> None:
-    (line,) = advice(SETTLED, CONFIG, num_validation_pieces=50)
+    (line,) = advice(SETTLED, CONFIG, num_validation_pieces=50, num_train_notes=MANY)
     assert line.startswith("try model.num_pitches=8 model.pitch_channels=16; ")
     assert line.endswith("; more music")
 
 
 def test_a_run_that_settled_without_a_gap_is_told_a_larger_network() -> None:
-    (line,) = advice(rows_of([3.0, 2.1, 2.01, 2.0], [2.9, 2.1, 2.0, 1.95]), CONFIG, num_validation_pieces=50)
+    (line,) = advice(
+        rows_of([3.0, 2.1, 2.01, 2.0], [2.9, 2.1, 2.0, 1.95]),
+        CONFIG,
+        num_validation_pieces=50,
+        num_train_notes=MANY,
+    )
     assert line == "try a larger network: model.hidden_size=512; more music"
 
 
 @pytest.mark.parametrize(("num_pieces", "is_told"), [(1, True), (9, True), (10, False)])
 def test_figures_of_few_pieces_are_told_to_be_chance(num_pieces: int, is_told: bool) -> None:
-    lines = advice(OVERFITTED, CONFIG, num_pieces)
+    lines = advice(OVERFITTED, CONFIG, num_pieces, MANY)
     assert any("may be chance" in line for line in lines) == is_told
 
 
