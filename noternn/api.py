@@ -76,6 +76,7 @@ class Network:
         top_k: int | None = None,
         top_p: float | None = None,
         min_p: float | None = None,
+        label: str = "",
     ) -> Piece:
         """Compose a piece; the same seed gives the same piece.
 
@@ -85,20 +86,23 @@ class Network:
             primer: a piece, MIDI file or score to continue; None starts from nothing.
             temperature, top_k, top_p, min_p: see `noternn.config.sampling.Sampling`; None as the end of the
                 run has found, or as there.
+            label: of a network with labels, or a mix such as "chrono:0.7,zelda:0.3"; "" tells none.
 
         Raises:
-            UserError: if the primer cannot be read or written by the tokenizer, or a number is out of range.
+            UserError: if there is no such label, the primer cannot be read or written by the tokenizer, or a
+                number is out of range.
         """
         from noternn.sampling.clock import clock_of
 
         given = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
         told = {name: value for name, value in given.items() if value is not None}
         options = Sampling(num_notes=num_notes, seed=seed, **{**self.composer.drawing, **told})
+        composer = self.composer.told(label)
         if primer is None:
-            return self.composer.compose([], options)
+            return composer.compose([], options)
         music = primer if isinstance(primer, Piece) else read(primer)
         ids = self._ids(music)[1:-1].tolist()
-        return self.composer.compose(ids, options, clock_of(music, self.composer.codec.tokenizer))
+        return composer.compose(ids, options, clock_of(music, self.composer.codec.tokenizer))
 
     def nll(self, piece: Piece | str | Path) -> NDArray[np.float64]:
         """How unlikely each note of a piece is to the network, in nats.

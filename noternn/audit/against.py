@@ -12,10 +12,12 @@ from typing import Any
 
 from noternn.audit.figures import RealFigures, measure, spread
 from noternn.audit.index import VERSION, Index
+from noternn.config.model import NO_LABELS
 from noternn.config.schema import dataset_of
 from noternn.corpus.cache import CACHE_VERSION, ArrayCache, Entry
 from noternn.corpus.reading import Reader, ReadingOptions, Skipped
 from noternn.datasets.configured import sources_of
+from noternn.datasets.labels import labels_of, names_labelled
 from noternn.datasets.sources import Source
 from noternn.errors import UserError
 from noternn.files import read_json
@@ -85,13 +87,17 @@ class Against:
         return self.options.read(self.sources[number], self.cache_dir)
 
 
-def reference_of_run(run: Path) -> Reference:
+def reference_of_run(run: Path, label: str = "") -> Reference:
     """The training pieces of a run, and its validation pieces as held-out ones.
 
     They are found by the run's split.json and by the settings that Hydra left beside it, without torch.
 
+    Args:
+        run: its folder.
+        label: of the pieces that are taken; "" takes all.
+
     Raises:
-        UserError: if these cannot be read.
+        UserError: if these cannot be read, or if no piece has the label.
     """
     try:
         config = read_settings(run)
@@ -102,14 +108,20 @@ def reference_of_run(run: Path) -> Reference:
         dataset = dataset_of(config["dataset"])
         cache_dir, num_processes = (config["datamodule"][name] for name in ("cache_dir", "num_processes"))
         hashes = {name: dict(split[name]) for name in ("train", "validation")}
+        by = str(config.get("model", {}).get("labels", NO_LABELS))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _unreadable(run, error) from error
     sources = {source.name: source for source in sources_of(dataset)}
     missing = sorted(name for names in hashes.values() for name in names if name not in sources)
     if missing:
         raise UserError(_changed(run, missing))
+    title = printable(str(run))
+    if label:
+        title = f"{title}, {printable(label)}"
+        wanted = names_labelled(label, labels_of(dataset, by, list(hashes["train"] | hashes["validation"])))
+        hashes = {split: {n: h for n, h in names.items() if n in wanted} for split, names in hashes.items()}
     return Reference(
-        printable(str(run)),
+        title,
         [sources[name] for name in hashes["train"]],
         [sources[name] for name in hashes["validation"]],
         ReadingOptions.of(dataset),

@@ -9,19 +9,26 @@ from noternn.audit.against import Reference, reference_of_run
 from noternn.commands.options import corpus_at
 from noternn.corpus.inspection import held_out_pieces
 from noternn.corpus.reading import ReadingOptions
+from noternn.datasets.labels import names_labelled
 from noternn.health.surprise import Bounds, Nats
 from noternn.health.yardstick import Yardstick
 from noternn.runs.folder import RunFolder
 from noternn.terminal import printable
 
 
-def yardstick_at(target: str) -> Yardstick:
+def yardstick_at(target: str, label: str = "") -> Yardstick:
     """What the validation pieces of a run are like, from its folder if it is there, or of a corpus.
 
+    Args:
+        target: see above.
+        label: of the pieces of a run that are measured; "" takes all.
+
     Raises:
-        UserError: if there is neither a run nor music.
+        UserError: if there is neither a run nor music, or if a run has no pieces of the label.
     """
     path = Path(target)
+    if label:
+        return _yardstick_of_label(path, label)
     folder = RunFolder(path.parent if path.suffix == ".ckpt" else path)
     if folder.health.is_file():
         return Yardstick.load(folder.health)
@@ -52,12 +59,30 @@ def nats_at(target: str, yardstick: Yardstick) -> Nats | None:
     return scorer(composer.network, composer.codec)
 
 
-def reference_at(target: str) -> Reference:
+def _yardstick_of_label(run: Path, label: str) -> Yardstick:
+    """What the validation pieces with a label are like."""
+    from noternn.evaluation.loading import load_runs
+
+    corpus = load_runs([run])[0].corpus
+    wanted = names_labelled(label, corpus.labelled or {})
+    held_out, trained = (
+        (piece for piece in corpus.pieces(split) if piece.name in wanted) for split in ("validation", "train")
+    )
+    return Yardstick.of(held_out, trained)
+
+
+def reference_at(target: str, label: str = "") -> Reference:
     """The pieces that samples may have copied: a run's training pieces, or a whole corpus.
 
+    Args:
+        target: see above.
+        label: of the training pieces of a run; "" takes all.
+
     Raises:
-        UserError: if there is neither a run nor music.
+        UserError: if there is neither a run nor music, or if a run has no pieces of the label.
     """
+    if label:
+        return reference_of_run(Path(target), label)
     if RunFolder(Path(target)).is_run:
         return reference_of_run(Path(target))
     sources, config = corpus_at(target)

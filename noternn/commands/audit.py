@@ -31,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RUN_OR_CORPUS",
         help="a run's folder, whose training pieces count; or a dataset, folder or file, all of which does",
     )
+    parser.add_argument(
+        "--label", metavar="NAME", default="", help="of a run with labels its pieces of this label alone"
+    )
     parser.add_argument("--json", type=Path, metavar="OUT.json", help="write all that was found as JSON")
     parser.add_argument("--csv", type=Path, metavar="OUT.csv", help="write a row for each sample")
     parser.add_argument(
@@ -56,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
         )
     if not sources:
         raise UserError(f"{name}: there are no MIDI files or scores in it")
-    against = load(reference_at(options.against))
+    against = load(reference_at(options.against, options.label))
     samples, skipped = report.audit_samples(sources, against)
     print(report.as_text(samples, skipped, against))
     if options.json:

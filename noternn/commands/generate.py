@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from noternn.commands import arranged
-from noternn.commands.options import add_setting, fraction, positive_float, positive_int, run_at
+from noternn.commands.options import add_label, add_setting, fraction, positive_float, positive_int, run_at
 from noternn.config.sampling import DRAWING, Sampling
 from noternn.errors import UserError, install
 
@@ -80,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="which play, such as piano,bass,drums: families, instruments and programs of General MIDI "
         "(those of the first eight bars)",
     )
+    add_label(parser)
     parser.add_argument(
         "--healthy",
         action="store_true",
@@ -129,7 +130,7 @@ def run(options: argparse.Namespace) -> None:
     font = _font(options, sounds)
     options.checkpoint = run_at(options.checkpoint)
     checkpoint = _checkpoint(options.checkpoint, options.max_copied)
-    composer = load_composer(checkpoint)
+    composer = load_composer(checkpoint).told(options.label)
     folder = RunFolder(options.checkpoint if options.checkpoint.is_dir() else checkpoint.parent)
     given = {name: value for name in SETTINGS if (value := getattr(options, name)) is not None}
     ending = "exact" if options.exact else "any" if options.until_end else "own"

@@ -27,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RUN_OR_CORPUS",
         help="whose validation pieces are the yardstick: a run's folder, a dataset or a folder of music",
     )
+    parser.add_argument(
+        "--label", metavar="NAME", default="", help="of a run with labels its pieces of this label alone"
+    )
     parser.add_argument("--json", type=Path, metavar="OUT.json", help="write a row for each sample as JSON")
     parser.add_argument("--csv", type=Path, metavar="OUT.csv", help="write the same as CSV")
 
@@ -37,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
     from noternn.commands.against import nats_at, yardstick_at
 
     pieces = _samples(options.samples)
-    yardstick = yardstick_at(options.against)
+    yardstick = yardstick_at(options.against, options.label)
     nats = nats_at(options.against, yardstick)
     checkups = [check(piece, yardstick, name, nats) for name, piece in pieces.items()]
     rows = as_rows(checkups)

@@ -53,6 +53,17 @@ def add_setting(
     )
 
 
+def add_label(parser: argparse.ArgumentParser) -> None:
+    """Declare the option of what is told to a network of labels."""
+    parser.add_argument(
+        "--label",
+        metavar="NAME",
+        default="",
+        help="which music it shall be like, of a network with labels (model.labels), or a mix: "
+        "chrono:0.7,zelda:0.3 (no label)",
+    )
+
+
 def positive_float(text: str) -> float:
     """Read a finite number above 0."""
     return within(text, lambda value: 0 < value < float("inf"), "above 0", float)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from noternn.commands.options import check_output, write
+from noternn.commands.options import add_label, check_output, write
 from noternn.errors import UserError, install, require
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a run's folder, a .ckpt file, or base: the network that comes with the package",
     )
     parser.add_argument("-o", "--output", type=Path, metavar="OUT.html", help="the page (RUN/studio.html)")
+    add_label(parser)
     parser.add_argument(
         "--bits",
         type=int,
@@ -48,6 +49,7 @@ def run(options: argparse.Namespace) -> None:
     check_output("-o", output, ".html")
     from noternn.config.sampling import Sampling
     from noternn.model.checkpoint import checkpoint_path, load_checkpoint, trained_of
+    from noternn.model.labels import network_told
     from noternn.model.plain import plain_of
     from noternn.pages.listen import HeardRun, read_run
     from noternn.pages.sounds import sounds_of
@@ -62,6 +64,8 @@ def run(options: argparse.Namespace) -> None:
     if RunFolder(folder).holds_music_or_losses:
         heard = replace(read_run(folder), takes=[])
     trained: Trained = trained_of(load_checkpoint(checkpoint), checkpoint)
+    told = network_told(options.label, trained.network, trained.labels)
+    trained = trained._replace(network=told)
     plain = plain_of(trained)
     index, why = _index(folder)
     studio = Studio(

@@ -7,6 +7,8 @@ from typing import Any
 
 from noternn.config.checks import AUTO, Section, require, setting
 
+NO_LABELS = "none"
+LABELS = (NO_LABELS, "folder", "dataset")  # where the labels of pieces come from
 MAX_PITCHES = 64  # see `noternn.model.intervals.MEMORY`, which torch would have to be imported for
 
 
@@ -33,6 +35,7 @@ class Model(Section, group="model"):
     pitch_channels: int = setting(0, at_least=0, help="channels of a convolution along the last pitches")
     memory: int = setting(0, at_least=0, at_most=8, help="ids that each search of the piece's past suggests")
     part_memory: bool = setting(False, help="search each instrument's own past too, where tokens tell them")
+    labels: str = setting(NO_LABELS, help="tell each piece's label: none, folder, dataset, or a CSV table")
 
     def __post_init__(self) -> None:
         """Refuse what is outside its range, and what does not go together."""
@@ -46,3 +49,5 @@ class Model(Section, group="model"):
         are_positive = isinstance(beats, list) and all(type(beat) is int and beat >= 1 for beat in beats)
         allowed = "auto, or a list of beats, each a whole number of at least 1"
         require(beats == AUTO or are_positive, "model.position_beats", beats, allowed)
+        is_known = self.labels in LABELS or self.labels.lower().endswith(".csv")
+        require(is_known, "model.labels", self.labels, f"{', '.join(LABELS)}, or a CSV table (FILE.csv)")

@@ -41,7 +41,7 @@ CONF_DIR = _CLONE / "conf" if IS_CLONE else _CLONE / "noternn" / "conf"
 
 # What was so before there was a setting of it, by section.
 BEFORE: dict[str, dict[str, Any]] = {
-    "model": {"memory": 0, "part_memory": False},
+    "model": {"memory": 0, "part_memory": False, "labels": "none"},
     "dataset": {"min_validation": 0, "fold": None, "more": []},
 }
 

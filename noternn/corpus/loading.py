@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from noternn.config.dataset import Dataset, FramesDataset
+from noternn.config.model import NO_LABELS
 from noternn.config.schema import Config, dataset_of, to_plain
 from noternn.config.tokenizer import tokenizer_of
 from noternn.corpus.auto import decided, is_open, sentences, without_auto
@@ -20,11 +25,15 @@ from noternn.corpus.reading import NOTHING_WRITTEN, ReadingOptions
 from noternn.corpus.splits import EncodedCorpus, Fold, encode_corpus, pieces_of
 from noternn.corpus.tokenized import TokenizedCorpus, read_corpus, tokenize_corpus
 from noternn.datasets.configured import ready_made_split, sources_of
+from noternn.datasets.labels import labels_of
 from noternn.datasets.sources import Source
 from noternn.errors import UserError
 from noternn.music.piece import Piece
+from noternn.terminal import printable
 from noternn.tokenizer import Codec, build_tokenizer
 from noternn.tokenizer.pace import Pace
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,11 +44,13 @@ class Corpus:
         tokenizer: the arguments of `build_tokenizer`; what `auto` stands for is decided.
         tokenized: all pieces, before any split.
         encoded: the splits as ids.
+        labelled: the label of each piece that has one, by its name; None if labels are not told.
     """
 
     tokenizer: Mapping[str, Any]
     tokenized: TokenizedCorpus
     encoded: EncodedCorpus
+    labelled: Mapping[str, str] | None = None
 
     @cached_property
     def codec(self) -> Codec:
@@ -55,6 +66,39 @@ class Corpus:
     def pieces(self, split: str) -> Iterator[Piece]:
         """The pieces of a split, see `pieces_of`."""
         return pieces_of(self.encoded, build_tokenizer(**self.tokenizer), split)
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The labels of the training pieces, sorted; none if labels are not told."""
+        labelled = self.labelled or {}
+        names = self.encoded.names["train"]
+        return tuple(sorted({labelled[name] for name in names if name in labelled}))
+
+    @property
+    def labels_record(self) -> dict[str, Any]:
+        """What a checkpoint says of the labels, with a hash of which piece has which; nothing without any."""
+        names = self.label_names
+        if not names:
+            return {}
+        rows = [self.label_rows(split, names) for split in ("train", "validation")]
+        plain = [[] if row is None else row.tolist() for row in rows]
+        return {
+            "labels": list(names),
+            "labels_sha256": hashlib.sha256(json.dumps(plain).encode()).hexdigest(),
+        }
+
+    def label_rows(self, split: str, label_names: Sequence[str]) -> NDArray[np.int64] | None:
+        """Of each piece of a split the number of its label, from 1, (num_pieces,); 0 for none of these.
+
+        Args:
+            split: one of `SPLITS`.
+            label_names: of the network; without any there are no numbers.
+        """
+        if not label_names:
+            return None
+        rows, labelled = {name: row for row, name in enumerate(label_names, 1)}, self.labelled or {}
+        names = self.encoded.names[split]
+        return np.array([rows.get(labelled.get(name, ""), 0) for name in names], dtype=np.int64)
 
 
 def corpus_of(config: Config, sources: Sequence[Source] | None = None) -> Corpus:
@@ -99,7 +143,28 @@ def _load(dataset: Dataset, plain: Mapping[str, Any], sources: Sequence[Source] 
     tokenized = tokenize_corpus(taken, tokenizer, **reading)
     encoded = encode(tokenized, dataset, tokenizer, seed, transpose, ready_made)
     describe_corpus(dataset, tokenizer, tokenized, encoded, told, is_ready_made=ready_made is not None)
-    return Corpus(tokenizer, tokenized, encoded)
+    return _labelled(Corpus(tokenizer, tokenized, encoded), dataset, plain["model"].get("labels", NO_LABELS))
+
+
+def _labelled(corpus: Corpus, dataset: Dataset, by: str) -> Corpus:
+    """The corpus with the labels of its pieces.
+
+    Raises:
+        UserError: if they tell the training pieces nothing.
+    """
+    if by == NO_LABELS:
+        return corpus
+    found = replace(corpus, labelled=labels_of(dataset, by, corpus.tokenized.names))
+    rows = found.label_rows("train", found.label_names)
+    if rows is None or len(set(rows.tolist())) < 2:
+        alike = f"the label {printable(found.label_names[0])!r}" if found.label_names else "no label"
+        raise UserError(
+            f"model.labels={by}: all training pieces have {alike}, which tells nothing; labels are the "
+            "folders below dataset.path, the parts of a dataset such as games, or a CSV table's"
+        )
+    counts = zip(("none", *found.label_names), np.bincount(rows).tolist(), strict=True)
+    log.info("labels: %s", ", ".join(f"{printable(name)} {n}" for name, n in counts if n))
+    return found
 
 
 def settled(

@@ -6,7 +6,7 @@ import csv
 import logging
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from noternn.errors import UserError
@@ -33,7 +33,7 @@ def folder_splits(names: Sequence[str]) -> dict[str, str] | None:
         None unless all files lie in folders called train, valid or test (or validation, val, dev, training,
         testing), and there is a training and a validation split.
     """
-    splits = {name: NAMES.get(_parts(name)[0].lower()) for name in names if len(_parts(name)) > 1}
+    splits = {name: NAMES.get(parts_of(name)[0].lower()) for name in names if len(parts_of(name)) > 1}
     named = {name: split for name, split in splits.items() if split}
     is_whole = len(named) == len(names) and {"train", "validation"} <= set(named.values())
     return named if is_whole else None
@@ -56,17 +56,13 @@ def table_splits(path: Path, names: Sequence[str]) -> dict[str, str]:
         UserError: if the table cannot be read, names an unknown split, puts a file into two splits, or leaves
             one empty.
     """
-    rows = _rows(path)
-    ends: dict[str, list[str]] = {}
-    for name in names:
-        parts = _parts(name)
-        for i in range(len(parts)):
-            ends.setdefault("/".join(parts[i:]), []).append(name)
+    rows = [(line, file, _split(path, given)) for line, file, given in read_table(path)]
+    ends = ends_of(names)
     splits: dict[str, str] = {}
     lines: dict[str, int] = {}  # in which each is named first
     missing = []
     for line, file, split in rows:
-        found = ends.get("/".join(_parts(file)), [])
+        found = ends.get("/".join(parts_of(file)), [])
         if len(found) == 1:
             name = found[0]
             if splits.setdefault(name, split) != split:
@@ -91,30 +87,48 @@ def table_splits(path: Path, names: Sequence[str]) -> dict[str, str]:
     return splits
 
 
-def _rows(path: Path) -> list[tuple[int, str, str]]:
-    """Each file of a table, with the number of the line before it and its split after it."""
+def ends_of(names: Sequence[str]) -> dict[str, list[str]]:
+    """The files whose paths end in each of the ends of their paths."""
+    ends: dict[str, list[str]] = {}
+    for name in names:
+        parts = parts_of(name)
+        for i in range(len(parts)):
+            ends.setdefault("/".join(parts[i:]), []).append(name)
+    return ends
+
+
+def read_table(
+    path: Path, column: str = SPLIT_COLUMN, setting: str = "dataset.split"
+) -> list[tuple[int, str, str]]:
+    """Each file of a CSV table, with the number of the line before it and what a column says after it.
+
+    Raises:
+        UserError: names the setting if the table cannot be read.
+    """
+    others = ", auto or content" if column == SPLIT_COLUMN else ""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             numbered = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no CSV table in UTF-8"
-        raise UserError(f"dataset.split={path}: {reason}; give a CSV table, auto or content") from error
+        raise UserError(f"{setting}={path}: {reason}; give a CSV table{others}") from error
     columns = numbered[0][1].keys() if numbered else ()
     file_column = next((name for name in FILE_COLUMNS if name in columns), None)
-    if file_column is None or SPLIT_COLUMN not in columns:
-        allowed = f"one of {', '.join(FILE_COLUMNS)}, and {SPLIT_COLUMN}"
+    if file_column is None or column not in columns:
+        allowed = f"one of {', '.join(FILE_COLUMNS)}, and {column}"
         given = ", ".join(map(str, columns)) or "none"
-        raise UserError(f"dataset.split={path}: its columns must be {allowed}; it has {given}")
-    return [(line, row[file_column] or "", _split(path, row)) for line, row in numbered]
+        raise UserError(f"{setting}={path}: its columns must be {allowed}; it has {given}")
+    return [(line, row[file_column] or "", row[column] or "") for line, row in numbered]
 
 
-def _split(path: Path, row: Mapping[str, str | None]) -> str:
-    given = (row[SPLIT_COLUMN] or "").strip().lower()
+def _split(path: Path, given: str) -> str:
+    given = given.strip().lower()
     if given not in NAMES:
         raise UserError(f"dataset.split={path}: split {given!r}; it must be train, validation or test")
     return NAMES[given]
 
 
-def _parts(name: str) -> list[str]:
+def parts_of(name: str) -> list[str]:
+    """The folders and the name of a file in the path that names it."""
     return name.replace(os.sep, "/").split("/")

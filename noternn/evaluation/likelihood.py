@@ -31,6 +31,7 @@ from noternn.evaluation.predictors import (
     targets_of,
 )
 from noternn.metrics import SplitSize, frame_averages, interval, rates
+from noternn.model.labels import Labels
 from noternn.model.lstm import NoteLSTM
 from noternn.sampling.copy_model import Examples, fit, suggestions
 from noternn.tables import format_table
@@ -139,8 +140,12 @@ class Material:
 def evaluate(runs: Sequence[TrainedRun], options: Options) -> list[Column]:
     """What the runs come to: a column for each, then one for each thing that is added to them, from left
     to right: their ensemble, dynamic evaluation, keys, the copy model.
+
+    A network of labels is told that of each piece. What it comes to with none, and with that of other pieces,
+    stands beside it.
     """
-    networks = [run.composer.network for run in runs]
+    networks = [_network(run) for run in runs]
+    told = [_labels(run, options.split) for run in runs]
     material = Material.of(runs[0], options.split, options.copy)
     columns: list[Column] = []
 
@@ -150,17 +155,23 @@ def evaluate(runs: Sequence[TrainedRun], options: Options) -> list[Column]:
         columns.append(material.column(name, nlls_of(answers), settings))
         return answers
 
-    predictors = [static(network) for network in networks]
+    predictors = [static(network, labels=rows) for network, rows in zip(networks, told, strict=True)]
     for number, predict in enumerate(predictors, start=1):
         answers = add("network" if len(runs) == 1 else f"network {number}", predict)
+    if len(runs) == 1:
+        for name, labels in other_labels(told[0], runs[0].composer.labels).items():
+            add(name, static(networks[0], labels=labels))
     if len(runs) > 1:
         predict = ensemble(predictors)
         answers = add("ensemble", predict)
     if options.dynamic:
         window = runs[0].config["datamodule"]["window_length"]
         validation = Material.of(runs[0], "validation", copy=False)
-        chosen = [fit_rate(network, validation.pieces, window) for network in networks]
-        predict = ensemble([dynamic(*both, window) for both in zip(networks, chosen, strict=True)])
+        on = [_labels(run, "validation") for run in runs]
+        tried = zip(networks, on, strict=True)
+        chosen = [fit_rate(network, validation.pieces, window, labels) for network, labels in tried]
+        adapting = zip(networks, chosen, [window] * len(runs), told, strict=True)
+        predict = ensemble([dynamic(*each) for each in adapting])
         answers = add("+ dynamic", predict, rates=chosen, window_length=window)
     if options.keys > 1:
         codec = runs[0].composer.codec
@@ -171,6 +182,27 @@ def evaluate(runs: Sequence[TrainedRun], options: Options) -> list[Column]:
         log.info("+ copy ...")
         columns.append(_copy_column(runs[0], options.split, predict, material, answers))
     return columns
+
+
+def _network(run: TrainedRun) -> NoteLSTM:
+    """The network of a run, which is told labels if it has some."""
+    labels = run.composer.labels
+    return labels.network if labels else run.composer.network
+
+
+def _labels(run: TrainedRun, split: str) -> Ints | None:
+    """The number of the label of each piece of a split, for a run's network; None where it has none."""
+    labels = run.composer.labels
+    return run.corpus.label_rows(split, labels.names) if labels else None
+
+
+def other_labels(right: Ints | None, labels: Labels | None) -> dict[str, Ints]:
+    """None, and the wrong ones: of each piece the label after its own, the first after the last."""
+    if right is None or labels is None:
+        return {}
+    others = {"no label": np.zeros_like(right)}
+    count = len(labels.names)
+    return others | ({"wrong label": right % count + 1} if count > 1 else {})
 
 
 def _copy_column(
@@ -187,11 +219,13 @@ def _copy_column(
     return material.column("+ copy", nlls, {"weights": weights.tolist()})
 
 
-def fit_rate(network: NoteLSTM, pieces: Sequence[Ints], window_length: int) -> float:
+def fit_rate(
+    network: NoteLSTM, pieces: Sequence[Ints], window_length: int, labels: Ints | None = None
+) -> float:
     """The rate of `dynamic` that suits these pieces best, of `RATES` up to the first one that is too high."""
     best, lowest = 0.0, np.inf
     for rate in RATES:
-        answers = dynamic(network, rate, window_length)(pieces, targets_of(pieces))
+        answers = dynamic(network, rate, window_length, labels)(pieces, targets_of(pieces))
         nll = float(np.concatenate(nlls_of(answers)).mean())
         log.info("  rate %g: %.4f nats per token of the validation split", rate, nll)
         if not nll < lowest:

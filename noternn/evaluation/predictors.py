@@ -34,8 +34,19 @@ def nlls_of(answers: Sequence[Floats]) -> list[Floats]:
     return [-answer[:, 0] for answer in answers]
 
 
-def static(network: NoteLSTM, batch_size: int = BATCH_SIZE, window_length: int = WINDOW_LENGTH) -> Predictor:
-    """The network as it was trained: fixed weights, the state carried within each piece."""
+def static(
+    network: NoteLSTM,
+    batch_size: int = BATCH_SIZE,
+    window_length: int = WINDOW_LENGTH,
+    labels: Ints | None = None,
+) -> Predictor:
+    """The network as it was trained: fixed weights, the state carried within each piece.
+
+    Args:
+        network: in evaluation mode.
+        batch_size, window_length: of what is computed at once.
+        labels: (num_pieces,) the number of the label that is told of each piece; None tells none.
+    """
 
     @torch.no_grad()
     def predict(pieces: Sequence[Ints], questions: Sequence[Ints]) -> list[Floats]:
@@ -52,7 +63,8 @@ def static(network: NoteLSTM, batch_size: int = BATCH_SIZE, window_length: int =
                 stop = min(start + window_length, len(pieces[lanes[0]]) - 1)
                 known = [each[start:stop] for i in lanes if (each := suggested[i]) is not None]
                 known_of = pad_sequence(known, batch_first=True) if known else None
-                logits, state = network(_window(pieces, lanes, start, stop), state, known_of)
+                told = None if labels is None else torch.from_numpy(labels[lanes])
+                logits, state = network(_window(pieces, lanes, start, stop), state, known_of, told)
                 for i, row in zip(lanes, logits, strict=True):
                     answers[i][start:stop] = _answers(row, questions[i][start:stop])
         return answers
@@ -76,7 +88,7 @@ def _answers(logits: torch.Tensor, questions: Ints) -> NDArray[np.float32]:
     return answers
 
 
-def dynamic(network: NoteLSTM, rate: float, window_length: int) -> Predictor:
+def dynamic(network: NoteLSTM, rate: float, window_length: int, labels: Ints | None = None) -> Predictor:
     """The network whose weights take a step of SGD after each window, and are as trained for each piece.
 
     Source: Krause et al., Dynamic Evaluation of Neural Sequence Models (2018), with plain SGD.
@@ -85,12 +97,14 @@ def dynamic(network: NoteLSTM, rate: float, window_length: int) -> Predictor:
         network: in evaluation mode; it stays as it is.
         rate: of SGD on the mean nll of the window.
         window_length: in tokens.
+        labels: see `static`.
     """
 
     def predict(pieces: Sequence[Ints], questions: Sequence[Ints]) -> list[Floats]:
-        return [_adapting(deepcopy(network), *both) for both in zip(pieces, questions, strict=True)]
+        rows = [None] * len(pieces) if labels is None else torch.from_numpy(labels)[:, None]
+        return [_adapting(deepcopy(network), *each) for each in zip(pieces, questions, rows, strict=True)]
 
-    def _adapting(network: NoteLSTM, piece: Ints, question: Ints) -> Floats:
+    def _adapting(network: NoteLSTM, piece: Ints, question: Ints, label: torch.Tensor | None) -> Floats:
         optimizer = torch.optim.SGD(network.parameters(), lr=rate)
         ids = torch.from_numpy(piece)[None]  # (1, num_tokens)
         suggested = network.suggested(piece)
@@ -100,7 +114,7 @@ def dynamic(network: NoteLSTM, rate: float, window_length: int) -> Predictor:
             stop = min(start + window_length, len(piece) - 1)
             state = select_lanes(carried, only, only.bool())
             known = None if suggested is None else suggested[None, start:stop]
-            logits, state = network(ids[:, start:stop], state, known)
+            logits, state = network(ids[:, start:stop], state, known, label)
             answers[start:stop] = _answers(logits[0].detach(), question[start:stop])
             optimizer.zero_grad()
             nll = cross_entropy(logits[0].float(), ids[0, start + 1 : stop + 1])

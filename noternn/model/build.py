@@ -25,12 +25,13 @@ def decided(options: Mapping[str, Any], codec: Codec) -> dict[str, Any]:
     return options
 
 
-def network_for(codec: Codec, options: Mapping[str, Any]) -> NoteLSTM:
+def network_for(codec: Codec, options: Mapping[str, Any], num_labels: int = 0) -> NoteLSTM:
     """A new network for the ids of a codec, masked where the last id alone says what may follow.
 
     Args:
         codec: whose grammar and grid the network is told.
         options: as `build_network` takes them, or as `decided` does.
+        num_labels: how many labels the pieces have.
     """
     options = decided(options, codec)
     is_markov = codec.tokenizer.is_markov
@@ -43,6 +44,7 @@ def network_for(codec: Codec, options: Mapping[str, Any]) -> NoteLSTM:
         followers,
         PitchKinds(codec, by_part=options.get("part_memory", False)) if options.get("memory") else None,
         None if is_markov else torch.from_numpy(codec.before_pitch()),
+        num_labels,
     )
 
 
@@ -54,19 +56,21 @@ def build_network(
     followers: Tensor | None = None,
     kinds: PitchKinds | None = None,
     before_pitch: Tensor | None = None,
+    num_labels: int = 0,
 ) -> NoteLSTM:
     """The network that a configuration describes, for the ids of a tokenizer.
 
     Args:
         options: arguments of `NoteLSTM`, of its `Place` `num_slots` and `position_beats`, the periods, and
-            `part_memory`, which the `kinds` are made by.
+            `part_memory`, which the `kinds` are made by, and `labels`, where the labels come from.
         token_steps: see `Place`.
         token_pitches: see `NoteLSTM`.
         steps_per_beat: of the tokenizer's grid.
-        followers, kinds, before_pitch: see `NoteLSTM`.
+        followers, kinds, before_pitch, num_labels: see `NoteLSTM`.
     """
     given, options = dict(options), dict(options)
-    options.pop("part_memory", None)
+    for name in ("part_memory", "labels"):
+        options.pop(name, None)
     periods = [steps_per_beat * beats for beats in options.pop("position_beats", ())]
     place = Place(token_steps, periods, options.pop("num_slots", 0))
     network = NoteLSTM(
@@ -77,6 +81,7 @@ def build_network(
         followers=followers,
         kinds=kinds,
         before_pitch=before_pitch,
+        num_labels=num_labels,
     )
     network.options = given
     return network

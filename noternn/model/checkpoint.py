@@ -19,6 +19,7 @@ from noternn.config.tokenizer import tokenizer_of
 from noternn.errors import UserError, require
 from noternn.files import replacing
 from noternn.model.build import network_for
+from noternn.model.labels import Labels
 from noternn.model.lstm import NoteLSTM
 from noternn.music.midi import is_writable_metre, is_writable_tempo
 from noternn.runs.folder import RunFolder
@@ -40,7 +41,8 @@ class WrongContentError(ValueError):
 class Trained(NamedTuple):
     """A network in evaluation mode, its codec, its corpus's tempo (beats per minute), metre and pace.
 
-    `drawing` holds the settings of sampling that the end of its run has chosen; none before the end.
+    `drawing` holds the settings of sampling that the end of its run has chosen; none before the end. One with
+    labels is told none; `labels` tells others.
     """
 
     network: NoteLSTM
@@ -49,6 +51,7 @@ class Trained(NamedTuple):
     metre: tuple[int, int]
     pace: Pace
     drawing: dict[str, Any]
+    labels: Labels | None = None
 
 
 def checkpoint_content(
@@ -219,8 +222,9 @@ def _trained(checkpoint: dict[str, Any]) -> Trained:
     content = checkpoint[CHECKPOINT_KEY]
     config = content["config"]
     tokenizer = build_tokenizer(**tokenizer_of(config["tokenizer"]), merges=content.get("merges", ()))
-    if not all(isinstance(token, str) for token in content["vocabulary"]):
-        raise TypeError("a token is no string")
+    names = tuple(content.get("labels", ()))
+    if not all(isinstance(token, str) for token in [*content["vocabulary"], *names]):
+        raise TypeError("a token or label is no string")
     codec = Codec(tokenizer, Vocabulary(content["vocabulary"]))
     weights = _weights(checkpoint["state_dict"])
     _check_sizes(weights)
@@ -229,7 +233,7 @@ def _trained(checkpoint: dict[str, Any]) -> Trained:
     if config["model"]["num_layers"] != num_layers:
         raise WrongContentError("the weights are of another network")
     with torch.device("meta"), _WithoutNumbers():  # wrong sizes in the settings cost no memory here
-        network = network_for(codec, config["model"])
+        network = network_for(codec, config["model"], len(names))
     own = network.state_dict()
     if any(tensor.dtype != own[name].dtype for name, tensor in weights.items()):
         raise WrongContentError("its weights are numbers of another kind")
@@ -245,7 +249,9 @@ def _trained(checkpoint: dict[str, Any]) -> Trained:
         raise WrongContentError("the metre is none")
     pace = _pace(content.get("pace"), codec.tokenizer.steps_per_beat)
     drawing = _drawing(content.get("sampling", {}))
-    return Trained(network.eval(), codec, tempo, (int(numerator), int(denominator)), pace, drawing)
+    labels = Labels(network.eval(), names) if names else None
+    metre = int(numerator), int(denominator)
+    return Trained(network.eval().told(), codec, tempo, metre, pace, drawing, labels)
 
 
 def _drawing(plain: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from noternn.model.lstm import NoteLSTM
 from noternn.tokenizer.vocabulary import SPECIAL_TOKENS
 
 NUMBER = re.compile(r"-?\d+")
+LABELS, FIRST = "labels", "layers.0.weight_ih_l0"  # parameters of `NoteLSTM`: the second reads the first
 
 
 class Matched(NamedTuple):
@@ -76,7 +77,11 @@ def inherit(network: NoteLSTM, tokens: Sequence[str], trained: NoteLSTM, known: 
     by_token = {id(network.embedding.weight), *(id(part) for part in _last_layer(network))}
     old = dict(trained.named_parameters())
     for name, weight in network.named_parameters():
+        if name == LABELS:  # in no order that another network knows
+            continue
         source = _rows_of(old[name], found.rows) if id(weight) in by_token else old[name]
+        if name == FIRST and network.labels is not None and weight.shape != source.shape:
+            weight[:, source.shape[1] :] = 0  # labels say nothing at first
         shared = tuple(
             slice(min(ours, theirs)) for ours, theirs in zip(weight.shape, source.shape, strict=True)
         )
@@ -84,6 +89,22 @@ def inherit(network: NoteLSTM, tokens: Sequence[str], trained: NoteLSTM, known: 
             weight.zero_()
         weight[shared] = source[shared]
     return found.num_new
+
+
+@torch.no_grad()
+def inherit_labels(network: NoteLSTM, names: Sequence[str], trained: NoteLSTM, known: Sequence[str]) -> None:
+    """Give a new network what stands for the labels of a trained one; others begin as no label does there.
+
+    Args:
+        network: after `inherit`; changed in place.
+        names: of its labels.
+        trained: whose weights it has.
+        known: the names of its labels; none where it has none, so that labels say nothing at first.
+    """
+    if network.labels is None or trained.labels is None:
+        return
+    rows = {name: row for row, name in enumerate(known, 1)}
+    network.labels.copy_(trained.labels[[0, *(rows.get(name, 0) for name in names)]])
 
 
 def _rows_of(weight: Tensor, rows: Sequence[int]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +15,8 @@ from noternn.model.intervals import MEMORY, Intervals
 from noternn.model.memory import PieceMemory
 from noternn.model.recall import Ints, suggestions
 from noternn.tokenizer.pitch_kinds import PitchKinds
+
+LABEL_WIDTH = 16  # numbers that stand for a label
 
 
 class NetworkState(NamedTuple):
@@ -87,6 +90,10 @@ class NoteLSTM(nn.Module):
         before_pitch: (vocab_size,) after which ids one that says a pitch may come. Where there are intervals
             they are scored there alone, and elsewhere no pitch has any probability. None takes it from
             `followers`.
+        num_labels: how many labels pieces may have. What stands for a piece's label is read by the first
+            layer beside the tokens, at every step: what was told at the start alone would have to survive
+            in the state for a whole piece, while gradients reach back a window. (Such a global condition is
+            that of van den Oord et al., WaveNet, 2016.) A label says nothing until it has learned to.
     """
 
     followers: Tensor | None
@@ -118,6 +125,7 @@ class NoteLSTM(nn.Module):
         memory: int = 0,
         kinds: PitchKinds | None = None,
         before_pitch: Tensor | None = None,
+        num_labels: int = 0,
     ) -> None:
         super().__init__()
         self.options: dict[str, Any] = {}  # those that `build_network` was given
@@ -151,15 +159,24 @@ class NoteLSTM(nn.Module):
         self.memory = None
         if memory and kinds is not None:
             self.memory = PieceMemory(kinds, memory, embedding_dim, width, hidden_size)
-        self.layers = nn.ModuleList(
-            nn.LSTM(hidden_size if layer else width, hidden_size, batch_first=True)
-            for layer in range(num_layers)
-        )
+        # Row 0 is of no label.
+        self.labels = nn.Parameter(torch.randn(num_labels + 1, LABEL_WIDTH)) if num_labels else None
+        self.layers = self._build_layers(num_layers, width)
         self.head = self._build_head(vocab_size, num_fc_layers, tied)
         self.register_buffer("followers", followers)
         if before_pitch is None:
             before_pitch = _before_pitch(vocab_size, token_pitches, followers)
         self.register_buffer("before_pitch", before_pitch)
+
+    def _build_layers(self, num_layers: int, width: int) -> nn.ModuleList:
+        read = width if self.labels is None else width + LABEL_WIDTH
+        layers = nn.ModuleList(
+            nn.LSTM(self.hidden_size if layer else read, self.hidden_size, batch_first=True)
+            for layer in range(num_layers)
+        )
+        with torch.no_grad():
+            next(layers[0].parameters())[:, width:] *= 0  # a label says nothing yet
+        return layers
 
     def _build_head(self, vocab_size: int, num_fc_layers: int, tied: bool) -> nn.Module:
         if num_fc_layers == 1:
@@ -175,7 +192,11 @@ class NoteLSTM(nn.Module):
         return head
 
     def forward(
-        self, ids: Tensor, state: NetworkState | None = None, suggested: Tensor | None = None
+        self,
+        ids: Tensor,
+        state: NetworkState | None = None,
+        suggested: Tensor | None = None,
+        labels: Tensor | None = None,
     ) -> tuple[Tensor, NetworkState]:
         """Logits of the id after each one.
 
@@ -183,6 +204,7 @@ class NoteLSTM(nn.Module):
             ids: (batch, time) integers.
             state: what an earlier call returned, or None at the start of pieces.
             suggested: (batch, time, 2, n) what `suggested` gives for the ids; None without a memory.
+            labels: (batch,) the label of each piece, counted from 1; 0, and None, for no label.
 
         Returns:
             logits (batch, time, vocab_size) and the state after the last id.
@@ -204,7 +226,7 @@ class NoteLSTM(nn.Module):
         last: list[tuple[Tensor, Tensor]] = []
         for number, layer in enumerate(self.layers):
             before = hidden[number : number + 1].contiguous(), cell[number : number + 1].contiguous()
-            read = self._drop(values, self.dropout) if number else values
+            read = self._drop(values, self.dropout) if number else self._labelled(values, labels)
             output, after = self._recur(layer, read, before)  # (batch, time, hidden_size)
             values = values + output if self.residual else output
             last.append(after)
@@ -290,6 +312,36 @@ class NoteLSTM(nn.Module):
         if self.num_slots:
             columns.append(slot.clamp(max=self.num_slots - 1))
         return columns, time, torch.stack([time[:, -1], slot[:, -1] + 1])
+
+    def _labelled(self, values: Tensor, labels: Tensor | None) -> Tensor:
+        """What the first layer reads: the values, (batch, time, width), and what stands for the labels."""
+        if self.labels is None:
+            return values
+        told = self.labels[:1].expand(len(values), -1) if labels is None else self.labels[labels]
+        return torch.cat([values, told[:, None].expand(-1, values.shape[1], -1)], 2)
+
+    @torch.no_grad()
+    def told(self, shares: Sequence[float] = ()) -> NoteLSTM:
+        """A network without labels that does what this one does when it is told a mix of them.
+
+        What the first layer reads of a label is the same at every step, so it goes into the layer's bias.
+
+        Args:
+            shares: of each label, which add up to 1 at most. What is left is the share of no label.
+        """
+        if self.labels is None:
+            return self
+        given = torch.tensor([1.0 - sum(shares), *shares, *[0.0] * (len(self.labels) - 1 - len(shares))])
+        w_ih, _, b_ih, _ = self.layers[0].parameters()
+        width = w_ih.shape[1] - LABEL_WIDTH
+        mixed = given.to(self.labels) @ self.labels
+        network = copy.deepcopy(self, {id(self.labels): None})
+        first = network.layers[0]
+        assert isinstance(first, nn.LSTM)
+        first.input_size = width
+        first.weight_ih_l0 = nn.Parameter(w_ih[:, :width].clone())
+        first.bias_ih_l0 = nn.Parameter(b_ih + w_ih[:, width:] @ mixed)
+        return network
 
     def _recur(
         self, layer: nn.Module, values: Tensor, state: tuple[Tensor, Tensor]

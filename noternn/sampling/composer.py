@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from noternn.config.sampling import Sampling
 from noternn.errors import UserError
 from noternn.model.checkpoint import load_checkpoint, trained_of
+from noternn.model.labels import Labels, network_told
 from noternn.model.lstm import NoteLSTM
 from noternn.model.stepper import build_stepper
 from noternn.music.piece import Piece
@@ -34,6 +35,7 @@ class Composer:
         metre: of the same.
         pace: of the training pieces, see `sample_each`; None for `Pace.default`.
         drawing: settings of sampling that the end of its run has chosen.
+        labels: of the network, which tell others than it is told; None where it has none.
     """
 
     network: NoteLSTM
@@ -42,6 +44,15 @@ class Composer:
     metre: tuple[int, int] = (4, 4)
     pace: Pace | None = None
     drawing: Mapping[str, Any] = field(default_factory=dict)
+    labels: Labels | None = None
+
+    def told(self, mix: str) -> Composer:
+        """The same that is told a mix of labels, see `noternn.model.labels.shares_of`; "" changes nothing.
+
+        Raises:
+            UserError: if it is no mix of its labels, or if it has none.
+        """
+        return replace(self, network=network_told(mix, self.network, self.labels))
 
     def compose(self, primer: list[int], options: Sampling, clock: Clock | None = None) -> Piece:
         """The primer, given as ids without BOS and EOS, and its continuation."""

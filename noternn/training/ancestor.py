@@ -16,14 +16,15 @@ from noternn.config.tokenizer import TOKENIZERS, tokenizer_of
 from noternn.datasets.packages import licence_of
 from noternn.errors import UserError
 from noternn.model.checkpoint import CHECKPOINT_KEY, Trained, checkpoint_path, load_checkpoint, trained_of
-from noternn.model.inherit import inherit
+from noternn.model.inherit import inherit, inherit_labels
 from noternn.model.lstm import NoteLSTM
 
 log = logging.getLogger(__name__)
 
-# Settings of the model that change no weight: a run has its own.
-OF_TRAINING = {
+# Settings of the model that a run has for itself: they change no weight, or only what is added to them.
+OWN = {
     "dropout", "input_dropout", "output_dropout", "embedding_dropout", "weight_dropout", "variational",
+    "labels",
 }  # fmt: skip
 
 
@@ -62,14 +63,18 @@ class Ancestor:
             "started_from": self.content.get("started_from"),
         }
 
-    def give_to(self, network: NoteLSTM, tokens: Sequence[str]) -> None:
+    def give_to(self, network: NoteLSTM, tokens: Sequence[str], label_names: Sequence[str] = ()) -> None:
         """Put its weights into a new network of its settings, and say so.
 
         Args:
             network: changed in place.
             tokens: its vocabulary, in which all of the ancestor's are.
+            label_names: that it is told; those of the ancestor's that are called so are taken over.
         """
-        num_new = inherit(network, tokens, self.trained.network, self.tokens)
+        own = self.trained.labels if label_names else None  # else it begins as the one that is told none
+        trained, known = (own.network, own.names) if own else (self.trained.network, ())
+        num_new = inherit(network, tokens, trained, self.tokens)
+        inherit_labels(network, label_names, trained, known)
         log.info(
             "starts from init_from=%s, trained on %s: %d of %d tokens are new to it",
             self.given, self.content["config"]["dataset"]["name"], num_new, len(tokens),
@@ -104,7 +109,7 @@ def with_network_of(config: Config, start: Mapping[str, Any]) -> Config:
             it started from may be gone.
     """
     trained = start["config"]
-    own = {name: value for name, value in asdict(config.model).items() if name in OF_TRAINING}
+    own = {name: value for name, value in asdict(config.model).items() if name in OWN}
     model = Model(**{**BEFORE["model"], **trained["model"], **own})
     plain = tokenizer_of(trained["tokenizer"])
     return replace(config, model=model, tokenizer=TOKENIZERS[plain["name"]](**plain))
@@ -132,9 +137,9 @@ def refuse_other_network(config: Config, given: Sequence[str]) -> None:
         for override in given:
             group, _, name = override.partition("=")[0].lstrip("+").partition(".")
             changed = [name] if name else [key for key in now if now[key] != before.get(key)]
-            if group != section or not set(changed) - OF_TRAINING:
+            if group != section or not set(changed) - OWN:
                 continue
-            key = min(set(changed) - OF_TRAINING)
+            key = min(set(changed) - OWN)
             if now.get(key) != before.get(key):
                 raise UserError(
                     f"{override}: the network of init_from={config.init_from} has {section}.{key}="

@@ -21,6 +21,8 @@ from noternn.tokenizer.pitch_kinds import PitchKinds
 from noternn.training.beside import beside
 from noternn.training.recalled import Recalled
 
+UNTOLD = 0.1  # share of the training pieces whose label is not told, so that a network can do without one
+
 
 class Batch(NamedTuple):
     """The next window of some lanes; a lane reads one piece after the other.
@@ -34,6 +36,7 @@ class Batch(NamedTuple):
         num_lanes: with how many lanes the epoch began; of several ranks the mean.
         suggested: (batch, time, 2, n) what the piece's past suggests after each input, see
             `suggestions`; None for a network without a memory.
+        labels: (batch,) the number of each piece's label, 0 for none; None for a network without labels.
     """
 
     inputs: Tensor
@@ -43,12 +46,13 @@ class Batch(NamedTuple):
     piece: NDArray[np.int64]
     num_lanes: float
     suggested: Tensor | None = None
+    labels: Tensor | None = None
 
     def of(self, rows: slice) -> Batch:
         """Some of its rows."""
-        inputs, targets, lane, is_start, piece, num_lanes, suggested = self
+        inputs, targets, lane, is_start, piece, num_lanes, *others = self
         by_row = (inputs[rows], targets[rows], lane[rows], is_start[rows], piece[rows])
-        return Batch(*by_row, num_lanes, None if suggested is None else suggested[rows])
+        return Batch(*by_row, num_lanes, *(None if part is None else part[rows] for part in others))
 
 
 class Variation(NamedTuple):
@@ -88,6 +92,7 @@ class LaneLoader:
             the epochs the state is cut at every place of a piece.
         variation: what is served in the place of the pieces as they are; None for nothing else.
         recalled: what the pieces suggest of their own past; None for a network without a memory.
+        labels: (num_pieces,) the number of each piece's label; None for a network without labels.
         rank: which lanes are served: n, n + `num_ranks`, ..., as 0, 1, ...
         num_ranks: among how many the lanes are shared out.
     """
@@ -100,12 +105,14 @@ class LaneLoader:
         seed: int | Sequence[int] | None = None,
         variation: Variation | None = None,
         recalled: Recalled | None = None,
+        labels: NDArray[np.int64] | None = None,
         *,
         rank: int = 0,
         num_ranks: int = 1,
     ) -> None:
         self.pieces = pieces
         self.recalled = recalled
+        self.labels = labels
         self.variation = variation
         self.lengths = pieces.lengths
         self.batch_size = batch_size
@@ -183,11 +190,14 @@ class LaneLoader:
         lanes, is_start = torch.from_numpy(lane.copy()), torch.from_numpy(position == 0)
         mean_lanes = self.num_lanes / self.num_ranks
         past = None if suggested is None else torch.from_numpy(suggested)
-        return Batch(rows[:, :-1], rows[:, 1:], lanes, is_start, piece, mean_lanes, past)
+        labels = None if self.labels is None else torch.from_numpy(self.labels[piece])
+        return Batch(rows[:, :-1], rows[:, 1:], lanes, is_start, piece, mean_lanes, past, labels)
 
 
 class MidiDataModule(pl.LightningDataModule):
     """Serves a corpus: training pieces in windows that vary, validation and test as they are.
+
+    Where the corpus has labels, that of a tenth of the training pieces is not told, anew in each epoch.
 
     From settings, for any Trainer (see `noternn.launch.command_line`, `noternn.corpus.loading`):
 
@@ -234,7 +244,11 @@ class MidiDataModule(pl.LightningDataModule):
         epoch = self.trainer.current_epoch if self.trainer else 0
         seed = (self.seed, epoch)
         variation = self._variation(np.random.default_rng((*seed, 1)))
-        return self._loader(self._ids("train"), self._recall("train"), seed, variation)
+        labels = self._labels("train")
+        if labels is not None:
+            is_told = np.random.default_rng((*seed, 2)).random(len(labels)) >= UNTOLD
+            labels = labels * is_told
+        return self._loader(self._ids("train"), self._recall("train"), labels, seed, variation)
 
     def _variation(self, rng: np.random.Generator) -> Variation | None:
         """A key and a loudness for every training piece."""
@@ -265,7 +279,7 @@ class MidiDataModule(pl.LightningDataModule):
     def eval_loader(self, split: str) -> LaneLoader:
         """One split, every token once."""
         assert split in SPLITS
-        return self._loader(self._ids(split), self._recall(split))
+        return self._loader(self._ids(split), self._recall(split), self._labels(split))
 
     def train_eval_pieces(self) -> Pieces:
         """Training pieces, or their openings, on which the training loss is measured in evaluation mode.
@@ -283,8 +297,15 @@ class MidiDataModule(pl.LightningDataModule):
         return own[chosen], num_tokens
 
     def _train_eval_loader(self) -> LaneLoader:
-        recalled = self._recall("train")
-        return self._loader(self.train_eval_pieces(), recalled.openings(*self._beside) if recalled else None)
+        recalled, labels = self._recall("train"), self._labels("train")
+        return self._loader(
+            self.train_eval_pieces(),
+            recalled.openings(*self._beside) if recalled else None,
+            None if labels is None else labels[self._beside[0]],
+        )
+
+    def _labels(self, split: str) -> NDArray[np.int64] | None:
+        return self.corpus.label_rows(split, self.corpus.label_names)
 
     def _ids(self, split: str) -> Pieces:
         return self.corpus.encoded.ids[split]
@@ -293,11 +314,12 @@ class MidiDataModule(pl.LightningDataModule):
         self,
         pieces: Pieces,
         recalled: Recalled | None,
+        labels: NDArray[np.int64] | None,
         seed: Sequence[int] | None = None,
         variation: Variation | None = None,
     ) -> LaneLoader:
         rank, num_ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        options = (self.batch_size, self.window_length, seed, variation, recalled)
+        options = (self.batch_size, self.window_length, seed, variation, recalled, labels)
         return LaneLoader(pieces, *options, rank=rank, num_ranks=num_ranks)
 
     def _recall(self, split: str) -> Recalled | None:

@@ -53,7 +53,7 @@ def follow(
     if resumed and is_trained(config, resumed):
         return
     torch.manual_seed(config.seed)
-    module = NoteRNN.of(configuration.to_plain(config), corpus.codec)
+    module = NoteRNN.of(configuration.to_plain(config), corpus.codec, corpus.label_names)
     curve = OverfittingCurve(None, corpus.encoded.sizes["validation"])
     quiet_libraries()
     callbacks = build_callbacks(config, run_dir, curve, None, stop, None)

@@ -103,15 +103,16 @@ class NoteRNN(pl.LightningModule):
         self._gradient_norm = float("nan")  # of the last step
 
     @classmethod
-    def of(cls, settings: Mapping[str, Any], codec: Codec) -> Self:
+    def of(cls, settings: Mapping[str, Any], codec: Codec, label_names: Sequence[str] = ()) -> Self:
         """A new network and its training.
 
         Args:
             settings: of a run, as plain data.
             codec: of the corpus.
+            label_names: that the network is told.
         """
         return cls(
-            network_for(codec, settings["model"]),
+            network_for(codec, settings["model"], len(label_names)),
             settings["optimizer"],
             settings["seed"],
             schedule=settings["schedule"],
@@ -130,7 +131,8 @@ class NoteRNN(pl.LightningModule):
         """
         path = Path(checkpoint_path)
         checkpoint = load_checkpoint(path)
-        module = cls.of(checkpoint["noternn"]["config"], trained_of(checkpoint, path).codec)
+        content, codec = checkpoint["noternn"], trained_of(checkpoint, path).codec
+        module = cls.of(content["config"], codec, content.get("labels", ()))
         module.load_state_dict(checkpoint["state_dict"])
         module.content = checkpoint["noternn"]
         return module.to(map_location)
@@ -168,7 +170,7 @@ class NoteRNN(pl.LightningModule):
                 *(settings, corpus.codec, encoded.tempo, encoded.metre, corpus.pace),
                 *(encoded.fingerprint, noternn.__version__),
             )
-            self.content = content | self.origin
+            self.content = content | corpus.labels_record | self.origin
         return self.content
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -395,7 +397,7 @@ def scored(network: NoteLSTM, batch: Batch, state: NetworkState, label_smoothing
         state: before it, of the same lanes.
         label_smoothing: see `NoteRNN`; only in `total`.
     """
-    logits, after = network(batch.inputs, state, batch.suggested)
+    logits, after = network(batch.inputs, state, batch.suggested, batch.labels)
     logits = logits.float()
     total, num_tokens = nll_sum(logits, batch.targets)
     nll = total.item()
@@ -423,7 +425,7 @@ class Measured(NamedTuple):
 
 def measured(network: NoteLSTM, batch: Batch, state: NetworkState) -> Measured:
     """Score the targets of a batch row by row, to learn nothing from; the arguments are those of `scored`."""
-    logits, after = network(batch.inputs, state, batch.suggested)
+    logits, after = network(batch.inputs, state, batch.suggested, batch.labels)
     log_probs, targets = logits.float().log_softmax(-1).flatten(0, 1), batch.targets.flatten()
     total = nll_loss(log_probs, targets, ignore_index=PAD_ID, reduction="sum")
     nll = nll_loss(log_probs, targets, ignore_index=PAD_ID, reduction="none").view_as(batch.targets)

@@ -116,11 +116,11 @@ def _train(
         slurm.note_run(run_dir)
     _write_split(corpus, config.seed, folder.split)
     torch.manual_seed(config.seed)
-    module = NoteRNN.of(plain, corpus.codec)
+    module = NoteRNN.of(plain, corpus.codec, corpus.label_names)
     ancestor = ancestor_of(config.init_from) if config.init_from and not resumed else None
     module.origin = _origin(config, sources, resumed, ancestor)
     if ancestor:
-        ancestor.give_to(module.network, corpus.codec.vocabulary.tokens)
+        ancestor.give_to(module.network, corpus.codec.vocabulary.tokens, corpus.label_names)
     if not config.init_from:  # a network that knows more music than this may be larger
         describe_network(num_parameters(module.network), corpus.encoded.sizes["train"].num_notes)
     describe_ranks(config.trainer.devices * config.trainer.num_nodes, config.datamodule.batch_size)
@@ -213,7 +213,13 @@ def _as_trained_on(corpus: Corpus, content: dict[str, Any], resume: str, folder:
             f"resume={resume}: it was trained with other files, or an earlier version of NoteRNN "
             "read or split them otherwise; start a new run"
         )
-    return replace(corpus, encoded=corpus.encoded.in_order_of(folder.split))
+    ordered = replace(corpus, encoded=corpus.encoded.in_order_of(folder.split))
+    if ordered.labels_record.get("labels_sha256") != content.get("labels_sha256"):
+        raise UserError(
+            f"resume={resume}: its pieces had other labels (model.labels); put back the folders or the table "
+            "that they come from, or start a new run"
+        )
+    return ordered
 
 
 def data_module(config: Config, corpus: Corpus) -> MidiDataModule:
@@ -351,6 +357,7 @@ class TrainingRun:
             **judgement_of(rows, plain, sizes["validation"].num_pieces, sizes["train"].num_notes, is_pruned),
             "precision": self.config.trainer.precision,
             **self.module.origin,
+            **({"labels": list(corpus_labels)} if (corpus_labels := self.corpus.label_names) else {}),
             "sample": sample,
             **self.samples.choice.as_plain(),
             **self.samples.copied(epoch),

@@ -35,7 +35,7 @@ MAX_AUDITED_NOTES = 5_000_000  # of a training split whose index is built: 450 M
 
 
 class Samples:
-    """The samples of a run: they continue the openings of its first validation pieces.
+    """The samples of a run: they continue the openings of its first validation pieces, told no label.
 
     Args:
         run_dir: the run's folder.
@@ -59,6 +59,7 @@ class Samples:
         encoded = self.corpus.encoded
         if network.embedding.weight.device.type != "cpu":  # step by step, a GPU mostly waits
             network = copy.deepcopy(network).cpu()
+        network = network.told()  # no label
         composer = Composer(network, self.corpus.codec, encoded.tempo, encoded.metre, self.corpus.pace)
         self._save(self._compose(composer, epoch), self.folder.samples / f"epoch_{epoch:03d}", epoch)
 

@@ -146,7 +146,7 @@ def test_settings_of_a_tokenizer_are_the_arguments_of_its_class(section: type, c
 
 def test_settings_of_the_model_are_the_arguments_of_its_class() -> None:
     settings = {field.name for field in dataclasses.fields(model.Model)}
-    from_elsewhere = {"position_beats", "num_slots", "part_memory"}  # see `build_network`
+    from_elsewhere = {"position_beats", "num_slots", "part_memory", "labels"}  # see `build_network`
     settings = settings - from_elsewhere | {"place"}
     assert settings == parameters_of(NoteLSTM).keys() - {
         "vocab_size",
@@ -154,6 +154,7 @@ def test_settings_of_the_model_are_the_arguments_of_its_class() -> None:
         "followers",
         "before_pitch",
         "kinds",
+        "num_labels",
     }
 
 
@@ -395,6 +396,7 @@ OUT_OF_RANGE = [
     "model.position_beats=4",
     "model.position_beats=bars",
     "model.num_slots=-1",
+    "model.labels=folders",
     "model.num_pitches=-1",
     "module.ema_decay=1",
     "module.label_smoothing=-0.1",

@@ -72,3 +72,12 @@ def test_a_new_token_starts_as_the_most_alike_one() -> None:
     highest = max(pitches, key=lambda token: int(token.removeprefix("Pitch_")))
     own = network.embedding.weight[new.vocabulary.id("Pitch_121")]
     torch.testing.assert_close(own, trained.embedding.weight[old.vocabulary.id(highest)])
+
+
+def test_labels_say_nothing_at_first() -> None:
+    trained, codec, _, _ = networks(WHOLE, [])
+    network = network_for(codec, WHOLE, num_labels=2).eval()
+    inherit(network, codec.vocabulary.tokens, trained, codec.vocabulary.tokens)
+    for label in (0, 1, 2):
+        found = log_probs(network.told([float(label == 1), float(label == 2)]), codec)
+        torch.testing.assert_close(found, log_probs(trained, codec))

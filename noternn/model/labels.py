@@ -1,0 +1,96 @@
+"""A network of labels, and what a mix of them is in words: `zelda`, or `chrono:0.7,zelda:0.3`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from noternn.config.checks import choices
+from noternn.errors import UserError
+from noternn.model.lstm import NoteLSTM
+from noternn.terminal import printable
+
+
+@dataclass(frozen=True)
+class Labels:
+    """A trained network that is told a label.
+
+    Args:
+        network: in evaluation mode, with the names in their order.
+        names: of the labels.
+    """
+
+    network: NoteLSTM
+    names: tuple[str, ...]
+
+    def told(self, mix: str = "") -> NoteLSTM:
+        """The network that is told a mix of labels, see `shares_of`; "" for no label.
+
+        Raises:
+            UserError: if it is no mix of its labels.
+        """
+        return self.network.told(shares_of(mix, self.names)).eval()
+
+
+def network_told(mix: str, network: NoteLSTM, labels: Labels | None) -> NoteLSTM:
+    """The network that is told a mix of labels.
+
+    Args:
+        mix: see `shares_of`; "" gives the network itself.
+        network: that is told none.
+        labels: of it; None where it has none.
+
+    Raises:
+        UserError: if it is no mix of its labels, or if it has none.
+    """
+    if not mix:
+        return network
+    if labels is None:
+        raise UserError(
+            f"--label {printable(mix)}: this network was trained without labels; train one with "
+            "model.labels=folder, dataset or a CSV table"
+        )
+    return labels.told(mix)
+
+
+def shares_of(mix: str, names: Sequence[str]) -> list[float]:
+    """The share of each label in a mix.
+
+    Args:
+        mix: names with shares, such as `chrono:0.7,zelda:0.3`, which add up to 1 at most: what is left is no
+            label's. Names without shares have equal ones. "" is no label.
+        names: of the labels.
+
+    Raises:
+        UserError: names the label that there is none of, or the share that is none.
+    """
+    if mix in names:  # whatever signs stand in it
+        return [float(name == mix) for name in names]
+    given = [_part(part.strip(), names) for part in mix.split(",")] if mix else []
+    shares = [0.0] * len(names)
+    for name, share in given:
+        if name not in names:
+            known = choices(name, list(map(printable, names)))
+            raise UserError(
+                f"--label {printable(mix)}: there is no label {printable(name)!r}; there are {known}"
+            )
+        shares[names.index(name)] += 1 / len(given) if share is None else share
+    if len({share is None for _, share in given}) > 1 or sum(shares) > 1 + 1e-6:
+        raise UserError(
+            f"--label {printable(mix)}: give a share to each label or to none; they add up to 1 at most"
+        )
+    return shares
+
+
+def _part(text: str, names: Sequence[str]) -> tuple[str, float | None]:
+    """A label and its share; None without one."""
+    name, mark, number = text.rpartition(":")
+    if text in names or not mark:
+        return text, None
+    try:
+        share = float(number)
+    except ValueError:
+        return text, None
+    if not 0 < share <= 1:
+        raise UserError(f"--label {printable(text)}: a share must be above 0 and at most 1")
+    return name, share
