@@ -38,10 +38,10 @@ from noternn.config.sampling import Sampling
 from noternn.corpus.pieces import Pieces
 from noternn.model.build import network_for
 from noternn.model.lstm import NoteLSTM
+from noternn.model.threads import one_thread
 from noternn.sampling.sampler import sample_batch
 from noternn.tokenizer import ChordTokenizer, Codec, EventTokenizer, Vocabulary
 from noternn.training.datamodule import Batch, LaneLoader
-from noternn.training.lanes import one_thread
 from noternn.training.module import NoteRNN
 from noternn.training.optim import build_optimizer
 from noternn.training.tracking import track

@@ -14,6 +14,7 @@ from noternn.errors import UserError
 from noternn.model.lstm import NoteLSTM
 from noternn.model.products import MAX_STREAMS
 from noternn.model.stepper import Lanes, build_lanes
+from noternn.model.threads import one_thread
 from noternn.sampling.probabilities import choose, probabilities
 from noternn.tokenizer import BOS_ID, EOS_ID, UNK_ID, Codec, State
 
@@ -80,6 +81,7 @@ class _Stuck(Exception):  # noqa: N818  # no error: it is answered
     """No particle can go on, and none has ended."""
 
 
+@one_thread()
 def draw(
     network: NoteLSTM,
     codec: Codec,

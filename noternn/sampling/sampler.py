@@ -14,6 +14,7 @@ from noternn.errors import UserError
 from noternn.model.lstm import NoteLSTM
 from noternn.model.products import MAX_STREAMS
 from noternn.model.stepper import DraftStepper, Stepper, build_stepper
+from noternn.model.threads import one_thread
 from noternn.sampling.band import OPENING_BEATS, OPENING_NOTES, Instruments
 from noternn.sampling.probabilities import ROUNDING, UNDECIDED, choose, draw, is_close, probabilities
 from noternn.tokenizer import BOS_ID, EOS_ID, Codec, State
@@ -42,6 +43,7 @@ def sample_batch(
     return sample_each(network, codec, [primer] * num_samples, options, build, beats, pace, band)
 
 
+@one_thread()
 def sample_each(
     network: NoteLSTM,
     codec: Codec,

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from noternn.model.lstm import NoteLSTM
+from noternn.model.threads import one_thread
 
 LEAST_LANES = 8  # that are worth a division: with fewer a part takes nearly the time of the whole
 LANES_OF_A_PART = 16  # at least, where a batch has more parts than two
@@ -44,17 +45,6 @@ def parts_of(num_lanes: int, work: int) -> list[slice]:
         num_parts = 1 << (shares.bit_length() - 1)
     ends = [num_lanes * number // num_parts for number in range(num_parts + 1)]
     return [slice(start, end) for start, end in pairwise(ends)]
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch compute in the calling thread alone: its sums do not depend on the number of cores then."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def side_by_side(tasks: Sequence[Callable[[], T]]) -> list[T]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from noternn.config.sampling import Sampling
 from noternn.errors import UserError
 from noternn.model.lstm import NoteLSTM
+from noternn.model.stepper import Stepper, build_stepper
 from noternn.sampling.probabilities import choose, is_close, probabilities
 from noternn.sampling.sampler import end_in_beats, sample_batch, sample_each
 from noternn.tokenizer import (
@@ -590,3 +591,19 @@ def test_most_draws_are_not_close() -> None:
     options = sampling(top_p=0.9, min_p=0.02)
     close = [is_close(p, everything, np.array(rng.random()), options, 2e-5) for p in log_probs]
     assert sum(close) < 40
+
+
+def test_composing_takes_one_thread_of_torch_and_gives_the_others_back() -> None:
+    during: list[int] = []
+
+    def build(network: NoteLSTM, num_streams: int) -> Stepper:
+        during.append(torch.get_num_threads())
+        return build_stepper(network, num_streams)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        sample_each(network_of(NOTES), NOTES, [[]], Sampling(num_notes=3), build)
+        assert (during, torch.get_num_threads()) == ([1], 2)
+    finally:
+        torch.set_num_threads(before)
