@@ -23,6 +23,7 @@ COMMANDS = {
     "audit": "say what samples copy from the music that was learned from",
     "tokens": "print a MIDI file as tokens, against bars and beats",
     "corpus": "look at a corpus before training on it",
+    "verify": "compose a file again from what it says of itself, and compare the bytes",
     "samplers": "compare ways of sampling from one network",
     "report": "compare the arms of sweeps, with spreads over seeds",
     "compare": "print runs side by side: what differs, what each came to",

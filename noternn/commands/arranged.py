@@ -13,13 +13,13 @@ from noternn.config.sampling import Sampling
 from noternn.errors import UserError
 
 if TYPE_CHECKING:
-    from noternn.music.piece import Piece
     from noternn.sampling.arrange import Filled
     from noternn.sampling.composer import Composer
     from noternn.sampling.wishes import Wishes
 
 NUM_PARTICLES = 64
 NATURALS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+SHARPS = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 SIGNS = {"": 0, "#": 1, "b": -1}
 SCALES = {"major": [0, 2, 4, 5, 7, 9, 11], "minor": [0, 2, 3, 5, 7, 8, 9, 10, 11]}
 
@@ -152,14 +152,39 @@ def check(options: argparse.Namespace) -> None:
     for name, is_given in (("--bars", options.bars), ("--beats A-B", is_span)):
         if is_given and not options.infill:
             raise UserError(f"{name} says where --infill IN.mid composes; it needs that file")
+    if options.primer_beats and not options.primer:
+        raise UserError("--primer-beats says how much of --primer IN.mid is continued; it needs that file")
     if options.keep and not options.melody:
         raise UserError("--keep says what of --melody IN.mid stays; it needs that file")
 
 
+def asked(options: argparse.Namespace) -> dict[str, Any]:
+    """The options of this module that were given, by their names, as a command line takes them."""
+    told: dict[str, Any] = {}
+    if options.bars:
+        told["bars"] = span_text(options.bars)
+    if options.keep is not None:
+        told["keep"] = options.keep if isinstance(options.keep, str) else ",".join(map(str, options.keep))
+    if options.key is not None:
+        told["key"] = ",".join(SHARPS[pitch_class] for pitch_class in options.key)
+    if options.range is not None:
+        told["range"] = span_text(options.range)
+    if options.max_polyphony is not None:
+        told["max-polyphony"] = options.max_polyphony
+    if told or options.infill or options.melody:
+        told["particles"] = options.particles
+    return told
+
+
+def span_text(span: float | tuple[float, float]) -> float | str:
+    """A number as it is, or two as a command line takes them."""
+    return "{}-{}".format(*span) if isinstance(span, tuple) else span
+
+
 def compose(
-    options: argparse.Namespace, composer: Composer, sampling: Sampling
-) -> tuple[list[Piece], list[str]] | None:
-    """The samples and where each comes from, for its line; None where nothing is given.
+    options: argparse.Namespace, composer: Composer, sampling: Sampling, num_samples: int
+) -> tuple[str, list[Filled]] | None:
+    """Where notes were composed, for the line of each sample, and the samples; None where nothing is given.
 
     Raises:
         UserError: if a file cannot be read, or nothing can be composed there.
@@ -167,9 +192,7 @@ def compose(
     if not options.infill and not options.melody:
         return None
     work, where = _infilled(options, composer) if options.infill else _harmonized(options, composer)
-    filled = [work(replace(sampling, seed=sampling.seed + k)) for k in range(options.num_samples)]
-    origins = [f"{one.num_composed} notes composed {where}, in all " for one in filled]
-    return [one.piece for one in filled], origins
+    return where, [work(replace(sampling, seed=sampling.seed + k)) for k in range(num_samples)]
 
 
 def _infilled(options: argparse.Namespace, composer: Composer) -> tuple[Callable[[Sampling], Filled], str]:

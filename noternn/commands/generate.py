@@ -4,26 +4,42 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from noternn.commands import arranged
-from noternn.commands.options import add_label, add_setting, fraction, positive_float, positive_int, run_at
+from noternn.commands.composed import (
+    NUM_TRIED,
+    SETTINGS,
+    SUFFIXES,
+    Composing,
+    Sample,
+    checkpoint_of,
+    copied_in,
+    file_bytes,
+    given_of,
+)
+from noternn.commands.options import (
+    add_label,
+    add_setting,
+    check_output,
+    fraction,
+    positive_float,
+    positive_int,
+    run_at,
+    within,
+    write,
+)
 from noternn.config.sampling import DRAWING, Sampling
 from noternn.errors import UserError, install
+from noternn.files import replacing, write_text
 
 if TYPE_CHECKING:
-    from noternn.health.yardstick import Yardstick
-    from noternn.music.piece import Piece
     from noternn.music.soundfont import SoundFont
-    from noternn.sampling.clock import Clock
-    from noternn.sampling.composer import Composer
-    from noternn.tokenizer import Codec
+    from noternn.sampling.provenance import Provenance
 
-NUM_TRIED = 8  # samples of which --healthy takes one
 NUM_NOTES = 500  # without --num-notes; the samples of a run are shorter
-SETTINGS = [field.name for field in fields(Sampling) if field.name not in ("primer_notes", "way", "ending")]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,8 +51,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a run's folder or a .ckpt file; of a sweep its best job",
     )
     parser.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="OUT.mid", help="the file to write"
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="OUT.mid",
+        help="the file to write: MIDI, or a score as OUT.musicxml",
     )
+    _add_length(parser)
+    for name in SETTINGS:
+        if name in DRAWING:
+            initial = f"as the end of the run has found, else {getattr(Sampling, name)}"
+            add_setting(parser.add_argument, Sampling, name, otherwise=initial)
+        elif name != "num_notes":
+            add_setting(parser.add_argument, Sampling, name)
+    parser.add_argument(
+        "--num-samples",
+        type=positive_int,
+        default=1,
+        metavar="N",
+        help="write OUT_001.mid and on, made together with the seeds from --seed on (1)",
+    )
+    _add_start(parser)
+    parser.add_argument(
+        "--healthy",
+        action="store_true",
+        help=f"compose {NUM_TRIED} for each sample, and keep the one most like the run's held-out music",
+    )
+    parser.add_argument("--copy", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--max-copied",
+        type=fraction,
+        metavar="SHARE",
+        help="take the run's best checkpoint whose samples have at most this share of their notes, "
+        "0 to 1, in passages of 16 that stand note for note in training pieces; with a wrong note now and "
+        "then it may be more: see near_16 in the run's table of audits",
+    )
+    _add_file(parser)
+
+
+def _add_length(parser: argparse.ArgumentParser) -> None:
+    """Declare how long samples are and how they end."""
     length = parser.add_mutually_exclusive_group()
     add_setting(length.add_argument, Sampling, "num_notes", NUM_NOTES)
     length.add_argument(
@@ -52,19 +107,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ending.add_argument(
         "--until-end", action="store_true", help="end anywhere before the length, where an end is likely"
     )
-    for name in SETTINGS:
-        if name in DRAWING:
-            initial = f"as the end of the run has found, else {getattr(Sampling, name)}"
-            add_setting(parser.add_argument, Sampling, name, otherwise=initial)
-        elif name != "num_notes":
-            add_setting(parser.add_argument, Sampling, name)
-    parser.add_argument(
-        "--num-samples",
-        type=positive_int,
-        default=1,
-        metavar="N",
-        help="write OUT_001.mid and on, made together with the seeds from --seed on (1)",
-    )
+
+
+def _add_start(parser: argparse.ArgumentParser) -> None:
+    """Declare what samples are composed from, and for whom."""
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--primer", type=Path, metavar="IN.mid", help="a MIDI file or score to continue")
     start.add_argument(
@@ -74,6 +120,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     arranged.add_arguments(parser, start)
     parser.add_argument(
+        "--primer-beats",
+        type=positive_float,
+        metavar="X",
+        help="continue the first X quarter notes of --primer alone, from its first note on",
+    )
+    parser.add_argument(
         "--instruments",
         metavar="NAMES",
         default="",
@@ -81,25 +133,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(those of the first eight bars)",
     )
     add_label(parser)
+
+
+def _add_file(parser: argparse.ArgumentParser) -> None:
+    """Declare what is written of samples, and what is heard."""
     parser.add_argument(
-        "--healthy",
+        "--tempo",
+        type=tempo,
+        metavar="BPM",
+        help="quarter notes a minute (those of the given music, else of most of the training music)",
+    )
+    parser.add_argument(
+        "--only-new", action="store_true", help="write the composed notes alone, where they stand"
+    )
+    parser.add_argument(
+        "--audit",
         action="store_true",
-        help=f"compose {NUM_TRIED} for each sample, and keep the one most like the run's held-out music",
+        help="say what is copied from the training pieces, here and in the file; needs the run's corpus",
     )
-    parser.add_argument("--copy", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument(
-        "--max-copied",
-        type=fraction,
-        metavar="SHARE",
-        help="take the run's best checkpoint whose samples have at most this share of their notes, "
-        "0 to 1, in passages of 16 that stand note for note in training pieces; with a wrong note now and "
-        "then it may be more: see near_16 in the run's table of audits",
+        "--card",
+        type=Path,
+        metavar="OUT.json",
+        help="also write where each sample comes from, which the file itself says too: see noternn verify",
     )
-    _add_sound(parser)
-
-
-def _add_sound(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of what is heard."""
     parser.add_argument("--wav", action="store_true", help="also write the sound, as OUT.wav")
     parser.add_argument("--ogg", action="store_true", help="also write the sound, as OUT.ogg (the extra ogg)")
     parser.add_argument(
@@ -110,51 +167,63 @@ def _add_sound(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def tempo(text: str) -> float:
+    """Read a tempo that a MIDI file can hold."""
+    from noternn.music.midi import SLOWEST, is_writable_tempo
+
+    return within(text, is_writable_tempo, f"{SLOWEST:.2f} to 60,000,000 quarter notes a minute", float)
+
+
 def run(options: argparse.Namespace) -> None:
     """Compose MIDI files with a checkpoint."""
     from noternn.health.checkup import check
-    from noternn.health.measures import measure
     from noternn.health.yardstick import Yardstick
-    from noternn.music.midi import write_midi
-    from noternn.music.sound import save_audio
-    from noternn.runs.folder import RunFolder, refuse_links_on_the_way
-    from noternn.sampling.composer import load_composer
+    from noternn.runs.folder import refuse_links_on_the_way
 
     if options.copy:
         raise UserError("--copy is gone: networks that are trained now have a memory instead (model.memory)")
-    if options.output.suffix.lower() not in (".mid", ".midi"):
-        raise UserError(f"-o {options.output}: it must end in .mid or .midi")
+    if options.output.suffix.lower() not in SUFFIXES:
+        raise UserError(f"-o {options.output}: it must end in .mid or .midi, or .musicxml for a score")
+    check_output("--card", options.card, ".json")
     refuse_links_on_the_way(options.output)
     arranged.check(options)
     sounds = [suffix for suffix in (".wav", ".ogg") if getattr(options, suffix[1:])]
     font = _font(options, sounds)
     options.checkpoint = run_at(options.checkpoint)
-    checkpoint = _checkpoint(options.checkpoint, options.max_copied)
-    composer = load_composer(checkpoint).told(options.label)
-    folder = RunFolder(options.checkpoint if options.checkpoint.is_dir() else checkpoint.parent)
-    given = {name: value for name in SETTINGS if (value := getattr(options, name)) is not None}
-    ending = "exact" if options.exact else "any" if options.until_end else "own"
-    sampling = Sampling(**{**composer.drawing, **given}, ending=ending)
-    held_out = folder.health  # of a run's folder; a checkpoint alone has none
+    composing = Composing(options, checkpoint_of(options.checkpoint, options.max_copied))
+    held_out = composing.folder.health  # of a run's folder; a checkpoint alone has none
     yardstick = Yardstick.load(held_out) if held_out.is_file() else None
+    against = composing.against if options.audit else None
     if options.healthy:
-        pieces, origins = _healthy(options, composer, sampling, yardstick)
+        samples = composing.healthiest(options.num_samples, yardstick)
     else:
-        pieces, origins = _compose(options, composer, sampling)
-    paths = _output_paths(options.output, len(pieces))
-    for path, piece, origin in zip(paths, pieces, origins, strict=True):
+        samples = composing.compose(options.num_samples)
+    given, paths = given_of(options), _output_paths(options.output, len(samples))
+    cards = _output_paths(options.card, len(samples)) if options.card else [None] * len(samples)
+    for path, sample, card in zip(paths, samples, cards, strict=True):
+        copied = copied_in(sample, against) if against else None
+        record = composing.provenance(sample, given, copied)
         try:
-            write_midi(piece, path)
-            for suffix in sounds:
-                save_audio(piece, path.with_suffix(suffix), font=font)
+            _save(sample, record, path, sounds, font)
         except OSError as error:
             raise UserError(f"-o {path}: cannot be written: {error.strerror or error}") from error
-        s = measure(piece)
-        print(
-            f"{path}: {origin}{s.num_notes} notes, {s.num_pitches} pitches, {s.beats:.0f} beats, "
-            f"longest repetition {s.longest_repetition}, silent {s.silent_fraction:.0%}"
-            + (f"; {check(piece, yardstick).sentence}" if yardstick else "")
-        )
+        said = [f"{path}: {sample.what}"]
+        said += [check(sample.written, yardstick).sentence] if yardstick else []
+        said += [copied.sentence] if copied else []
+        print("; ".join(said))
+        if card:
+            write("--card", card, partial(write_text, text=record.text(indent=1) + "\n"))
+
+
+def _save(sample: Sample, record: Provenance, path: Path, sounds: list[str], font: SoundFont | None) -> None:
+    """Write a sample as a MIDI file or score, and as sound."""
+    from noternn.music.sound import save_audio
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        file.write(file_bytes(sample.written, path.suffix, record.text()))
+    for suffix in sounds:
+        save_audio(sample.written, path.with_suffix(suffix), font=font)
 
 
 def _font(options: argparse.Namespace, sounds: list[str]) -> SoundFont | None:
@@ -172,75 +241,6 @@ def _font(options: argparse.Namespace, sounds: list[str]) -> SoundFont | None:
     if sounds and not font:
         print(f"a plain synthesizer plays; for recorded instruments: {install('sound')}", file=sys.stderr)
     return font
-
-
-def _compose(
-    options: argparse.Namespace, composer: Composer, sampling: Sampling
-) -> tuple[list[Piece], list[str]]:
-    """The samples, and where each comes from, for its line."""
-    from noternn.sampling.wishes import ANYTHING
-
-    around = arranged.compose(options, composer, sampling)
-    if around is not None:
-        return around
-    primers, clock, origins = _primers(options, composer.codec)
-    tempo = clock.last_tempo if clock else composer.tempo
-    beats = options.beats if options.seconds is None else options.seconds * tempo / 60
-    wishes = arranged.wished(options, composer)
-    asked = {} if wishes is ANYTHING else {"wishes": wishes, "num_particles": options.particles}
-    instruments = options.instruments
-    return composer.compose_each(primers, sampling, beats, clock, instruments=instruments, **asked), origins
-
-
-def _healthy(
-    options: argparse.Namespace, composer: Composer, sampling: Sampling, yardstick: Yardstick | None
-) -> tuple[list[Piece], list[str]]:
-    """What `_compose` gives, of `NUM_TRIED` samples each the one that is most like held-out music."""
-    from noternn.health.checkup import check
-
-    if yardstick is None:
-        raise UserError("--healthy: there is nothing to compare with; give a finished run's folder")
-    wanted, options.num_samples = options.num_samples, NUM_TRIED * options.num_samples
-    pieces, origins = _compose(options, composer, sampling)
-    checkups = [check(piece, yardstick) for piece in pieces]
-    order = ("healthy", "unusual")
-    ranks = [
-        (order.index(c.verdict) if c.verdict in order else len(order), c.num_outside, k)
-        for k, c in enumerate(checkups)
-    ]
-    chosen = [min(ranks[k::wanted])[-1] for k in range(wanted)]
-    return [pieces[k] for k in chosen], [f"the healthiest of {NUM_TRIED}, {origins[k]}" for k in chosen]
-
-
-def _checkpoint(run: Path, max_copied: float | None) -> Path:
-    """The checkpoint of the best epoch, or of the best one whose samples copy at most so much."""
-    from noternn.model.checkpoint import checkpoint_path
-
-    if max_copied is None:
-        return checkpoint_path(run)
-    from noternn.audit.curve import choose_checkpoint
-
-    path = choose_checkpoint(run, max_copied)
-    print(f"composing with {path}", file=sys.stderr)
-    return path
-
-
-def _primers(options: argparse.Namespace, codec: Codec) -> tuple[list[list[int]], Clock | None, list[str]]:
-    """What each sample continues, its clock if it has one, and where it comes from, for the sample's line."""
-    if options.opening:
-        from noternn.evaluation.loading import held_out_openings, load_runs
-
-        seeds = range(options.seed, options.seed + options.num_samples)
-        primers, names = held_out_openings(load_runs([options.checkpoint])[0], seeds)
-        return primers, None, [f"after the opening of {name}, " for name in names]
-    primer: list[int] = []
-    clock: Clock | None = None
-    if options.primer:
-        from noternn.sampling.primers import encode_primer
-
-        primer, clock, line = encode_primer(options.primer, codec)
-        print(line, file=sys.stderr)
-    return [primer] * options.num_samples, clock, [""] * options.num_samples
 
 
 def _output_paths(path: Path, num_samples: int) -> list[Path]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 
 from noternn.files import replacing
+from noternn.music.keys import Key
 from noternn.music.limits import DEFAULT_LIMITS, Limits, read_limited
 from noternn.music.midi_parser import parse_midi
 from noternn.music.midi_writer import MICROSECONDS_PER_MINUTE, midi_bytes
@@ -40,11 +42,27 @@ def read_midi(
     return read_midi_bytes(data, path.stem if name is None else name, limits=limits, pedal=pedal)
 
 
-def write_midi(piece: Piece, path: Path) -> None:
-    """Write a piece as a MIDI file of format 1, one track an instrument; equal pieces give equal bytes.
+def write_midi(piece: Piece, path: Path, text: str = "", key: Key | None = None) -> None:
+    """Write a piece as a MIDI file, see `midi_file`.
 
-    Folders that are missing are made, and a file of that name is replaced as a whole or not at all. What
-    `read_midi` reads back is equal, except that tempos are rounded to microseconds a beat, that a piece
+    Folders that are missing are made, and a file of that name is replaced as a whole or not at all.
+
+    Raises:
+        OSError: if the file cannot be written.
+        ValueError: if a MIDI file cannot hold the piece's resolution, a tempo or a metre.
+    """
+    data = midi_file(piece, text, key)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        file.write(data)
+
+
+def midi_file(piece: Piece, text: str = "", key: Key | None = None) -> bytes:
+    """The bytes of a MIDI file of format 1, one track an instrument; equal pieces give equal bytes.
+
+    Tracks are named as General MIDI names their instruments; drums are on channel 10.
+
+    What `read_midi` reads back is equal, except that tempos are rounded to microseconds a beat, that a piece
     without a metre at its start gets 4/4, which is what a MIDI file without one means, and that a key is not
     struck while it sounds: a note ends where its instrument strikes its pitch again, and of notes of one
     instrument, pitch and onset there is one, as long as the longest and as loud as the loudest.
@@ -53,15 +71,28 @@ def write_midi(piece: Piece, path: Path) -> None:
     program. Where more than 15 pitched ones sound at one time, the file has further ports, each of 16
     channels, and a warning is logged: few players know ports.
 
+    Args:
+        piece: what is written.
+        text: in ASCII, that the file says at its beginning, and `text_of` reads; none if empty.
+        key: whose signature the file says, see `noternn.music.keys`; None for none.
+
     Raises:
-        OSError: if the file cannot be written.
         ValueError: if a MIDI file cannot hold the piece's resolution, a tempo or a metre.
     """
     _check_writable(piece)
-    data = midi_bytes(piece)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as file:
-        file.write(data)
+    return midi_bytes(piece, text, key)
+
+
+def text_of(data: bytes, begin: str) -> str | None:
+    """The first text that begins so, in ASCII, of a MIDI file; None if there is none."""
+    mark = re.escape(begin.encode("ascii"))
+    found = re.search(rb"\xff\x01([\x80-\xff]{0,4}[\x00-\x7f])(?=" + mark + rb")", data)
+    if not found:
+        return None
+    length = 0
+    for byte in found[1]:
+        length = length << 7 | byte & 0x7F
+    return data[found.end() : found.end() + length].decode("ascii", errors="replace")
 
 
 def read_midi_bytes(data: bytes, name: str, *, limits: Limits = DEFAULT_LIMITS, pedal: bool = False) -> Piece:

@@ -14,13 +14,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from noternn.music.instruments import program_name
+from noternn.music.keys import Key
 from noternn.music.piece import Piece
 
 DRUM_CHANNEL = 9
 CHANNELS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15)  # of pitched instruments, of a port
 MICROSECONDS_PER_MINUTE = 60_000_000
 NOTE_OFF, NOTE_ON, PROGRAM_CHANGE = 0x80, 0x90, 0xC0
-NAME, PORT, END, TEMPO, METRE = 0x03, 0x21, 0x2F, 0x51, 0x58
+TEXT, NAME, PORT, END, TEMPO, METRE, KEY = 0x01, 0x03, 0x21, 0x2F, 0x51, 0x58, 0x59
 ORDER = {NOTE_OFF: 0, PROGRAM_CHANGE: 1, NOTE_ON: 2}  # of the messages of a tick
 
 log = logging.getLogger(__name__)
@@ -28,7 +30,9 @@ log = logging.getLogger(__name__)
 Event = tuple[int, int, bytes]  # tick, order at the tick, bytes
 
 
-class _Note(NamedTuple):
+class PlayedNote(NamedTuple):
+    """A note from a tick on, up to another."""
+
     onset: int
     end: int
     pitch: int
@@ -37,13 +41,15 @@ class _Note(NamedTuple):
     program: int
 
 
-def midi_bytes(piece: Piece) -> bytes:
+def midi_bytes(piece: Piece, text: str = "", key: Key | None = None) -> bytes:
     """A MIDI file of format 1; see `noternn.music.midi.write_midi`.
 
     Args:
         piece: its resolution, tempos and metres are such that a MIDI file can hold them.
+        text: in ASCII, which stands at the beginning; none if empty.
+        key: whose signature stands there; None for none.
     """
-    notes = _as_played(piece)
+    notes = as_played(piece)
     places = _places(notes)
     num_ports = 1 + max((port for port, _ in places), default=0)
     if num_ports > 1:
@@ -62,16 +68,19 @@ def midi_bytes(piece: Piece) -> bytes:
             events.append(_message(tick, PROGRAM_CHANGE, channel, note.program))
         events.append(_message(note.onset, NOTE_ON, channel, note.pitch, note.velocity))
         events.append(_message(note.end, NOTE_OFF, channel, note.pitch, 0))
-    chunks = [_track(_conductor(piece))]
+    begins = [(0, -1, _meta(TEXT, text.encode("ascii")))] if text else []
+    if key:
+        begins.append((0, 2, _meta(KEY, struct.pack("bB", key.fifths, key.is_minor))))
+    chunks = [_track([*begins, *_conductor(piece)])]
     for is_drum, program, port in sorted(tracks):
-        head = [(0, -2, _meta(NAME, b"drums" if is_drum else b"program %d" % program))]
+        head = [(0, -2, _meta(NAME, b"Drums" if is_drum else program_name(program).encode("ascii")))]
         if num_ports > 1:
             head.append((0, -1, _meta(PORT, bytes([port]))))
         chunks.append(_track([*head, *tracks[is_drum, program, port]]))
     return b"MThd" + struct.pack(">LHHH", 6, 1, len(chunks), piece.ticks_per_beat) + b"".join(chunks)
 
 
-def _as_played(piece: Piece) -> list[_Note]:
+def as_played(piece: Piece) -> list[PlayedNote]:
     """The notes by onset, each ended where its instrument strikes its pitch again.
 
     Of notes of one instrument, pitch and onset there is one: as long as the longest, as loud as the loudest.
@@ -79,12 +88,12 @@ def _as_played(piece: Piece) -> list[_Note]:
     key = piece.is_drum.astype(np.int64) << 14 | piece.program << 7 | piece.pitch
     end = piece.onset + piece.duration
     order = np.lexsort((piece.onset, key))
-    notes: list[_Note] = []
+    notes: list[PlayedNote] = []
     before = -1
     columns = (piece.onset, end, piece.pitch, piece.velocity, piece.is_drum, piece.program)
     rows = zip(*(column[order].tolist() for column in columns), strict=True)
     for place, row in zip(key[order].tolist(), rows, strict=True):
-        note = _Note(*row)
+        note = PlayedNote(*row)
         if place == before:
             last = notes.pop()
             if last.onset == note.onset:
@@ -97,7 +106,7 @@ def _as_played(piece: Piece) -> list[_Note]:
     return sorted(notes, key=lambda note: (note.onset, note.is_drum, note.program, -note.pitch))
 
 
-def _places(notes: list[_Note]) -> list[tuple[int, int]]:
+def _places(notes: list[PlayedNote]) -> list[tuple[int, int]]:
     """The port and channel of each note: channels are shared if there are more instruments than they.
 
     An instrument keeps its channel until another takes it while it is silent. Ports beside the first are

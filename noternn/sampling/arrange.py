@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -26,13 +26,18 @@ class Filled:
 
     Args:
         piece: the given notes as they are, and the others.
-        num_composed: how many others.
+        composed: the others alone.
         log_evidence: see `Drawn`.
     """
 
     piece: Piece
-    num_composed: int
+    composed: Piece = field(compare=False)
     log_evidence: float
+
+    @property
+    def num_composed(self) -> int:
+        """How many others."""
+        return self.composed.num_notes
 
 
 def infill(
@@ -104,14 +109,14 @@ def _fill(
     notes = given_notes(codec, kept)
     plan = Given(codec, notes, [(start, end)], wishes, lookahead, end - LAST_BEATS * beat)
     drawn = draw(composer.network, codec, plan, options, num_particles, MAX_IDS)
-    composed = drawn.plan.notes
-    piece = _with(kept, composed, beat) if composed else kept
-    return Filled(piece, len(composed), drawn.log_evidence)
+    composed = _placed(kept, drawn.plan.notes, beat)
+    return Filled(_together(kept, composed), composed, drawn.log_evidence)
 
 
-def _with(kept: Piece, composed: tuple[ComposedNote, ...], steps_per_beat: int) -> Piece:
-    """A piece and the notes that were composed, on its own ticks."""
-    onset, program, pitch, steps, velocity = np.array(composed).T
+def _placed(kept: Piece, composed: tuple[ComposedNote, ...], steps_per_beat: int) -> Piece:
+    """The notes that were composed, on the ticks of the piece that was kept."""
+    rows = np.array(composed, dtype=np.int64).reshape(-1, len(ComposedNote._fields))
+    onset, program, pitch, steps, velocity = rows.T
     step = kept.ticks_per_beat / steps_per_beat
     ticks = np.rint(onset * step).astype(np.int64)
     ends = np.rint((onset + steps) * step).astype(np.int64)
@@ -119,15 +124,34 @@ def _with(kept: Piece, composed: tuple[ComposedNote, ...], steps_per_beat: int) 
     loudness = int(np.median(kept.velocity)) if kept.num_notes else 80
     has_programs = bool(program.any())
     instrument = int(np.bincount(kept.program[pitched]).argmax()) if pitched.any() and not has_programs else 0
-    new = Piece.from_notes(
-        np.concatenate([kept.onset, ticks]),
-        np.concatenate([kept.duration, np.maximum(1, ends - ticks)]),
-        np.concatenate([kept.pitch, pitch]),
-        velocity=np.concatenate([kept.velocity, np.where(velocity > 0, velocity, loudness)]),
-        program=np.concatenate([kept.program, np.where(program == DRUM, 0, program + instrument)]),
-        is_drum=np.concatenate([kept.is_drum, program == DRUM]),
+    return Piece.from_notes(
+        ticks,
+        np.maximum(1, ends - ticks),
+        pitch,
+        velocity=np.where(velocity > 0, velocity, loudness),
+        program=np.where(program == DRUM, 0, program + instrument),
+        is_drum=program == DRUM,
         ticks_per_beat=kept.ticks_per_beat,
         tempos=kept.tempos,
         metres=kept.metres,
+        name=kept.name,
     )
-    return replace(new, name=kept.name, remarks=kept.remarks)
+
+
+def _together(kept: Piece, composed: Piece) -> Piece:
+    """The notes of both."""
+    if not composed.num_notes:
+        return kept
+    return Piece.from_notes(
+        np.concatenate([kept.onset, composed.onset]),
+        np.concatenate([kept.duration, composed.duration]),
+        np.concatenate([kept.pitch, composed.pitch]),
+        velocity=np.concatenate([kept.velocity, composed.velocity]),
+        program=np.concatenate([kept.program, composed.program]),
+        is_drum=np.concatenate([kept.is_drum, composed.is_drum]),
+        ticks_per_beat=kept.ticks_per_beat,
+        tempos=kept.tempos,
+        metres=kept.metres,
+        name=kept.name,
+        remarks=kept.remarks,
+    )

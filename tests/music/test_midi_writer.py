@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from noternn.music.keys import Key
 from noternn.music.midi import read_midi, write_midi
 from noternn.music.piece import Piece
 
@@ -166,3 +167,12 @@ def test_a_piece_of_many_notes_is_written_in_time(tmp_path: Path) -> None:
     )
     write_midi(piece, tmp_path / "piece.mid")
     assert rows_of(read_midi(tmp_path / "piece.mid"))
+
+
+def test_tracks_are_named_as_general_midi_does_and_a_key_is_signed(tmp_path: Path) -> None:
+    piece = piece_of([(0, 10, 60, 80, 0, False), (0, 10, 62, 80, 40, False), (0, 10, 36, 80, 0, True)])
+    write_midi(piece, tmp_path / "a.mid", key=Key(-3, True))
+    conductor, *tracks = mido.MidiFile(tmp_path / "a.mid").tracks
+    assert [track.name for track in tracks] == ["Acoustic Grand Piano", "Violin", "Drums"]
+    assert [message.key for message in conductor if message.type == "key_signature"] == ["Cm"]
+    assert {message.channel for message in tracks[2] if message.type == "note_on"} == {9}
