@@ -1,44 +1,66 @@
-"""`noternn listen`: write a page that plays and shows the samples of a run."""
+"""`noternn listen`: write a page that plays and shows the samples of a run, or any music."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from noternn.commands.options import check_output, run_at, write
 from noternn.errors import UserError
+
+if TYPE_CHECKING:
+    from noternn.pages.listen import HeardRun
+
+PAGE = "listen.html"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "folder",
+        "paths",
         type=Path,
-        metavar="RUN",
-        help="a run's folder, also of one that still trains; of a sweep its best job",
+        nargs="+",
+        metavar="RUN_OR_FILE",
+        help="a run's folder, also while it trains; of a sweep its best job; or MIDI files and scores",
     )
-    parser.add_argument("-o", "--output", type=Path, metavar="OUT.html", help="the page (RUN/listen.html)")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="OUT.html",
+        help=f"the page (RUN/{PAGE}; of files {PAGE} in this folder)",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write the page on which the samples of a run are heard and seen."""
-    options.folder = run_at(options.folder)
-    output = options.output or options.folder / "listen.html"
+    """Write the page on which the samples of a run, or files, are heard and seen."""
+    paths: list[Path] = options.paths
+    folder = run_at(paths[0]) if len(paths) == 1 and not paths[0].is_file() else None
+    output = options.output or (folder / PAGE if folder else Path(PAGE))
     check_output("-o", output, ".html")
+    from noternn.pages.listen import read_files, save_page
+
+    heard = _read_run(folder) if folder else read_files(paths)
+    for line in heard.left_out:
+        print(f"left out: {line}", file=sys.stderr)
+    write("-o", output, lambda path: save_page(heard, path))
+
+
+def _read_run(path: Path) -> HeardRun:
+    """A run with what is known of the health of its samples, and of what they copy."""
     from noternn.audit.against import load, reference_of_run
     from noternn.health.yardstick import Yardstick
-    from noternn.pages.listen import read_run, save_page, with_audit, with_health
+    from noternn.pages.listen import read_run, with_audit, with_health
     from noternn.runs.folder import RunFolder
 
-    run, folder = read_run(options.folder), RunFolder(options.folder)
-    for line in run.left_out:
-        print(f"left out: {line}", file=sys.stderr)
+    heard, folder = read_run(path), RunFolder(path)
     try:
         if folder.health.is_file():
-            run = with_health(run, Yardstick.load(folder.health))
+            heard = with_health(heard, Yardstick.load(folder.health))
         if folder.is_run:
-            run = with_audit(run, load(reference_of_run(options.folder)))
+            heard = with_audit(heard, load(reference_of_run(path)))
     except UserError as error:
         print(f"without what is copied, or healthy: {error}", file=sys.stderr)
-    write("-o", output, lambda path: save_page(run, path))
+    return heard

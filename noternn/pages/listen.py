@@ -23,13 +23,14 @@ from noternn.audit.against import Against
 from noternn.audit.figures import Figures, RealFigures
 from noternn.audit.index import Audit
 from noternn.audit.report import MIN_NOTES, bar_words
+from noternn.datasets.sources import read_file
 from noternn.errors import PieceError, UserError
 from noternn.files import write_text
 from noternn.health.checkup import check
 from noternn.health.measures import QUANTITIES
 from noternn.health.yardstick import Yardstick
 from noternn.music.limits import DEFAULT_LIMITS, read_limited
-from noternn.music.midi import read_midi_bytes
+from noternn.music.midi import MIDI_SUFFIXES, midi_file, read_midi_bytes
 from noternn.pages import player
 from noternn.pages.html import html_page
 from noternn.pages.player import Measure, Take, take_section
@@ -39,6 +40,7 @@ from noternn.runs.folder import RunFolder
 from noternn.runs.record import read_settings
 from noternn.runs.summary import read_summary
 from noternn.runs.verdict import verdict
+from noternn.terminal import printable
 
 LOSSES = {  # a column of metrics.csv: what it is called
     "val/nll": "held-out nll",
@@ -86,7 +88,7 @@ class HeardRun:
         rows: of its metrics.csv; none before the first epoch has ended.
         takes: what the best weights composed, then the checkpoints in the order of their epochs.
         left_out: what could not be read, with the reason, a line each.
-        state: finished, failed, or that it is still training or was stopped.
+        state: finished, failed, or that it is still training or was stopped; empty of files without a run.
     """
 
     name: str
@@ -108,6 +110,29 @@ def read_run(run_dir: Path) -> HeardRun:
     rows = _read_rows(run_dir, left_out)
     takes = _read_takes(run_dir, rows, left_out)
     return HeardRun(run_dir.resolve().name, rows, takes, left_out, _state(run_dir))
+
+
+def read_files(paths: Sequence[Path]) -> HeardRun:
+    """Read MIDI files and scores of any origin; those that cannot be read are left out and named.
+
+    Raises:
+        UserError: if none can be read.
+    """
+    takes: list[Take] = []
+    left_out: list[str] = []
+    for path in paths:
+        name = printable(str(path))
+        try:
+            piece = read_file(path)
+            is_midi = path.suffix.lower() in MIDI_SUFFIXES[:2] and path.is_file()
+            midi = read_limited(path, DEFAULT_LIMITS.max_bytes) if is_midi else midi_file(piece)
+        except (UserError, ValueError) as error:
+            left_out.append(printable(str(error)))
+            continue
+        takes.append(Take(printable(path.stem), piece, file=name, midi=midi))
+    if not takes:
+        raise UserError(left_out[0])
+    return HeardRun("Music", [], takes, left_out, "")
 
 
 def with_audit(run: HeardRun, against: Against) -> HeardRun:
@@ -199,7 +224,8 @@ def _read_takes(run_dir: Path, rows: Sequence[Row], left_out: list[str]) -> list
             left_out.append(f"{file}: {error}")
             continue
         if (epoch, data) not in seen:
-            takes.append(Take(title, piece, epoch, is_best, file, _losses(rows, epoch), num_given))
+            losses = _losses(rows, epoch)
+            takes.append(Take(title, piece, epoch, is_best, file, losses, num_given, midi=data))
         seen.add((epoch, data))
     return takes
 
@@ -229,15 +255,16 @@ def save_page(run: HeardRun, path: Path) -> None:
         OSError: if it cannot be written.
     """
     anchors = [f"take-{number}" for number in range(1, len(run.takes) + 1)]
-    picture, marks = curves(run, anchors) if run.rows else ("<p>No epoch has ended yet.</p>", "")
+    without = "<p>No epoch has ended yet.</p>" if run.state else ""
+    picture, marks = curves(run, anchors) if run.rows else (without, "")
     sections = [take_section(take, anchor) for take, anchor in zip(run.takes, anchors, strict=True)]
     body = "\n".join(
         [
             "<main>",
             f"<h1>{escape(run.name)}</h1>",
-            f"<p>{escape(_summary(run))}</p>",
+            f"<p>{escape(_summary(run))}</p>" if run.state else "",
             picture,
-            "<h2>Samples</h2>",
+            "<h2>Samples</h2>" if run.state else "",
             "" if sections else "<p>There are none yet: one is composed at every checkpoint.</p>",
             "<noscript><p>To play and draw them, this page must be allowed to run its script.</p></noscript>",
             *sections,
@@ -245,7 +272,9 @@ def save_page(run: HeardRun, path: Path) -> None:
             "</main>",
         ]
     )
-    write_text(path, html_page(f"Listen: {run.name}", body, style=STYLE + marks, scripts=[player.SCRIPT]))
+    write_text(
+        path, html_page(f"Listen: {run.name}", body, style=STYLE + marks, scripts=[player.SCRIPT_THAT_SAVES])
+    )
 
 
 def _summary(run: HeardRun) -> str:

@@ -6,6 +6,7 @@ page as JSON; the script makes the sound of them, so that nothing is loaded and 
 
 from __future__ import annotations
 
+import base64
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,8 @@ SOUND, ROLL, PLAYER = (
     files("noternn.pages").joinpath(f"{name}.js").read_text("utf-8") for name in ("sound", "roll", "player")
 )
 SCRIPT = f'\n"use strict";\n{{\n{SOUND}{ROLL}{PLAYER}}}\n'
+SAVING = "".join(files("noternn.pages").joinpath(f"{name}.js").read_text("utf-8") for name in ("wav", "save"))
+SCRIPT_THAT_SAVES = f'\n"use strict";\n{{\n{SOUND}{ROLL}{PLAYER}{SAVING}}}\n'
 NUM_COLORS = 8  # of the style; what comes after them shares one
 GRAY = -1
 MAX_BARS = 10_000  # lines and numbers; an odd file may have a million
@@ -65,6 +68,7 @@ class Take:
         source_names: pieces, with their bars.
         health: figures of the music, by name.
         remarks: sentences on its health.
+        midi: a MIDI file of it, which can be saved from the page, as its sound can; none if empty.
     """
 
     title: str
@@ -78,6 +82,7 @@ class Take:
     source_names: Sequence[str] = ()
     health: Mapping[str, Measure] = field(default_factory=dict)
     remarks: Sequence[str] = ()
+    midi: bytes = b""
 
 
 def take_section(take: Take, anchor: str) -> str:
@@ -111,7 +116,8 @@ def _notes(take: Take, colors: NDArray[np.int64]) -> dict[str, Any]:
     bars = piece.seconds(np.array(piece.bar_ticks(piece.end)[:MAX_BARS]))
     num_given = _num_given(take)
     given = onset[num_given] if 0 < num_given < piece.num_notes else 0.0
-    return {
+    saved = {"midi": base64.b64encode(take.midi).decode()} if take.midi else {}
+    return saved | {
         "seconds": round(piece.duration_seconds, 3),
         "given": round(float(given), 3),
         "bars": bars.round(3).tolist(),
@@ -182,9 +188,19 @@ def _controls(take: Take, anchor: str) -> str:
 <span class="time"><span class="now">0:00</span> / {length}</span>
 <input type="range" class="seek" min="0" max="{end}" step="any" value="0" aria-label="Position in {title}" \
 aria-valuetext="0:00 of {length}">
+{_save_buttons(title) if take.midi else ""}
 <label class="loudness" for="{anchor}-volume">volume</label>
 <input type="range" class="volume" id="{anchor}-volume" min="0" max="100" value="70">
 </div>"""
+
+
+def _save_buttons(title: str) -> str:
+    """What saves a take, whose title is escaped, in a page with `SCRIPT_THAT_SAVES`."""
+    return "".join(
+        f'<button type="button" class="save" value="{kind}" aria-label="Save {title} as {word}">'
+        f"{word}</button>"
+        for kind, word in (("mid", "MIDI"), ("wav", "WAV"))
+    )
 
 
 def _legend(legend: Sequence[tuple[int, str]]) -> str:

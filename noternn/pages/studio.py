@@ -23,7 +23,7 @@ from noternn.pages.listen import HeardRun, curves
 from noternn.pages.sounds import Sounds
 from noternn.runs.card import Card
 
-SCRIPTS = ("midi.js", "studio.js", "studio_controls.js")
+SCRIPTS = ("midi.js", "wav.js", "studio.js", "studio_controls.js")
 WORKER_SCRIPTS = ("copies.js", "worker.js")
 STYLE = listen.STYLE + files("noternn.pages").joinpath("studio.css").read_text("utf-8")
 VOICES = (0, 6, 11, 19, 24, 40, 48, 52, 56, 73)  # programs to hear what was written without instruments

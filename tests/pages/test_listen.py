@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shutil
@@ -19,7 +20,7 @@ from noternn.audit.figures import RealFigures
 from noternn.audit.index import Index
 from noternn.corpus.reading import ReadingOptions
 from noternn.health import yardstick as health
-from noternn.music.midi import write_midi
+from noternn.music.midi import read_midi_bytes, write_midi
 from noternn.music.piece import Piece
 from noternn.pages.listen import HeardRun, read_run, save_page, with_audit, with_health
 from noternn.pages.player import GRAY, NUM_COLORS, Measure, Take, take_section
@@ -278,6 +279,23 @@ def hostile_run(make_piece: MakePiece) -> HeardRun:
     return HeardRun(HOSTILE, rows, [take], [HOSTILE], HOSTILE)
 
 
+def test_files_of_any_origin_are_heard(
+    tmp_path: Path, make_piece: MakePiece, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_midi(make_piece(1), tmp_path / "mine.mid")
+    (tmp_path / "tune.abc").write_text("X:1\nT:t\nK:C\nCDEF|\n", encoding="utf-8")
+    (tmp_path / "broken.mid").write_bytes(b"no music")
+    assert main(["listen", "mine.mid", "tune.abc", "broken.mid"]) == 0
+    assert "left out: broken.mid: " in capsys.readouterr().err
+    text = (tmp_path / "listen.html").read_text(encoding="utf-8")
+    assert re.findall(r"<h3[^>]*>([^<]*)</h3>", text) == ["mine", "tune"]
+    notes = re.findall(r'<script type="application/json">(.*?)</script>', text)
+    assert base64.b64decode(json.loads(notes[0])["midi"]) == (tmp_path / "mine.mid").read_bytes()
+    assert read_midi_bytes(base64.b64decode(json.loads(notes[1])["midi"]), "").num_notes == 4
+    assert main(["listen", "broken.mid", "-o", "a.html"]) == 1
+
+
 def test_hostile_names_are_text(tmp_path: Path, make_piece: MakePiece) -> None:
     save_page(hostile_run(make_piece), tmp_path / "a.html")
     text = (tmp_path / "a.html").read_text(encoding="utf-8")
@@ -341,6 +359,20 @@ def test_a_sample_plays(open_page: Open, page_path: Path, reduced_motion: str) -
     paused = position(page, 1)
     page.wait_for_timeout(100)
     assert position(page, 1) == paused > 0
+
+
+def test_a_sample_is_saved_as_midi_and_as_sound(open_page: Open, page_path: Path) -> None:
+    page = open_page(page_path, accept_downloads=True)
+    saved = []
+    for kind in ("mid", "wav"):
+        with page.expect_download() as download:
+            page.click(f".take .save[value={kind}]")
+        assert download.value.suggested_filename.endswith(f".{kind}")
+        saved.append(Path(download.value.path()).read_bytes())
+    midi, sound = saved
+    assert midi == (page_path.parent / "sample.mid").read_bytes()
+    assert sound[:4] == b"RIFF"
+    assert np.abs(np.frombuffer(sound[44:], dtype="<i2")).max() > 1000
 
 
 def test_one_sample_plays_at_a_time(open_page: Open, page_path: Path) -> None:
