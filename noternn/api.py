@@ -77,6 +77,8 @@ class Network:
         top_p: float | None = None,
         min_p: float | None = None,
         label: str = "",
+        ending: str = Sampling.ending,
+        instruments: str = "",
     ) -> Piece:
         """Compose a piece; the same seed gives the same piece.
 
@@ -87,22 +89,27 @@ class Network:
             temperature, top_k, top_p, min_p: see `noternn.config.sampling.Sampling`; None as the end of the
                 run has found, or as there.
             label: of a network with labels, or a mix such as "chrono:0.7,zelda:0.3"; "" tells none.
+            ending: own, which ends by itself near `num_notes`; exact, which is cut; or any: see `Sampling`.
+            instruments: that play, such as "piano,bass,drums", of a network that tells them apart; "" keeps
+                to those that the music begins with.
 
         Raises:
-            UserError: if there is no such label, the primer cannot be read or written by the tokenizer, or a
-                number is out of range.
+            UserError: if there is no such label or instrument, the primer cannot be read or written by the
+                tokenizer, or a number is out of range.
         """
         from noternn.sampling.clock import clock_of
 
         given = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
-        told = {name: value for name, value in given.items() if value is not None}
-        options = Sampling(num_notes=num_notes, seed=seed, **{**self.composer.drawing, **told})
+        told: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        told |= {"num_notes": num_notes, "seed": seed, "ending": ending}
+        options = Sampling(**{**self.composer.drawing, **told})
         composer = self.composer.told(label)
-        if primer is None:
-            return composer.compose([], options)
-        music = primer if isinstance(primer, Piece) else read(primer)
-        ids = self._ids(music)[1:-1].tolist()
-        return composer.compose(ids, options, clock_of(music, self.composer.codec.tokenizer))
+        ids, clock = [], None
+        if primer is not None:
+            music = primer if isinstance(primer, Piece) else read(primer)
+            ids = self._ids(music)[1:-1].tolist()
+            clock = clock_of(music, self.composer.codec.tokenizer)
+        return composer.compose_each([ids], options, clock=clock, instruments=instruments)[0]
 
     def nll(self, piece: Piece | str | Path) -> NDArray[np.float64]:
         """How unlikely each note of a piece is to the network, in nats.

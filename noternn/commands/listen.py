@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from noternn.commands.options import check_output, run_at, write
+from noternn.datasets.sources import MUSIC_SUFFIXES
 from noternn.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,7 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Write the page on which the samples of a run, or files, are heard and seen."""
     paths: list[Path] = options.paths
-    folder = run_at(paths[0]) if len(paths) == 1 and not paths[0].is_file() else None
+    is_music = len(paths) > 1 or Path(paths[0].name.split("#")[0]).suffix.lower() in MUSIC_SUFFIXES
+    folder = run_at(paths[0]) if paths[0].is_dir() or not is_music else None
+    if folder and len(paths) > 1:
+        raise UserError(f"{folder}: give one run alone, or MIDI files and scores")
     output = options.output or (folder / PAGE if folder else Path(PAGE))
     check_output("-o", output, ".html")
     from noternn.pages.listen import read_files, save_page

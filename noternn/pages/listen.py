@@ -105,7 +105,10 @@ def read_run(run_dir: Path) -> HeardRun:
         UserError: if it is no folder of a run.
     """
     if not RunFolder(run_dir).holds_music_or_losses:
-        raise UserError(f"{run_dir}: no run: give a folder that train.py has written, such as runs/NAME")
+        raise UserError(
+            f"{run_dir}: no run: give a folder that train.py has written, such as runs/NAME, or "
+            "MIDI files and scores"
+        )
     left_out: list[str] = []
     rows = _read_rows(run_dir, left_out)
     takes = _read_takes(run_dir, rows, left_out)

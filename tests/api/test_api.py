@@ -49,6 +49,14 @@ def test_a_piece_is_saved_as_midi_alone(tmp_path: Path) -> None:
         small_piece(1).save(tmp_path / "a.wav")
 
 
+def test_a_piece_ends_and_is_played_as_asked(network: noternn.Network) -> None:
+    assert network.compose(num_notes=20, ending="exact").num_notes == 20
+    with pytest.raises(UserError, match="ending"):
+        network.compose(num_notes=20, ending="never")
+    with pytest.raises(UserError, match="instruments"):
+        network.compose(num_notes=20, instruments="piano")
+
+
 def test_the_same_seed_composes_the_same(network: noternn.Network) -> None:
     first, second = (network.compose(num_notes=20, seed=4) for _ in range(2))
     assert first.pitch.tolist() == second.pitch.tolist()
