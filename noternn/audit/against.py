@@ -43,6 +43,7 @@ class Reference:
         cache_dir: where the index and the pieces are kept; None keeps them nowhere.
         num_processes: see `noternn.corpus.reading.Reader`.
         music_hashes: what `Piece.music_hash` must be of pieces by their names, and which must be there.
+        compares: whether it is measured what real pieces copy, which takes longer than the index.
     """
 
     title: str
@@ -52,6 +53,7 @@ class Reference:
     cache_dir: Path | None
     num_processes: int | None = None
     music_hashes: Mapping[str, str] = field(default_factory=dict)
+    compares: bool = True
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,7 @@ def load(reference: Reference) -> Against:
         "options": reference.options.plain(),
         "corpus": _files(reference.corpus),
         "held_out": _files(reference.held_out),
+        **({} if reference.compares else {"compares": False}),
     }
     fingerprint = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     entry = ArrayCache(reference.cache_dir).get(fingerprint, lambda: _make(reference))
@@ -209,10 +212,12 @@ def _make(reference: Reference) -> Entry:
     held_out = [pieces[name] for name in sorted(pieces) if name in held_out_names]
     log.info("building the index of %d pieces", len(corpus))
     index = Index.build(corpus.values(), list(corpus))
-    measured = spread(len(index.names)) if len(index.names) > 1 else []  # without others there is nothing
+    is_compared = reference.compares and len(index.names) > 1  # without others there is nothing
+    measured = spread(len(index.names)) if is_compared else []
     members = list(corpus.values())
     kept = [held_out[i] for i in spread(len(held_out))]
-    log.info("measuring what %d real pieces copy", len(measured) + len(kept))
+    if measured or kept:
+        log.info("measuring what %d real pieces copy", len(measured) + len(kept))
     arrays: dict[str, Any] = dict(index.arrays)
     arrays["held_out"], arrays["near_held_out"] = measure(index, kept, [None] * len(kept))
     arrays["others"], arrays["near_others"] = measure(index, [members[i] for i in measured], measured)

@@ -19,6 +19,7 @@ from noternn.tables import read_csv, write_csv
 EXACT = tuple(f"audit/{name}" for name in Figures._fields[1:])
 NEAR = tuple(f"audit/near_{name.removeprefix('copied_')}" for name in Figures._fields[1:])
 COLUMNS = ("epoch", *EXACT, "num_notes", *NEAR)
+START = "audit/start_16"  # of a run that starts from another: its samples, from what that one learned from
 COUNTS = ("epoch", "audit/longest", "num_notes", "audit/near_longest")
 
 
@@ -53,17 +54,28 @@ def _figures(longest: Ints) -> Figures:
     return Figures(len(longest), short, middle, long, int(longest.max(initial=0)))
 
 
-def note_audit(path: Path, epoch: int, copied: Sequence[Copied]) -> dict[str, float]:
+def note_audit(
+    path: Path, epoch: int, copied: Sequence[Copied], from_start: Sequence[Copied] = ()
+) -> dict[str, float]:
     """Put the row of an epoch into a run's audit.csv: its samples as if they were one.
+
+    Args:
+        path: of audit.csv.
+        epoch: counted from 1.
+        copied: of each sample, from the training pieces.
+        from_start: of each sample, from the music of what the run started from; none if that is not known.
 
     Returns:
         the row.
     """
     exact, near = (pooled([both[rule] for both in copied]) for rule in range(2))
     row: dict[str, float] = dict(zip(COLUMNS, (epoch, *exact[1:], exact.num_notes, *near[1:]), strict=True))
+    if from_start:
+        row[START] = pooled([both.exact for both in from_start]).copied_16
     before = read_csv(path) if path.exists() else []
     rows = {other["epoch"]: other for other in [*before, row]}
-    write_csv(path, [_written(rows[e]) for e in sorted(rows)], COLUMNS)
+    columns = (*COLUMNS, START) if any(START in other for other in rows.values()) else COLUMNS
+    write_csv(path, [_written(rows[e]) for e in sorted(rows)], columns)
     return row
 
 

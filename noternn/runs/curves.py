@@ -46,23 +46,8 @@ def save_curves(
     gap.axhline(0, color="gray", linewidth=0.8)
     gap.set_ylabel("gap/nll")
     for copied in others:
-        shares = [100 * row["audit/copied_16"] for row in audits]
-        copied.plot(
-            [row["epoch"] for row in audits], shares, "o-", color="tab:green", markersize=4, label="exact"
-        )
-        near = [100 * row.get("audit/near_16", math.nan) for row in audits]
-        copied.plot(
-            [row["epoch"] for row in audits],
-            near,
-            "o:",
-            color="tab:olive",
-            markersize=3,
-            label="wrong notes too",
-        )
+        _draw_copied(copied, audits)
         copied.axvline(best["epoch"], color="black", linewidth=1, linestyle=":")
-        copied.set_ylabel("copied (%)")
-        copied.legend(fontsize=8)
-        copied.set_ylim(bottom=0, top=max(5, 1.1 * max(shares), 1.1 * np.nanmax([0, *near])))
     bottom = others[-1] if others else gap
     bottom.set_xlabel("epoch")
     bottom.xaxis.get_major_locator().set_params(integer=True)
@@ -70,6 +55,27 @@ def save_curves(
         axes.grid(alpha=0.25)
     with replacing(path) as file:
         figure.savefig(file, format="png", dpi=120)
+
+
+def _draw_copied(axes: Axes, audits: Sequence[Mapping[str, float]]) -> None:
+    """Draw how much the samples of each audited epoch copy, in percent."""
+    lines = (
+        ("audit/copied_16", "exact", "tab:green", "-"),
+        ("audit/near_16", "wrong notes too", "tab:olive", ":"),
+        ("audit/start_16", "of the start's music", "tab:brown", "--"),
+    )
+    highest = 0.0
+    for column, label, color, style in lines:
+        shares = [100 * row.get(column, math.nan) for row in audits]
+        if column == "audit/start_16" and np.isnan(shares).all():
+            continue
+        axes.plot(
+            [row["epoch"] for row in audits], shares, f"o{style}", color=color, markersize=3, label=label
+        )
+        highest = max(highest, float(np.nanmax([0, *shares])))
+    axes.set_ylabel("copied (%)")
+    axes.legend(fontsize=8)
+    axes.set_ylim(bottom=0, top=max(5, 1.1 * highest))
 
 
 def draw_losses(

@@ -9,17 +9,25 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from noternn.audit.against import Reference
+from noternn.audit.against import load as load_music
+from noternn.audit.index import Index
 from noternn.config.checks import AUTO
 from noternn.config.model import Model
-from noternn.config.schema import BEFORE, Config
+from noternn.config.schema import BEFORE, Config, dataset_of
 from noternn.config.tokenizer import TOKENIZERS, tokenizer_of
+from noternn.corpus.reading import ReadingOptions
+from noternn.datasets.configured import sources_of
 from noternn.datasets.packages import licence_of
 from noternn.errors import UserError
 from noternn.model.checkpoint import CHECKPOINT_KEY, Trained, checkpoint_path, load_checkpoint, trained_of
 from noternn.model.inherit import inherit, inherit_labels
 from noternn.model.lstm import NoteLSTM
+from noternn.terminal import one_line, printable
 
 log = logging.getLogger(__name__)
+
+MAX_FILES = 2_000  # that are read for what samples copy of them
 
 # Settings of the model that a run has for itself: they change no weight, or only what is added to them.
 OWN = {
@@ -98,6 +106,37 @@ def ancestor_of(init_from: str) -> Ancestor:
         return Ancestor(init_from, path, content, trained_of(checkpoint, path))
     except UserError as error:
         raise UserError(f"init_from={str(error).removeprefix('init_from=')}") from error
+
+
+def start_of(init_from: str | None) -> Mapping[str, Any] | None:
+    """What a checkpoint that is started from holds beside tensors; None without one, or if it is gone."""
+    try:
+        return ancestor_of(init_from).content if init_from else None
+    except UserError:  # of a run that goes on
+        return None
+
+
+def music_of(start: Mapping[str, Any], cache_dir: Path | None) -> Index | None:
+    """The index of the music that a network has learned from, so that it is seen what samples copy of it.
+
+    Args:
+        start: what its checkpoint holds beside tensors.
+        cache_dir: where the index is kept.
+
+    Returns:
+        None, which is told in a line, where the music is not here, or where it is too much.
+    """
+    try:
+        dataset = dataset_of(start["config"]["dataset"])
+        sources = sources_of(dataset)
+        if len(sources) > MAX_FILES:
+            raise UserError(f"{len(sources):,} files are too many")
+        name, options = printable(dataset.name), ReadingOptions.of(dataset)
+        return load_music(Reference(name, sources, [], options, cache_dir, compares=False)).index
+    except (UserError, KeyError, TypeError, AttributeError) as error:
+        reason = one_line(str(error))
+        log.info("what samples copy of the start's own music is not looked for: %s", reason)
+        return None
 
 
 def with_network_of(config: Config, start: Mapping[str, Any]) -> Config:

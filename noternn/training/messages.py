@@ -131,6 +131,16 @@ def _copied_lines(summary: dict[str, Any]) -> list[str]:
     return [
         f"  copied               {copied:.0%} of the samples' notes, in passages of 16{beside}",
         f"                       {near:.0%} with a wrong note now and then{beside_near}",
+        *_from_start_lines(summary),
+    ]
+
+
+def _from_start_lines(summary: dict[str, Any]) -> list[str]:
+    if "audit/start_16" not in summary:
+        return []
+    start = summary["started_from"]["dataset"]
+    return [
+        f"                       {summary['audit/start_16']:.0%} from {start}, which its start learned from"
     ]
 
 

@@ -29,7 +29,7 @@ from noternn.runs.leftover import forget_false_start, forget_half_written, refus
 from noternn.sampling.composer import composer_of
 from noternn.tables import read_csv
 from noternn.training import slurm
-from noternn.training.ancestor import Ancestor, ancestor_of, with_network_of
+from noternn.training.ancestor import Ancestor, ancestor_of, start_of, with_network_of
 from noternn.training.callbacks import AtomicCheckpointIO, OverfittingCurve, Pruning
 from noternn.training.datamodule import MidiDataModule
 from noternn.training.devices import check_devices
@@ -280,7 +280,8 @@ class TrainingRun:
     def __post_init__(self) -> None:
         self.folder = RunFolder(self.run_dir)
         self.curve = OverfittingCurve(self.folder.metrics, self.corpus.encoded.sizes["validation"])
-        self.samples = Samples(self.run_dir, self.corpus, self.config.sampling, self.tracker)
+        start = start_of(self.config.init_from)
+        self.samples = Samples(self.run_dir, self.corpus, self.config.sampling, self.tracker, start)
 
     def complete(self, resumed: dict[str, Any] | None) -> dict[str, Any]:
         """Train from the start or from a checkpoint, then write what the run came to."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from noternn.audit.curve import copied_after, held_out_limit, note_audit
+from noternn.audit.curve import START, copied_after, held_out_limit, note_audit
 from noternn.audit.index import Index, index_of
 from noternn.config.sampling import Sampling
 from noternn.corpus.loading import Corpus
@@ -27,6 +28,7 @@ from noternn.sampling.composer import Composer
 from noternn.sampling.primers import opening, primer_end
 from noternn.sampling.scoring import scorer
 from noternn.tables import read_csv
+from noternn.training.ancestor import music_of
 from noternn.training.messages import say_not_audited
 from noternn.training.tracking import Tracker
 
@@ -42,9 +44,19 @@ class Samples:
         corpus: that the run trains on.
         sampling: how they are composed.
         tracker: is shown each sample.
+        start: what the checkpoint that the run started from holds beside tensors; None for no start, or for
+            one that is not there any more.
     """
 
-    def __init__(self, run_dir: Path, corpus: Corpus, sampling: Sampling, tracker: Tracker) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        corpus: Corpus,
+        sampling: Sampling,
+        tracker: Tracker,
+        start: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.start = start
         self.folder = RunFolder(run_dir)
         self.corpus = corpus
         self.tracker = tracker
@@ -86,6 +98,7 @@ class Samples:
             "audit/copied_16_held_out_95": limit,
             "audit/near_16": row["audit/near_16"],
             "audit/near_16_held_out_95": near_limit,
+            **({START: row[START]} if START in row else {}),
         }
 
     @cached_property
@@ -104,16 +117,22 @@ class Samples:
             return None
         return index_of(self.corpus)
 
+    @cached_property
+    def _start_audited(self) -> Index | None:
+        """The index of what the start learned from; None without one, or where that music is not here."""
+        return music_of(self.start, self.corpus.tokenized.cache.folder) if self.start else None
+
     def _compose(self, composer: Composer, epoch: int) -> Piece:
         """The sample from the first primer, which ends by itself; what it and the others copy is noted."""
         first, others = composer.compose_each(self.primers[:1], self.options), self._others(composer)
         samples = [*first, *others]
         if self._audited is not None:
-            copied = [
-                copied_after(self._audited, piece, self._end(primer))
-                for piece, primer in zip(samples, self.primers, strict=True)
-            ]
-            self.tracker.audit(note_audit(self.folder.audit, epoch, copied))
+            composed = [(piece, self._end(p)) for piece, p in zip(samples, self.primers, strict=True)]
+            copied, from_start = (
+                [copied_after(index, *each) for each in composed] if index else []
+                for index in (self._audited, self._start_audited)
+            )
+            self.tracker.audit(note_audit(self.folder.audit, epoch, copied, from_start))
         return samples[0]
 
     def _others(self, composer: Composer) -> list[Piece]:

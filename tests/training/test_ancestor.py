@@ -15,6 +15,8 @@ from noternn.errors import UserError
 from noternn.evaluation.loading import load_runs
 from noternn.model.checkpoint import BASE_CHECKPOINT, load_checkpoint, write_small
 from noternn.music.midi import write_midi
+from noternn.tables import read_csv
+from noternn.training.ancestor import music_of
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +52,20 @@ def test_the_record_says_where_the_weights_come_from(tuned: Path, tiny_run: Path
     assert len(start["sha256"]) == 64
     assert summary["licences"] == {"folder": "not known to NoteRNN"}
     assert load_checkpoint(tuned / "best.ckpt")["noternn"]["started_from"] == start
+
+
+def test_what_is_copied_of_the_starts_music_is_watched(tuned: Path, tiny_run: Path) -> None:
+    shares = [row["audit/start_16"] for row in read_csv(tuned / "audit.csv")]
+    assert all(0 <= share <= 1 for share in shares)
+    assert json.loads((tuned / "summary.json").read_text())["audit/start_16"] == shares[-1]
+    assert "audit/start_16" not in read_csv(tiny_run / "audit.csv")[0]
+
+
+def test_where_the_starts_music_is_gone_nothing_is_looked_for(tiny_run: Path, tmp_path: Path) -> None:
+    content = load_checkpoint(tiny_run / "best.ckpt")["noternn"]
+    assert music_of(content, None) is not None
+    content["config"]["dataset"]["path"] = str(tmp_path)
+    assert music_of(content, None) is None
 
 
 def test_the_vocabularies_are_joined(tuned: Path, tiny_run: Path) -> None:
