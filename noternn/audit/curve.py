@@ -97,10 +97,11 @@ def choose_checkpoint(run: Path, max_copied: float) -> Path:
 
     Args:
         run: its folder.
-        max_copied: the largest share of notes in copied passages of at least 16 notes, 0 to 1.
+        max_copied: the largest share of notes in copied passages of at least 16 notes, 0 to 1. If none copies
+            as little that which copies least is taken.
 
     Raises:
-        UserError: if the run was not audited or none copies as little.
+        UserError: if the run was not audited, or no checkpoint that was is left.
     """
     folder = RunFolder(run)
     if not folder.audit.is_file() or not folder.metrics.is_file():
@@ -116,10 +117,10 @@ def choose_checkpoint(run: Path, max_copied: float) -> Path:
         checkpoint = folder.best_checkpoint if epoch == best else folder.checkpoint(int(epoch))
         if checkpoint.is_file():
             copied[checkpoint] = (losses[epoch], share)
-    allowed = {path: loss for path, (loss, share) in copied.items() if share <= max_copied}
-    if not allowed:
-        least = min((share for _, share in copied.values()), default=float("nan"))
-        raise UserError(f"{run}: no checkpoint copies at most {max_copied:.1%}; the least is {least:.1%}")
+    if not copied:
+        raise UserError(f"{run}: none of the checkpoints in {folder.audit.name} is left")
+    least = min(share for _, share in copied.values())
+    allowed = {path: loss for path, (loss, share) in copied.items() if share <= max(max_copied, least)}
     return min(allowed, key=lambda path: allowed[path])
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from noternn.commands.bounded import bound_of
 from noternn.commands.options import positive_int
 from noternn.config.sampling import Sampling
 from noternn.errors import UserError
@@ -130,14 +131,17 @@ def _tracks(text: str) -> str | list[int]:
 
 
 def wished(options: argparse.Namespace, composer: Composer) -> Wishes:
-    """What --key, --range and --max-polyphony ask."""
+    """What --key, --range, --max-polyphony and --max-copied ask."""
     from noternn.sampling.wishes import ANYTHING, Wishes, ids_within
 
-    if options.key is None and options.range is None and options.max_polyphony is None:
-        return ANYTHING
-    lowest, highest = options.range or (0, 127)
-    ids = ids_within(composer.codec, options.key or range(12), lowest, highest)
-    return Wishes(ids, options.max_polyphony)
+    wishes = ANYTHING
+    if (options.key, options.range, options.max_polyphony) != (None, None, None):
+        lowest, highest = options.range or (0, 127)
+        ids = ids_within(composer.codec, options.key or range(12), lowest, highest)
+        wishes = Wishes(ids, options.max_polyphony)
+    if options.max_copied is None:
+        return wishes
+    return replace(wishes, bound=bound_of(options.checkpoint, composer.codec, options.max_copied))
 
 
 def check(options: argparse.Namespace) -> None:
@@ -173,6 +177,8 @@ def asked(options: argparse.Namespace) -> dict[str, Any]:
         told["max-polyphony"] = options.max_polyphony
     if told or options.infill or options.melody:
         told["particles"] = options.particles
+    if options.max_copied is not None:
+        told["max-copied"] = options.max_copied
     return told
 
 

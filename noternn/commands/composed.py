@@ -121,7 +121,6 @@ class Composing:
 
     def _continued(self, num_samples: int) -> list[Sample]:
         from noternn.sampling.primers import primer_end
-        from noternn.sampling.wishes import ANYTHING
 
         options, composer = self.options, self.composer
         primers, clock, origins = self._primers(num_samples)
@@ -129,8 +128,9 @@ class Composing:
         beats = options.beats if options.seconds is None else options.seconds * tempo / 60
         wishes = arranged.wished(options, composer)
         asked: dict[str, Any] = {"instruments": options.instruments}
-        if wishes is not ANYTHING:
-            asked |= {"wishes": wishes, "num_particles": options.particles}
+        asked["wishes"] = wishes
+        if wishes.need_particles:
+            asked["num_particles"] = options.particles
         pieces = composer.compose_each(primers, self.sampling, beats, clock, **asked)
         ends = [primer_end(primer, composer.codec, composer.tempo) for primer in primers]
         new = [piece.select(piece.onset >= end) for piece, end in zip(pieces, ends, strict=True)]
@@ -224,23 +224,6 @@ class Composing:
             if value := getattr(options, name):
                 told[name.replace("_", "-")] = value
         return told | arranged.asked(options)
-
-
-def checkpoint_of(run: Path, max_copied: float | None) -> Path:
-    """The checkpoint of a run's best epoch, or of the best one whose samples copy at most so much.
-
-    Raises:
-        UserError: if there is none.
-    """
-    from noternn.model.checkpoint import checkpoint_path
-
-    if max_copied is None:
-        return checkpoint_path(run)
-    from noternn.audit.curve import choose_checkpoint
-
-    path = choose_checkpoint(run, max_copied)
-    print(f"composing with {path}", file=sys.stderr)
-    return path
 
 
 def file_bytes(piece: Piece, suffix: str, text: str) -> bytes:

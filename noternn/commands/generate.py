@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from noternn.commands import arranged
+from noternn.commands.bounded import add_max_copied, checkpoint_of
 from noternn.commands.composed import (
     NUM_TRIED,
     SETTINGS,
     SUFFIXES,
     Composing,
     Sample,
-    checkpoint_of,
     copied_in,
     file_bytes,
     given_of,
@@ -24,7 +24,6 @@ from noternn.commands.options import (
     add_label,
     add_setting,
     check_output,
-    fraction,
     positive_float,
     positive_int,
     run_at,
@@ -79,14 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"compose {NUM_TRIED} for each sample, and keep the one most like the run's held-out music",
     )
     parser.add_argument("--copy", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument(
-        "--max-copied",
-        type=fraction,
-        metavar="SHARE",
-        help="take the run's best checkpoint whose samples have at most this share of their notes, "
-        "0 to 1, in passages of 16 that stand note for note in training pieces; with a wrong note now and "
-        "then it may be more: see near_16 in the run's table of audits",
-    )
+    add_max_copied(parser)
     _add_file(parser)
 
 

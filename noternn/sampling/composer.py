@@ -16,6 +16,7 @@ from noternn.model.stepper import build_stepper
 from noternn.music.piece import Piece
 from noternn.sampling.band import Instruments
 from noternn.sampling.clock import Clock
+from noternn.sampling.copies import Bound
 from noternn.sampling.ending import MARGIN, NUM_PARTICLES, end_each
 from noternn.sampling.sampler import end_in_beats, sample_each
 from noternn.sampling.wishes import ANYTHING, Wishes
@@ -87,7 +88,7 @@ class Composer:
         band = Instruments(self.codec).named(instruments) if instruments else None
         clock = clock or Clock(((0.0, self.tempo),), ((0.0, *self.metre),))
         pieces: dict[int, Piece] = {}
-        if wishes is not ANYTHING and (options.ending == "exact" or options.repetition_penalty != 1):
+        if wishes.need_particles and (options.ending == "exact" or options.repetition_penalty != 1):
             raise UserError("a key, a range or a number of notes at once need samples that end by themselves")
         if options.ending != "exact" and options.repetition_penalty == 1:
             pace = self.pace or Pace.default(self.codec.tokenizer.steps_per_beat)
@@ -97,7 +98,7 @@ class Composer:
             if beats is not None:
                 pieces = {k: self._rung_out(piece, primers[k], beats) for k, piece in pieces.items()}
         if len(pieces) < len(primers):
-            pieces = dict(enumerate(self._cut(primers, options, beats, clock, band))) | pieces
+            pieces = dict(enumerate(self._cut(primers, options, beats, clock, band, wishes.bound))) | pieces
         return list(pieces.values())
 
     def _rung_out(self, piece: Piece, primer: list[int], beats: float) -> Piece:
@@ -112,10 +113,11 @@ class Composer:
         beats: float | None,
         clock: Clock,
         band: frozenset[int] | None,
+        bound: Bound | None,
     ) -> list[Piece]:
         """Samples that stop at their length."""
         build, pace = build_stepper, self.pace
-        samples = sample_each(self.network, self.codec, primers, options, build, beats, pace, band)
+        samples = sample_each(self.network, self.codec, primers, options, build, beats, pace, band, bound)
         pieces = [clock.set(self.codec.decode(ids, self.tempo)) for ids in samples]
         if beats is None:
             return pieces

@@ -13,6 +13,7 @@ from noternn.config.sampling import Sampling
 from noternn.errors import UserError
 from noternn.model.lstm import NoteLSTM
 from noternn.sampling.band import Instruments
+from noternn.sampling.copies import Place
 from noternn.sampling.events import Tables, check_is_event
 from noternn.sampling.particles import draw
 from noternn.sampling.sampler import end_in_beats, sample_each
@@ -35,6 +36,7 @@ class Progress(NamedTuple):
     since: int = 0
     time: int = 0
     ends: tuple[int, ...] = ()  # of the notes that sound, where it is asked how many
+    place: Place | None = None  # where it is asked what is copied
 
 
 class Ending:
@@ -49,6 +51,7 @@ class Ending:
         is_timed: whether lengths are in grid steps; else in notes.
         pace: goes no longer without a note.
         wishes: of what is composed.
+        num_given: of the ids that stand, which are not composed.
 
     Raises:
         UserError: if it is asked how many notes sound, and the tokenizer does not write one after the other.
@@ -64,12 +67,13 @@ class Ending:
         is_timed: bool,
         pace: Pace,
         wishes: Wishes = ANYTHING,
+        num_given: int = 0,
     ) -> None:
         self.ids, self.low, self.high, self.pace = list(ids), low, high, pace
         self.steps, self.notes = codec.token_steps(), note_counts(codec)
         self.adds = self.steps if is_timed else self.notes
-        self.start = Progress(0, length)
-        self.wishes = wishes
+        self.start = Progress(0, length, place=wishes.bound.start() if wishes.bound else None)
+        self.wishes, self.num_given = wishes, num_given
         self.tables: Tables | None = None
         if wishes.most_at_once is not None:
             check_is_event(codec)
@@ -88,6 +92,8 @@ class Ending:
             allowed &= self.wishes.ids
         if self.tables is not None and self.wishes.most_at_once is not None:
             allowed &= ~self.tables.crowded(state.time, state.ends, self.wishes.most_at_once)
+        if self.wishes.bound is not None and state.place is not None:
+            allowed = self.wishes.bound.allowed(state.place, allowed)
         allowed[EOS_ID] = mask[EOS_ID] and state.length >= self.low
         return allowed
 
@@ -95,6 +101,9 @@ class Ending:
         """See `Plan`."""
         number, steps = state.num_ids + 1, int(self.steps[id_])
         state = self._sounding(state, id_, steps)
+        if self.wishes.bound is not None and state.place is not None:
+            place = self.wishes.bound.after(state.place, id_, is_given=state.num_ids < self.num_given)
+            state = state._replace(place=place)
         if number <= len(self.ids):
             return state._replace(num_ids=number)
         since = steps if self.notes[id_] else state.since + steps
@@ -155,10 +164,12 @@ def end_each(
     is_timed = beats is not None
     length: float = options.num_notes if beats is None else beats * codec.tokenizer.steps_per_beat
     begun: list[list[int]] = [list(primer) for primer in primers]
-    if options.ending == "own" and wishes is ANYTHING:
+    if options.ending == "own" and not wishes.need_particles:
         least = replace(options, num_notes=max(1, int((1 - margin) * length)))
         sooner = None if beats is None else (1 - margin) * beats
-        begun = sample_each(network, codec, primers, least, beats=sooner, pace=pace, band=band)
+        begun = sample_each(
+            network, codec, primers, least, beats=sooner, pace=pace, band=band, bound=wishes.bound
+        )
     instruments = Instruments(codec)
     samples: list[list[int] | None] = []
     for k, (primer, ids) in enumerate(zip(primers, begun, strict=True)):
@@ -169,11 +180,13 @@ def end_each(
         counts = codec.token_steps()[stands] if is_timed else note_counts(codec)[stands[len(primer) :]]
         played = instruments.allowed_after(codec, stands, band)
         asked = wishes if played is None else wishes.among(played)
-        plan = Ending(codec, stands, int(counts.sum()), max(1.0, low), high, is_timed, pace, asked)
+        plan = Ending(
+            codec, stands, int(counts.sum()), max(1.0, low), high, is_timed, pace, asked, len(primer)
+        )
         try:
             samples.append(draw(network, codec, plan, own, num_particles, MAX_IDS, SHARPNESS).ids)
         except UserError:
-            if wishes is not ANYTHING:
+            if wishes.need_particles:
                 raise
             samples.append(None)
     return samples

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from noternn.errors import UserError
 from noternn.music.piece import Piece
+from noternn.sampling.copies import Place
 from noternn.sampling.events import Tables, read
 from noternn.sampling.wishes import Wishes
 from noternn.tokenizer import EOS_ID, UNK_ID, Codec, EventTokenizer
@@ -63,6 +64,7 @@ class Writing(NamedTuple):
         stage: number of the onset of given notes that comes next; of forced ones while they come.
         program: of the note that is being written.
         notes: that were composed.
+        place: of what is heard, where it is asked what is copied.
     """
 
     time: int
@@ -71,6 +73,7 @@ class Writing(NamedTuple):
     stage: int = 0
     program: int = 0
     notes: tuple[ComposedNote, ...] = ()
+    place: Place | None = None
 
 
 class Given:
@@ -109,7 +112,8 @@ class Given:
         self.stages = [onsets.index(note.onset) for note in notes] + [len(onsets)]
         self.most_composed = 0 if wishes.most_at_once is None else self._left_over()
         self._check_vocabulary()
-        self.start = self._led(Writing(self.first))
+        place = wishes.bound.start(self.first) if wishes.bound else None
+        self.start = self._led(Writing(self.first, place=place))
         self._heads = lru_cache(maxsize=4096)(self._find_heads)
 
     def _left_over(self) -> int:
@@ -140,13 +144,32 @@ class Given:
         allowed = np.zeros_like(mask)
         if state.forced:
             allowed[state.forced[0]] = True
-            return allowed
+            return self._bounded(state, allowed, given=allowed)
         heads = self._heads(state.time, state.next, state.program)
         allowed = mask & (self.tables.goes_on | heads)
         if self.wishes.most_at_once is not None:
             allowed &= ~self._crowded(state)
         allowed[EOS_ID] = mask[EOS_ID] and self._may_end(state)
-        return allowed
+        return self._bounded(state, allowed, self._own_head(state)) if self.wishes.bound else allowed
+
+    def _bounded(
+        self, state: Writing, allowed: NDArray[np.bool_], given: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """The ids of these that copy no more than is wished; some of them begin given notes.
+
+        Nor may time move on to a given note that would complete a copied passage: others must come before.
+        """
+        bound, place = self.wishes.bound, state.place
+        if bound is None or place is None:
+            return allowed
+        composed = bound.allowed(place, allowed & ~given)
+        kept = np.asarray(composed | bound.allowed(place, allowed & given, is_given=True))
+        if not state.forced and state.next < len(self.notes):
+            note = self.notes[state.next]
+            head = note.ids[: 1 + self.tables.has_programs]
+            for id_ in np.flatnonzero(kept & (self.tables.steps == note.onset - state.time)).tolist():
+                kept[id_] &= not bound.would_copy(place, (id_, *head))
+        return kept
 
     def _crowded(self, state: Writing) -> NDArray[np.bool_]:
         """What would let too many notes sound, or lead to where only given ones may begin and none does."""
@@ -221,7 +244,7 @@ class Given:
 
     def advance(self, state: Writing, id_: int) -> Writing:
         """See `Plan`."""
-        tables = self.tables
+        tables, before = self.tables, state
         steps, pitch, program = (int(column[id_]) for column in (tables.steps, tables.pitch, tables.program))
         if state.forced:
             forced = state.forced[1:]
@@ -238,6 +261,9 @@ class Given:
             if tables.velocity[id_]:
                 more = last._replace(velocity=int(tables.velocity[id_]))
             state = state._replace(notes=(*state.notes[:-1], more))
+        if self.wishes.bound is not None and before.place is not None:
+            is_given = bool(before.forced) or state.next > before.next
+            state = state._replace(place=self.wishes.bound.after(before.place, id_, is_given))
         return self._led(state)
 
     def _begin(self, state: Writing, pitch: int) -> Writing:

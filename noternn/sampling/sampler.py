@@ -16,6 +16,7 @@ from noternn.model.products import MAX_STREAMS
 from noternn.model.stepper import DraftStepper, Stepper, build_stepper
 from noternn.model.threads import one_thread
 from noternn.sampling.band import OPENING_BEATS, OPENING_NOTES, Instruments
+from noternn.sampling.copies import Bound
 from noternn.sampling.probabilities import ROUNDING, UNDECIDED, choose, draw, is_close, probabilities
 from noternn.tokenizer import BOS_ID, EOS_ID, Codec, State
 from noternn.tokenizer.pace import Pace, note_counts
@@ -53,6 +54,7 @@ def sample_each(
     beats: float | None = None,
     pace: Pace | None = None,
     band: frozenset[int] | None = None,
+    bound: Bound | None = None,
 ) -> list[list[int]]:
     """A continuation of each primer, which advance together: much faster than one after the other.
 
@@ -68,6 +70,7 @@ def sample_each(
         pace: of the training pieces: samples go no longer without a note; None for `Pace.default`.
         band: the instruments that play, see `Instruments`; None keeps to those that are heard in the primer
             and in the first `OPENING_BEATS` of the sample.
+        bound: on what is copied; None for none.
 
     Returns:
         For each k `primers[k]` and what follows it, drawn with the seed `options.seed + k`: `num_notes` notes
@@ -75,7 +78,8 @@ def sample_each(
         grammar allows nothing but the end.
 
     Raises:
-        UserError: on a repetition penalty for tokens that hold notes (`Tokenizer.holds_notes`).
+        UserError: on a repetition penalty for tokens that hold notes (`Tokenizer.holds_notes`), or if a
+            bound leaves nothing that may come.
     """
     if options.repetition_penalty != 1 and codec.tokenizer.holds_notes:
         raise UserError(
@@ -83,6 +87,7 @@ def sample_each(
             "every step, so that a penalty would cut notes short; leave it at 1"
         )
     grammar = _Grammar(codec, options, beats, pace or Pace.default(codec.tokenizer.steps_per_beat), band)
+    grammar.bound = bound
     streams = [
         _Stream(grammar, primer, np.random.default_rng(options.seed + k)) for k, primer in enumerate(primers)
     ]
@@ -129,6 +134,7 @@ class _Grammar:
         self.penalizes = options.repetition_penalty != 1
         self.instruments = Instruments(codec)
         self.band = band
+        self.bound: Bound | None = None
         self.opening_steps = OPENING_BEATS * tokenizer.steps_per_beat
         self._numbers: dict[tuple[State, frozenset[int] | None], int] = {}
         self._states: list[tuple[State, frozenset[int] | None]] = []
@@ -214,6 +220,21 @@ class _Grammar:
         found: NDArray[np.bool_] = onward if onward.any() else allowed
         return found
 
+    def copies(self, stream: _Stream, id_: int) -> bool:
+        """Whether an id would copy more than may be."""
+        return self.bound is not None and stream.place is not None and self.bound.copies(stream.place, id_)
+
+    def mask_bounded(self, stream: _Stream, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """What of a mask copies no more than may be, (vocab_size,)."""
+        if self.bound is None or stream.place is None:
+            return mask
+        allowed = self.bound.allowed(stream.place, mask)
+        if not allowed.any() and self.masks[stream.state].any():
+            allowed = self.bound.allowed(stream.place, self.masks[stream.state])
+        if not allowed.any():
+            raise UserError("all notes that may come next copy more of the training pieces than may be")
+        return allowed
+
     def _chains(self, number: int) -> NDArray[np.bool_]:
         """Which ids may come again right after themselves, (vocab_size,)."""
         ids = np.flatnonzero(self.masks[number])
@@ -257,6 +278,7 @@ class _Stream:
         self.end = 0.0  # in beats, if they are asked for
         if grammar.beats is not None:
             self.end = end_in_beats(grammar.codec, primer, grammar.beats)
+        self.place = grammar.bound.start() if grammar.bound else None
         self._rng = rng
         self._points: list[float] = []  # the next ones last
 
@@ -270,6 +292,8 @@ class _Stream:
         """Go on by an id."""
         grammar = self.grammar
         notes, steps = grammar.note_counts[id_], grammar.num_steps[id_]
+        if grammar.bound is not None and self.place is not None:
+            self.place = grammar.bound.after(self.place, id_, is_given=self.num_added < 0)
         if self.num_added >= 0:
             self.num_notes += notes
             self.num_steps += steps
@@ -345,11 +369,13 @@ def _draw(
         drawn[left] = choose(probs, point[left])
     ids: list[int] = drawn.tolist()
     for n, (k, stream) in enumerate(rows):
-        if grammar.lingers(stream, ids[n]):
+        lingers = grammar.lingers(stream, ids[n])
+        if lingers or grammar.copies(stream, ids[n]):
             if exact is None:
                 assert isinstance(stepper, DraftStepper)
                 exact = stepper.settle()
-            mask = grammar.mask_onward(stream)
+            mask = grammar.mask_onward(stream) if lingers else grammar.masks[stream.state]
+            mask = grammar.mask_bounded(stream, mask)
             probs = probabilities(exact[k], mask, options, None if repeated is None else repeated[n])
             ids[n] = int(choose(probs, np.array(stream.point())))
     return ids

@@ -1,4 +1,4 @@
-"""What is asked of the notes that are composed: a key, a range, how many at once."""
+"""What is asked of the notes that are composed: a key, a range, how many at once, no copies."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from noternn.sampling.copies import Bound
 from noternn.tokenizer import SPECIAL_TOKENS, Codec
 
 
@@ -19,11 +20,18 @@ class Wishes:
         ids: (vocab_size,) which ids may come; None for all.
         most_at_once: how many notes may sound together, given ones included; None for any number.
         is_below: whether they stay below the given notes that sound.
+        bound: on what they copy; None for none.
     """
 
     ids: NDArray[np.bool_] | None = None
     most_at_once: int | None = None
     is_below: bool = False
+    bound: Bound | None = None
+
+    @property
+    def need_particles(self) -> bool:
+        """Whether more is asked than a bound, which any sample keeps."""
+        return self.ids is not None or self.most_at_once is not None or self.is_below
 
     def among(self, ids: NDArray[np.bool_]) -> Wishes:
         """The same, of some ids alone, (vocab_size,)."""

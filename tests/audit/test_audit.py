@@ -21,11 +21,13 @@ from noternn.__main__ import main
 from noternn.audit.curve import Copied, choose_checkpoint, copied_after, held_out_limit, note_audit
 from noternn.audit.exhibits import file_names
 from noternn.audit.figures import FLAGGED_PERCENTILE, MAX_PIECES, Figures, RealFigures, pooled, spread
-from noternn.audit.index import STRETCHES, Index
+from noternn.audit.index import STRETCHES, Index, index_of
 from noternn.audit.report import bar_words, how, shortened
 from noternn.audit.streams import Notes, streams_of
 from noternn.audit.suffixes import SuffixArray, suffix_order
 from noternn.bench import audit as bench_audit
+from noternn.errors import UserError
+from noternn.evaluation.loading import load_runs
 from noternn.music.midi import read_midi, write_midi
 from noternn.music.piece import Piece
 from noternn.music.steps import MIN_DIFFERENT
@@ -608,15 +610,23 @@ def test_a_checkpoint_is_chosen_by_validation_under_a_ceiling_of_copying(
     assert choose_checkpoint(audited_run, ceiling) == audited_run / chosen
 
 
-def test_a_ceiling_that_no_checkpoint_keeps_is_refused(
-    audited_run: Path, capsys: pytest.CaptureFixture[str]
+def test_where_no_checkpoint_copies_as_little_the_one_that_copies_least_is_taken(audited_run: Path) -> None:
+    assert choose_checkpoint(audited_run, 0.05) == choose_checkpoint(audited_run, 0.1)
+    for checkpoint in [audited_run / "best.ckpt", *(audited_run / "checkpoints").iterdir()]:
+        checkpoint.unlink()
+    with pytest.raises(UserError, match="none of the checkpoints"):
+        choose_checkpoint(audited_run, 0.05)
+
+
+def test_samples_that_are_asked_to_copy_nothing_do_not(
+    tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["generate", str(audited_run), "-o", str(audited_run / "out.mid"), "--max-copied"]
-    assert main([*command, "0.05"]) == 1
-    assert "no checkpoint copies at most 5.0%; the least is 10.0%" in capsys.readouterr().err
-    (audited_run / "audit.csv").unlink()
-    assert main([*command, "0.5"]) == 1
-    assert "its checkpoints were not audited" in capsys.readouterr().err
+    out = tmp_path / "out.mid"
+    command = ["generate", str(tiny_run), "-o", str(out), "--num-notes", "40", "--max-copied", "0"]
+    assert main(command) == 0
+    assert "composing with" in capsys.readouterr().err
+    learned = index_of(load_runs([tiny_run])[0].corpus)
+    assert learned.audit(read_midi(out)).copied(16) == 0
 
 
 def test_a_run_audits_its_samples_at_every_checkpoint(tiny_run: Path) -> None:
