@@ -24,11 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
         "what",
-        choices=("ingest", "train", "generate", "start", "sweep", "memory", "audit", "gpu"),
+        choices=("ingest", "train", "generate", "start", "sweep", "memory", "audit", "infill", "gpu"),
         help="ingest: from MIDI files to ids; train and generate: beside the original Note-RNN's loops, in "
         "two or three minutes; start: until an answer and until the first step; sweep: jobs side by side and "
         "one after the other; memory: training on up to 10^8 tokens, in ten; audit: an index of 10^6 notes; "
-        "gpu: training and composing on a CUDA device, in eight",
+        "infill: two bars by particles; gpu: training and composing on a CUDA device, in eight",
     )
     parser.add_argument(
         "folder",
@@ -61,6 +61,7 @@ def run(options: argparse.Namespace) -> None:
         "cpu_seconds": ("of the processor", "{:.2f}"),
         "share_of_torch": ("of import torch", "{:.2f}"),
         "times_first": ("x the first", "{:.2f}"),
+        "particles_per_second": ("particles/s", "{:,.1f}"),
         "tokens_per_second": ("tokens/s", "{:,.0f}"),
         "times_reference": ("x Note-RNN", "{:.2f}"),
         "cpu_ms": ("ms of the processor", "{:,.1f}"),
@@ -109,6 +110,10 @@ def _bench(options: argparse.Namespace) -> tuple[str, list[dict[str, Any]]]:
         from noternn.bench.audit import bench_audit
 
         return bench_audit()
+    if options.what == "infill":
+        from noternn.bench.infill import bench_infill
+
+        return bench_infill()
     if options.what == "gpu":
         from noternn.bench.gpu import bench_gpu, check_cuda
         from noternn.config.schema import to_plain

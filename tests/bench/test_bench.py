@@ -13,12 +13,14 @@ from noternn.__main__ import main
 from noternn.bench import memory as bench_memory
 from noternn.bench.cores import time_cores
 from noternn.bench.gpu import Scale, bench_gpu
+from noternn.bench.infill import bench_infill
 from noternn.bench.ingest import OURS
 from noternn.bench.model import Predecessor, Size, bench_generate, bench_train
 from noternn.bench.timing import interleaved
 from noternn.config.schema import to_plain
 from noternn.launch.command_line import settings
 from noternn.music import midi_parser
+from tests.helpers import small_piece
 
 
 def test_contestants_take_turns_and_the_first_turn_does_not_count() -> None:
@@ -139,3 +141,10 @@ def test_memory_of_training_is_told_for_each_size(monkeypatch: pytest.MonkeyPatc
     assert int(row["name"].split()[0].replace(",", "")) >= 6_000
     assert 0 < row["peak_mb"] < 500
     assert row["ms_per_batch"] > 0
+
+
+def test_a_gap_is_filled_with_and_without_a_bound_on_copies() -> None:
+    line, rows = bench_infill((2,), repeats=1, pieces=[small_piece(0), small_piece(1)])
+    assert line.startswith("beats 8 to 16")
+    assert [row["name"] for row in rows] == ["2 particles", "2 particles, no copies"]
+    assert all(row["particles_per_second"] > 0 for row in rows)
