@@ -187,15 +187,14 @@ def _tonic(found: Key) -> str:
 
 
 def _voice(chords: Sequence[_Chord], bar: _Bar, found: Key, is_first: bool) -> stream.Voice | None:
-    """What a voice does in a bar, rests where the first one is silent; None for another without notes."""
+    """What a voice does in a bar; None for one without notes, unless it is the first."""
     inside = [one for one in chords if one.onset < bar.end and one.end > bar.start]
     if not inside and not is_first:
         return None
     voice, now = stream.Voice(), bar.start
     for one in inside:
         start, end = max(one.onset, bar.start), min(one.end, bar.end)
-        if is_first:
-            _insert_rests(voice, now, start, bar)
+        _insert_rests(voice, now, start, bar, is_shown=is_first)
         for first, last in lengths(start - bar.start, end - bar.start):
             element = _notes(one, found)
             element.quarterLength = Fraction(last - first, GRID)
@@ -204,14 +203,16 @@ def _voice(chords: Sequence[_Chord], bar: _Bar, found: Key, is_first: bool) -> s
                 element.tie = tie.Tie("continue" if before and after else "stop" if before else "start")
             voice.insert(Fraction(first, GRID), element)
         now = end
-    if is_first:
-        _insert_rests(voice, now, bar.end, bar)
+    _insert_rests(voice, now, bar.end, bar, is_shown=is_first)
     return voice
 
 
-def _insert_rests(voice: stream.Voice, start: int, end: int, bar: _Bar) -> None:
+def _insert_rests(voice: stream.Voice, start: int, end: int, bar: _Bar, is_shown: bool) -> None:
+    """Fill a gap; hidden rests stand for what other programs might place in their own way."""
     for first, last in lengths(start - bar.start, end - bar.start):
-        voice.insert(Fraction(first, GRID), note.Rest(quarterLength=Fraction(last - first, GRID)))
+        rest = note.Rest(quarterLength=Fraction(last - first, GRID))
+        rest.style.hideObjectOnPrint = not is_shown
+        voice.insert(Fraction(first, GRID), rest)
 
 
 def lengths(start: int, end: int) -> Iterator[tuple[int, int]]:

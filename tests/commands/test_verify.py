@@ -36,8 +36,8 @@ def refusal(capsys: Capture, *arguments: object) -> str:
     "options",
     [
         SHORT,
-        ["--beats", "16", "--temperature", "1.1", "--top-k", "7", "--seed", "5"],
-        ["--seconds", "4", "--until-end", "--repetition-penalty", "1.0"],
+        ["--beats", "5", "--temperature", "1.1", "--top-k", "7", "--seed", "5"],
+        ["--seconds", "2", "--exact", "--repetition-penalty", "1.1", "--tempo", "80"],
         [*SHORT[:2], "--key", "F#-minor", "--range", "40-90", "--max-polyphony", "3", "--particles", "4"],
         [*SHORT, "--opening", "--seed", "2"],
     ],
@@ -52,15 +52,14 @@ def test_what_was_generated_comes_again(tiny_run: Path, tmp_path: Path, options:
     "options",
     [
         ["--primer", *SHORT],
-        ["--infill", "--bars", "3"],
-        ["--infill", "--beats", "8-10"],
+        ["--infill", "--beats", "8-9", "--only-new"],
     ],
     ids=" ".join,
 )
 def test_what_was_composed_from_a_file_comes_again_with_that_file(
     tiny_run: Path, corpus_dir: Path, tmp_path: Path, capsys: Capture, options: list[str]
 ) -> None:
-    given, out, few = tmp_path / "given.mid", tmp_path / "out.mid", ["--particles", "4"]
+    given, out, few = tmp_path / "given.mid", tmp_path / "out.mid", ["--particles", "2"]
     shutil.copy(corpus_dir / "piece_003.mid", given)
     generate(tiny_run, out, options[0], str(given), *options[1:], *few)
     assert main(["verify", str(out), str(tiny_run)]) == 0

