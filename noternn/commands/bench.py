@@ -24,18 +24,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
         "what",
-        choices=("ingest", "train", "generate", "start", "sweep", "memory", "audit", "infill", "gpu"),
+        choices=(
+            "ingest",
+            "train",
+            "generate",
+            "start",
+            "sweep",
+            "memory",
+            "audit",
+            "infill",
+            "health",
+            "gpu",
+        ),
         help="ingest: from MIDI files to ids; train and generate: beside the original Note-RNN's loops, in "
         "two or three minutes; start: until an answer and until the first step; sweep: jobs side by side and "
         "one after the other; memory: training on up to 10^8 tokens, in ten; audit: an index of 10^6 notes; "
-        "infill: two bars by particles; gpu: training and composing on a CUDA device, in eight",
+        "infill: two bars by particles; health: what it tells of planted faults and of real music; "
+        "gpu: training and composing on a CUDA device, in eight",
     )
     parser.add_argument(
         "folder",
         type=Path,
         nargs="?",
         metavar="FOLDER",
-        help="ingest: of MIDI files (pieces that are installed)",
+        help="ingest: of MIDI files (pieces that are installed); health: a run's",
     )
     parser.add_argument(
         "--runs", type=positive_int, default=6, metavar="N", help="sweep: of so many runs (6)"
@@ -45,8 +57,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Compare speeds with other libraries, and with what this machine can do at most."""
-    if options.folder and options.what != "ingest":
-        raise UserError(f"bench {options.what} {options.folder}: only bench ingest reads a folder")
+    if options.folder and options.what not in ("ingest", "health"):
+        raise UserError(f"bench {options.what} {options.folder}: only ingest and health read a folder")
+    if options.what == "health" and not options.folder:
+        raise UserError("bench health needs a run's folder: its network and its held-out pieces")
     line, rows = _bench(options)
     if options.json:
         print(json.dumps({"what": line, "rows": rows}))
@@ -71,6 +85,9 @@ def run(options: argparse.Namespace) -> None:
         "times_one_core": ("x one core", "{:.2f}"),
         "teraflops": ("10^12 operations/s", "{:.1f}"),
         "waits_per_step": ("waits a step", "{:.0f}"),
+        "num_pieces": ("pieces", "{}"),
+        "unhealthy": ("unhealthy", "{:.0%}"),
+        "unusual": ("unusual", "{:.0%}"),
         "val/nats_per_note": ("val/nats_per_note", "{:.4f}"),
         "disk_mb": ("MB on disk", "{:,.0f}"),
         "first_start_s": ("first start (s)", "{:.1f}"),
@@ -114,6 +131,10 @@ def _bench(options: argparse.Namespace) -> tuple[str, list[dict[str, Any]]]:
         from noternn.bench.infill import bench_infill
 
         return bench_infill()
+    if options.what == "health":
+        from noternn.bench.health import bench_health
+
+        return bench_health(options.folder)
     if options.what == "gpu":
         from noternn.bench.gpu import bench_gpu, check_cuda
         from noternn.config.schema import to_plain

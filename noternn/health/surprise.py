@@ -46,20 +46,19 @@ class Bounds:
 
     @classmethod
     def of(cls, pieces: Iterable[Piece], nats: Nats, num_notes: int) -> Bounds | None:
-        """Measure held-out pieces; None if too few have `num_notes` notes, or if those are too few to tell.
+        """Measure held-out pieces; None if too few have 64 notes.
 
         Args:
             pieces: of more than 32 the first ones are measured.
             nats: of the network.
-            num_notes: of the excerpts.
+            num_notes: of the excerpts; where too few pieces are as long, what three of four of them have.
         """
-        if num_notes < MIN_NOTES:
-            return None
         chosen = [piece for piece, _ in zip(pieces, range(MAX_PIECES), strict=False)]
-        each = -(-MAX_EXCERPTS // max(1, len(chosen)))
-        parts = [part for piece in chosen for part in excerpts(piece, num_notes)[:each]]
-        parts = [part for part in parts if part.num_notes >= num_notes][:MAX_EXCERPTS]
-        if len(parts) < MIN_EXCERPTS:
+        parts = _parts(chosen, num_notes)
+        if len(parts) < MIN_EXCERPTS and chosen:
+            num_notes = min(num_notes, int(np.percentile([piece.num_notes for piece in chosen], 25)))
+            parts = _parts(chosen, num_notes)
+        if num_notes < MIN_NOTES or len(parts) < MIN_EXCERPTS:
             return None
         rows = surprises(parts, nats)
         medians, spreads = {}, {}
@@ -104,6 +103,13 @@ class Bounds:
                 usual = f"(held-out: {self.medians[name]:.2f})"
                 found.append(WORDS[name].format(value=value, usual=usual))
         return found
+
+
+def _parts(pieces: Sequence[Piece], num_notes: int) -> list[Piece]:
+    """Excerpts of so many notes, as many of each piece, 48 at most."""
+    each = -(-MAX_EXCERPTS // max(1, len(pieces)))
+    parts = [part for piece in pieces for part in excerpts(piece, num_notes)[:each]]
+    return [part for part in parts if part.num_notes >= num_notes][:MAX_EXCERPTS]
 
 
 WORDS = {

@@ -13,6 +13,7 @@ from noternn.__main__ import main
 from noternn.bench import memory as bench_memory
 from noternn.bench.cores import time_cores
 from noternn.bench.gpu import Scale, bench_gpu
+from noternn.bench.health import bench_health
 from noternn.bench.infill import bench_infill
 from noternn.bench.ingest import OURS
 from noternn.bench.model import Predecessor, Size, bench_generate, bench_train
@@ -129,7 +130,7 @@ def test_the_predecessor_samples_as_many_notes_as_asked_for() -> None:
 
 def test_only_ingest_reads_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "train", str(tmp_path)]) == 1
-    assert "only bench ingest reads a folder" in capsys.readouterr().err
+    assert "only ingest and health read a folder" in capsys.readouterr().err
 
 
 def test_memory_of_training_is_told_for_each_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -148,3 +149,11 @@ def test_a_gap_is_filled_with_and_without_a_bound_on_copies() -> None:
     assert line.startswith("beats 8 to 16")
     assert [row["name"] for row in rows] == ["2 particles", "2 particles, no copies"]
     assert all(row["particles_per_second"] > 0 for row in rows)
+
+
+def test_health_is_asked_about_planted_faults(tiny_run: Path) -> None:
+    line, rows = bench_health(tiny_run, num_each=2, foreign=[small_piece(seed) for seed in (90, 91)])
+    assert line.startswith("excerpts of ")
+    assert [row["name"] for row in rows][:3] == ["held-out excerpts", "its samples", "the inverted sampler"]
+    assert all(0 <= row["unhealthy"] <= 1 for row in rows)
+    assert rows[2]["num_pieces"] == 2

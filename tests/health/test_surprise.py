@@ -95,3 +95,11 @@ def test_below_eight_pieces_there_is_no_verdict_and_training_pieces_fill_up() ->
     yardstick = Yardstick.of(few, more)
     assert (yardstick.num_pieces, yardstick.num_trained) == (32, 27)
     assert check(scale(60), yardstick).verdict == "healthy"
+
+
+def test_where_pieces_are_short_shorter_excerpts_are_measured() -> None:
+    found = Bounds.of([scale(start) for start in range(40, 56)], step_sizes, 200)
+    assert found is not None
+    assert found.num_notes == 80
+    few = [scale(start).select(np.arange(80) < 50) for start in range(40, 56)]
+    assert Bounds.of(few, step_sizes, 200) is None
