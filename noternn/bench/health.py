@@ -25,7 +25,7 @@ from noternn.sampling.scoring import scorer
 
 TOP = 10  # of the predecessor
 LENGTH = 7 / 8  # of a run's samples, as at the end of training
-FOREIGN = ("bach", "airs")  # corpora of which the first that the run did not learn from is another's music
+FOREIGN = ("bach", "classical")  # corpora of which the first that the run did not learn from is another's music
 UNLIKELY = -1e3
 
 
