@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from noternn.evaluation.loading import TrainedRun, load_runs
 from noternn.health.checkup import check
 from noternn.health.excerpts import excerpts
 from noternn.health.surprise import Bounds, bars_shuffled, voice_moved
+from noternn.health.voices import parallels
 from noternn.health.yardstick import Yardstick
 from noternn.model.lstm import NoteLSTM
 from noternn.model.stepper import Stepper, build_stepper
@@ -25,7 +27,10 @@ from noternn.sampling.scoring import scorer
 
 TOP = 10  # of the predecessor
 LENGTH = 7 / 8  # of a run's samples, as at the end of training
-FOREIGN = ("bach", "classical")  # corpora of which the first that the run did not learn from is another's music
+FOREIGN = (
+    "bach",
+    "classical",
+)  # corpora of which the first that the run did not learn from is another's music
 UNLIKELY = -1e3
 
 
@@ -64,7 +69,8 @@ def bench_health(
         foreign: music of another corpus; none for some that is installed.
 
     Returns:
-        what was done, in a line, and for each fault how many there were and the shares of the verdicts.
+        what was done, in a line, and for each fault how many there were, the shares of the verdicts, and
+        what `noternn.health.voices.parallels` counts.
     """
     run = load_runs([path])[0]
     network, codec = run.composer.network, run.composer.codec
@@ -80,7 +86,15 @@ def bench_health(
     for name, pieces in [("held-out excerpts", real), *planted]:
         verdicts = [check(piece, yardstick, nats=nats).verdict for piece in pieces]
         shares = {v: verdicts.count(v) / max(1, len(verdicts)) for v in ("unhealthy", "unusual")}
-        rows.append({"name": name, "num_pieces": len(pieces), **shares})
+        share = parallels(pieces)
+        rows.append(
+            {
+                "name": name,
+                "num_pieces": len(pieces),
+                **shares,
+                "parallels": None if math.isnan(share) else share,
+            }
+        )
     line = f"excerpts of {num_notes} notes beside {len(measured)} held-out pieces"
     return line if yardstick.network else f"{line}, too few to judge by the network", rows
 

@@ -88,6 +88,7 @@ def run(options: argparse.Namespace) -> None:
         "num_pieces": ("pieces", "{}"),
         "unhealthy": ("unhealthy", "{:.0%}"),
         "unusual": ("unusual", "{:.0%}"),
+        "parallels": ("parallel fifths, octaves", "{:.2%}"),
         "val/nats_per_note": ("val/nats_per_note", "{:.4f}"),
         "disk_mb": ("MB on disk", "{:,.0f}"),
         "first_start_s": ("first start (s)", "{:.1f}"),
