@@ -113,8 +113,10 @@ class Composing:
         return self._samples([one.piece for one in each], [one.composed for one in each], origins)
 
     def _samples(self, pieces: list[Piece], new: list[Piece], origins: list[str]) -> list[Sample]:
-        if bpm := self.options.tempo:
-            pieces, new = ([replace(p, tempos=((0, bpm),)) for p in both] for both in (pieces, new))
+        told: dict[str, Any] = {"name": ""}  # not that of the given file, which may be called otherwise
+        if self.options.tempo:
+            told["tempos"] = ((0, self.options.tempo),)
+        pieces, new = ([replace(piece, **told) for piece in both] for both in (pieces, new))
         written = new if self.options.only_new else pieces
         seeds = range(self.sampling.seed, self.sampling.seed + len(pieces))
         return [Sample(*row) for row in zip(pieces, seeds, origins, new, written, strict=True)]

@@ -11,6 +11,7 @@ from noternn.errors import UserError
 
 if TYPE_CHECKING:
     from noternn.sampling.provenance import Given, Provenance
+MOST = {"num_notes": 100_000, "beats": 50_000, "seconds": 50_000, "particles": 10_000}  # that is composed
 
 
 class _Parser(argparse.ArgumentParser):
@@ -131,6 +132,11 @@ def _options(options: argparse.Namespace, record: Provenance, given: Path | None
     if given is None and any(name in STARTS for name in record.options):
         raise UserError(f"{options.file}: what it says of where it comes from is damaged")
     try:
-        return parser.parse_args([str(options.checkpoint), "-o", str(options.file), *arguments])
+        asked = parser.parse_args([str(options.checkpoint), "-o", str(options.file), *arguments])
     except UserError as error:
         raise UserError(f"{options.file}: {error}") from error
+    for name, most in MOST.items():
+        value = getattr(asked, name)
+        if isinstance(value, int | float) and value > most:
+            raise UserError(f"{options.file}: it asks for {name}={value:,}; at most {most:,} come again")
+    return asked

@@ -59,7 +59,7 @@ def test_what_was_generated_comes_again(tiny_run: Path, tmp_path: Path, options:
 def test_what_was_composed_from_a_file_comes_again_with_that_file(
     tiny_run: Path, corpus_dir: Path, tmp_path: Path, capsys: Capture, options: list[str]
 ) -> None:
-    given, out, few = tmp_path / "given.mid", tmp_path / "out.mid", ["--particles", "2"]
+    given, out, few = tmp_path / "given.mid", tmp_path / "out.musicxml", ["--particles", "2"]
     shutil.copy(corpus_dir / "piece_003.mid", given)
     generate(tiny_run, out, options[0], str(given), *options[1:], *few)
     assert main(["verify", str(out), str(tiny_run)]) == 0
@@ -134,7 +134,7 @@ def test_a_damaged_record_is_told(
     assert "is damaged" in refusal(capsys, tmp_path / "out.mid", tiny_run)
 
 
-def test_options_that_generate_does_not_have_are_told(
+def test_options_that_generate_does_not_have_or_that_cost_too_much_are_told(
     tiny_run: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     out = tmp_path / "out.mid"
@@ -142,3 +142,5 @@ def test_options_that_generate_does_not_have_are_told(
     text = read_provenance(out).text()
     write_midi(read_midi(out), out, text.replace('"top-k"', '"top-q"'))
     assert "not those of noternn generate" in refusal(capsys, out, tiny_run)
+    write_midi(read_midi(out), out, text.replace('"num-notes": 12', '"num-notes": 1000000000000'))
+    assert "at most 100,000" in refusal(capsys, out, tiny_run)
