@@ -12,10 +12,10 @@ MAX_CURES = 3  # in the advice, which is read, not worked through
 # With another ten chorales the mean changes by about a tenth of a nat a note (standard error).
 FEW_PIECES = 10
 VERY_FEW_PIECES = 5  # with fewer that stands before everything else
-FEW_NOTES = 30_000  # to learn from; with 4,000 to 34,000 a trained start gained what `FROM_BASE` says
+FEW_NOTES = 30_000  # to learn from; with 800 to 34,000 a trained start gained what `FROM_BASE` says
 FROM_BASE = (
-    "try recipe=from_base first: with about 20 pieces the network that comes with NoteRNN as a start ended "
-    "0.4 to 1.3 nats a note lower"
+    "try recipe=from_base first: with 8 to 20 pieces the network that comes with NoteRNN as a start ended "
+    "0.4 to 3.5 nats a note lower"
 )
 
 
