@@ -173,6 +173,8 @@ def asked(options: argparse.Namespace) -> dict[str, Any]:
         told["key"] = ",".join(SHARPS[pitch_class] for pitch_class in options.key)
     if options.range is not None:
         told["range"] = span_text(options.range)
+    if options.max_copied is not None:
+        told["max-copied"] = options.max_copied
     if options.max_polyphony is not None:
         told["max-polyphony"] = options.max_polyphony
     if told or options.infill or options.melody:

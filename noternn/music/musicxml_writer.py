@@ -25,7 +25,7 @@ from noternn.music.piece import Piece
 
 GRID = 48  # steps of a quarter note
 KEYBOARDS = (*range(9), *range(16, 21), 46)  # programs on two staves: pianos, celesta, organs, harp
-MIDDLE_C, LOW = 60, 57  # which hand plays; a mean pitch below which a staff has a bass clef
+MIDDLE_C = 60  # from it on the right hand plays; a staff of a lower mean pitch has a bass clef
 FIELD = "noternn"  # of the miscellaneous ones
 PLACES = {  # of drums on the staff, by their MIDI pitch; all others are on the third line
     35: "F4", 36: "F4", 38: "C5", 40: "C5", 42: "G5", 44: "D4", 46: "G5", 41: "G4", 43: "A4",
@@ -127,9 +127,9 @@ def _staves(notes: Sequence[Any], is_drum: bool, program: int) -> list[_Staff]:
     high = [note for note in notes if note.pitch >= MIDDLE_C]
     low = [note for note in notes if note.pitch < MIDDLE_C]
     hands = [high, low] if not is_drum and program in KEYBOARDS and high and low else [notes]
+    means = [np.mean([note.pitch for note in hand] or [MIDDLE_C]) for hand in hands]
     return [
-        _Staff(_voices(hand), not is_drum and bool(hand) and np.mean([n.pitch for n in hand]) < LOW, is_drum)
-        for hand in hands
+        _Staff(_voices(hand), bool(mean < MIDDLE_C), is_drum) for hand, mean in zip(hands, means, strict=True)
     ]
 
 

@@ -131,7 +131,7 @@ def check_is_bounded(codec: Codec) -> None:
     if not isinstance(codec.tokenizer, EventTokenizer | ChordTokenizer):
         raise UserError(
             "--max-copied: what samples copy is bounded with networks of the tokenizers event and chord; "
-            "take an earlier checkpoint of this run, see its audit.csv"
+            "take an earlier checkpoint of this run, see its table of audits"
         )
 
 

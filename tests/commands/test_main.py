@@ -29,7 +29,7 @@ def imported(*arguments: str) -> set[str]:
 
 
 def test_each_command_is_a_module_and_each_module_a_command() -> None:
-    parts = {"__init__", "options", "against", "arranged", "composed"}
+    parts = {"__init__", "options", "against", "arranged", "bounded", "composed"}
     files = {path.stem for path in (ROOT / "noternn" / "commands").glob("*.py")} - parts
     assert files == set(COMMANDS)
     for name in COMMANDS:

@@ -40,6 +40,7 @@ def refusal(capsys: Capture, *arguments: object) -> str:
         ["--seconds", "2", "--exact", "--repetition-penalty", "1.1", "--tempo", "80"],
         [*SHORT[:2], "--key", "F#-minor", "--range", "40-90", "--max-polyphony", "3", "--particles", "4"],
         [*SHORT, "--opening", "--seed", "2"],
+        [*SHORT, "--max-copied", "0"],
     ],
     ids=" ".join,
 )
