@@ -13,7 +13,7 @@ from noternn.model.lstm import NoteLSTM
 from noternn.tokenizer.vocabulary import SPECIAL_TOKENS
 
 NUMBER = re.compile(r"-?\d+")
-LABELS, FIRST = "labels", "layers.0.weight_ih_l0"  # parameters of `NoteLSTM`: the second reads the first
+LABELS = "labels"  # the parameter of `NoteLSTM`
 
 
 class Matched(NamedTuple):
@@ -80,8 +80,6 @@ def inherit(network: NoteLSTM, tokens: Sequence[str], trained: NoteLSTM, known: 
         if name == LABELS:  # in no order that another network knows
             continue
         source = _rows_of(old[name], found.rows) if id(weight) in by_token else old[name]
-        if name == FIRST and network.labels is not None and weight.shape != source.shape:
-            weight[:, source.shape[1] :] = 0  # labels say nothing at first
         shared = tuple(
             slice(min(ours, theirs)) for ours, theirs in zip(weight.shape, source.shape, strict=True)
         )

@@ -16,7 +16,7 @@ from noternn.model.memory import PieceMemory
 from noternn.model.recall import Ints, suggestions
 from noternn.tokenizer.pitch_kinds import PitchKinds
 
-LABEL_WIDTH = 16  # numbers that stand for a label
+LABEL_SCALE = 4.0  # so that a label learns about as fast as a token, of which vector and projection learn
 
 
 class NetworkState(NamedTuple):
@@ -90,10 +90,10 @@ class NoteLSTM(nn.Module):
         before_pitch: (vocab_size,) after which ids one that says a pitch may come. Where there are intervals
             they are scored there alone, and elsewhere no pitch has any probability. None takes it from
             `followers`.
-        num_labels: how many labels pieces may have. What stands for a piece's label is read by the first
-            layer beside the tokens, at every step: what was told at the start alone would have to survive
-            in the state for a whole piece, while gradients reach back a window. (Such a global condition is
-            that of van den Oord et al., WaveNet, 2016.) A label says nothing until it has learned to.
+        num_labels: how many labels pieces may have. A vector of a piece's label is added to what the first
+            layer reads, at every step: what was told at the start alone would have to survive in the state
+            for a whole piece, while gradients reach back a window. (Such a global condition is that of van
+            den Oord et al., WaveNet, 2016.) A label says nothing until it has learned to.
     """
 
     followers: Tensor | None
@@ -160,23 +160,16 @@ class NoteLSTM(nn.Module):
         if memory and kinds is not None:
             self.memory = PieceMemory(kinds, memory, embedding_dim, width, hidden_size)
         # Row 0 is of no label.
-        self.labels = nn.Parameter(torch.randn(num_labels + 1, LABEL_WIDTH)) if num_labels else None
-        self.layers = self._build_layers(num_layers, width)
+        self.labels = nn.Parameter(torch.zeros(num_labels + 1, width)) if num_labels else None
+        self.layers = nn.ModuleList(
+            nn.LSTM(hidden_size if layer else width, hidden_size, batch_first=True)
+            for layer in range(num_layers)
+        )
         self.head = self._build_head(vocab_size, num_fc_layers, tied)
         self.register_buffer("followers", followers)
         if before_pitch is None:
             before_pitch = _before_pitch(vocab_size, token_pitches, followers)
         self.register_buffer("before_pitch", before_pitch)
-
-    def _build_layers(self, num_layers: int, width: int) -> nn.ModuleList:
-        read = width if self.labels is None else width + LABEL_WIDTH
-        layers = nn.ModuleList(
-            nn.LSTM(self.hidden_size if layer else read, self.hidden_size, batch_first=True)
-            for layer in range(num_layers)
-        )
-        with torch.no_grad():
-            next(layers[0].parameters())[:, width:] *= 0  # a label says nothing yet
-        return layers
 
     def _build_head(self, vocab_size: int, num_fc_layers: int, tied: bool) -> nn.Module:
         if num_fc_layers == 1:
@@ -219,6 +212,9 @@ class NoteLSTM(nn.Module):
         if self.intervals is not None:
             last_pitches, ages, pitches = self.intervals.recall(ids, onsets, pitches)
             values = values + self.intervals.read(last_pitches)
+        if self.labels is not None:
+            rows = torch.zeros_like(ids[:, 0]) if labels is None else labels
+            values = values + LABEL_SCALE * embedding(rows, self.labels)[:, None]
         values = self._drop(values, self.input_dropout)
         if self.memory is not None:
             assert suggested is not None, "a network with a memory needs what it suggests"
@@ -226,7 +222,7 @@ class NoteLSTM(nn.Module):
         last: list[tuple[Tensor, Tensor]] = []
         for number, layer in enumerate(self.layers):
             before = hidden[number : number + 1].contiguous(), cell[number : number + 1].contiguous()
-            read = self._drop(values, self.dropout) if number else self._labelled(values, labels)
+            read = self._drop(values, self.dropout) if number else values
             output, after = self._recur(layer, read, before)  # (batch, time, hidden_size)
             values = values + output if self.residual else output
             last.append(after)
@@ -313,18 +309,12 @@ class NoteLSTM(nn.Module):
             columns.append(slot.clamp(max=self.num_slots - 1))
         return columns, time, torch.stack([time[:, -1], slot[:, -1] + 1])
 
-    def _labelled(self, values: Tensor, labels: Tensor | None) -> Tensor:
-        """What the first layer reads: the values, (batch, time, width), and what stands for the labels."""
-        if self.labels is None:
-            return values
-        told = self.labels[:1].expand(len(values), -1) if labels is None else self.labels[labels]
-        return torch.cat([values, told[:, None].expand(-1, values.shape[1], -1)], 2)
-
     @torch.no_grad()
     def told(self, shares: Sequence[float] = ()) -> NoteLSTM:
         """A network without labels that does what this one does when it is told a mix of them.
 
-        What the first layer reads of a label is the same at every step, so it goes into the layer's bias.
+        What is added for a label is the same at every step, so it stands in a table of places: of the place
+        in a span of one grid step, in which there is but one.
 
         Args:
             shares: of each label, which add up to 1 at most. What is left is the share of no label.
@@ -332,15 +322,10 @@ class NoteLSTM(nn.Module):
         if self.labels is None:
             return self
         given = torch.tensor([1.0 - sum(shares), *shares, *[0.0] * (len(self.labels) - 1 - len(shares))])
-        w_ih, _, b_ih, _ = self.layers[0].parameters()
-        width = w_ih.shape[1] - LABEL_WIDTH
-        mixed = given.to(self.labels) @ self.labels
         network = copy.deepcopy(self, {id(self.labels): None})
-        first = network.layers[0]
-        assert isinstance(first, nn.LSTM)
-        first.input_size = width
-        first.weight_ih_l0 = nn.Parameter(w_ih[:, :width].clone())
-        first.bias_ih_l0 = nn.Parameter(b_ih + w_ih[:, width:] @ mixed)
+        network.periods = (1, *self.periods)
+        vector = LABEL_SCALE * given.to(self.labels)[None] @ self.labels
+        network.places = nn.ParameterList([vector, *network.places])
         return network
 
     def _recur(

@@ -120,6 +120,10 @@ def _data(run: Path, summary: Mapping[str, Any], settings: Mapping[str, Any]) ->
     licences = summary.get("licences")
     if isinstance(licences, dict) and licences:
         facts["licence"] = "; ".join(f"{name}: {text}" for name, text in licences.items())
+    facts |= _ancestry(summary.get("started_from"))
+    labels = summary.get("labels")
+    if isinstance(labels, list) and labels:
+        facts["labels"] = ", ".join(map(str, labels))
     try:
         sizes = read_json(RunFolder(run).split, MAX_SPLIT_BYTES)["sizes"]
         for name, size in sizes.items():
@@ -131,6 +135,21 @@ def _data(run: Path, summary: Mapping[str, Any], settings: Mapping[str, Any]) ->
         facts["shared with training"] = (
             f"{leak:.1%} of the validation notes stand in passages of training pieces"
         )
+    return facts
+
+
+def _ancestry(start: object) -> Facts:
+    """The network that a run started from, and the music of that one and of those before it."""
+    if not isinstance(start, dict):
+        return {}
+    facts = {"started from": f"{start.get('init_from')}, which learned from {start.get('dataset')}"}
+    music: dict[str, str] = {}
+    while isinstance(start, dict):
+        licences = start.get("licences")
+        music |= licences if isinstance(licences, dict) else {}
+        start = start.get("started_from")
+    if music:
+        facts["licence of the start's music"] = "; ".join(f"{name}: {text}" for name, text in music.items())
     return facts
 
 

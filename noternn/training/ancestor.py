@@ -79,7 +79,7 @@ class Ancestor:
             tokens: its vocabulary, in which all of the ancestor's are.
             label_names: that it is told; those of the ancestor's that are called so are taken over.
         """
-        own = self.trained.labels if label_names else None  # else it begins as the one that is told none
+        own = self.trained.labels
         trained, known = (own.network, own.names) if own else (self.trained.network, ())
         num_new = inherit(network, tokens, trained, self.tokens)
         inherit_labels(network, label_names, trained, known)

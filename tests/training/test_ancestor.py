@@ -15,6 +15,7 @@ from noternn.errors import UserError
 from noternn.evaluation.loading import load_runs
 from noternn.model.checkpoint import BASE_CHECKPOINT, load_checkpoint, write_small
 from noternn.music.midi import write_midi
+from noternn.runs.card import read_card
 from noternn.tables import read_csv
 from noternn.training.ancestor import music_of
 
@@ -52,6 +53,12 @@ def test_the_record_says_where_the_weights_come_from(tuned: Path, tiny_run: Path
     assert len(start["sha256"]) == 64
     assert summary["licences"] == {"folder": "not known to NoteRNN"}
     assert load_checkpoint(tuned / "best.ckpt")["noternn"]["started_from"] == start
+
+
+def test_the_card_says_where_the_weights_come_from(tuned: Path, tiny_run: Path) -> None:
+    facts = read_card(tuned).sections["What it learned from"]
+    assert facts["started from"] == f"{tiny_run}, which learned from folder"
+    assert facts["licence of the start's music"] == "folder: not known to NoteRNN"
 
 
 def test_what_is_copied_of_the_starts_music_is_watched(tuned: Path, tiny_run: Path) -> None:
