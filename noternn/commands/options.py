@@ -60,7 +60,7 @@ def add_label(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         default="",
         help="which music it shall be like, of a network with labels (model.labels), or a mix: "
-        "chrono:0.7,zelda:0.3 (no label)",
+        "chrono:0.7,zelda:0.3; zelda:3 exaggerates (no label)",
     )
 
 

@@ -317,7 +317,9 @@ class NoteLSTM(nn.Module):
         in a span of one grid step, in which there is but one.
 
         Args:
-            shares: of each label, which add up to 1 at most. What is left is the share of no label.
+            shares: of each label. What they leave of 1 is the share of no label. If they add up to more it is
+                negative: what tells a label from none is exaggerated, much as classifier-free guidance does
+                (Ho and Salimans, 2022).
         """
         if self.labels is None:
             return self
