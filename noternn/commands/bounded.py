@@ -28,12 +28,13 @@ def add_max_copied(parser: argparse.ArgumentParser) -> None:
 
 def checkpoint_of(run: Path, max_copied: float | None) -> Path:
     """The checkpoint of the best epoch, or of the best one whose samples copy at most so much."""
-    from noternn.audit.curve import choose_checkpoint
     from noternn.model.checkpoint import checkpoint_path
     from noternn.runs.folder import RunFolder
 
     if max_copied is None or not RunFolder(run).audit.is_file():
         return checkpoint_path(run)
+    from noternn.audit.curve import choose_checkpoint  # it loads what reads settings, half a second
+
     path = choose_checkpoint(run, max_copied)
     print(f"composing with {path}", file=sys.stderr)
     return path
