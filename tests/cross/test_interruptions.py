@@ -190,7 +190,7 @@ def train_in_fork(run: Path, overrides: list[str]) -> None:
     train(parsed, sources_of(parsed.dataset), run)
 
 
-@pytest.mark.parametrize("num_kills", [3, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("num_kills", [5, pytest.param(100, marks=pytest.mark.slow)])
 def test_a_run_that_is_killed_at_any_moment_goes_on(
     num_kills: int, corpus_dir: Path, tiny: list[str], train_tiny: TrainTiny, tmp_path: Path
 ) -> None:

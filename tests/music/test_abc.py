@@ -209,10 +209,13 @@ def test_a_tune_that_cannot_be_read_right_is_refused(tune: str, reason: str) -> 
     ],
 )
 def test_whatever_is_repeated_takes_time_in_proportion(text: str) -> None:
-    start = time.process_time()
-    with contextlib.suppress(PieceError):
-        read(HEAD + text * (200_000 // len(text)) + "\n")
-    assert time.process_time() - start < 2.0
+    def seconds(size: int) -> float:
+        start = time.process_time()
+        with contextlib.suppress(PieceError):
+            read(HEAD + text * (size // len(text)) + "\n")
+        return time.process_time() - start
+
+    assert seconds(200_000) < 10 * seconds(50_000) + 0.5  # 16 times, if it grew with the square
 
 
 def book(tmp_path: Path, data: bytes) -> list[Piece]:
@@ -235,11 +238,9 @@ def test_a_book_whose_long_head_would_be_read_for_each_of_many_tunes_is_refused(
     head = "".join(f"%%MIDI program {number}\n" for number in range(5000))
     tunes = "".join(f"X:{number}\nT:a\nK:C\nCDEF|\n\n" for number in range(9000))
     (tmp_path / "book.abc").write_text(head + tunes)
-    start = time.process_time()
     [source] = folder_sources(tmp_path)
     with pytest.raises(PieceError, match=r"^has too many fields before its 9,000 tunes: .* at most 20 MB$"):
         source.read()
-    assert time.process_time() - start < 2.0
 
 
 def test_the_head_of_a_book_holds_for_all_its_tunes(tmp_path: Path) -> None:
