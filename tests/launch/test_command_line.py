@@ -117,10 +117,10 @@ def told(help_text: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     "option",
     [
-        *(f"dataset={option}" for option in ("bach", "folder", "all")),
+        *("dataset=bach", "dataset=folder", "dataset=all", "recipe=finetune", "recipe=note_rnn"),
         *(
             f"{group}={option}"
-            for group in ("tokenizer", "optimizer", "schedule", "recipe")
+            for group in ("tokenizer", "optimizer", "schedule")
             for option in options(group, [])
         ),
     ],
