@@ -9,50 +9,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from noternn.config.sampling import Sampling
 from noternn.datasets.sources import installed_sources
 from noternn.evaluation.loading import TrainedRun, load_runs
+from noternn.evaluation.samplers import build_inverted
 from noternn.health.checkup import check
 from noternn.health.excerpts import excerpts
 from noternn.health.surprise import Bounds, bars_shuffled, voice_moved
 from noternn.health.voices import parallels
 from noternn.health.yardstick import Yardstick
-from noternn.model.lstm import NoteLSTM
-from noternn.model.stepper import Stepper, build_stepper
+from noternn.model.stepper import build_stepper
 from noternn.music.piece import Piece
 from noternn.sampling.sampler import sample_batch
 from noternn.sampling.scoring import scorer
 
-TOP = 10  # of the predecessor
 LENGTH = 7 / 8  # of a run's samples, as at the end of training
 FOREIGN = (
     "bach",
     "classical",
 )  # corpora of which the first that the run did not learn from is another's music
-UNLIKELY = -1e3
-
-
-class Inverted:
-    """The predecessor's sampler: of the ten likeliest ids the less likely ones are drawn more often.
-
-    It divided log-probabilities by their sum. Both are negative, so that the quotients add to 1.
-    """
-
-    def __init__(self, network: NoteLSTM, num_streams: int) -> None:
-        self._stepper: Stepper = build_stepper(network, max(2, num_streams))
-
-    def step(self, ids: Sequence[int]) -> NDArray[np.float64]:
-        """Log-probabilities of the next id, (num_streams, vocab_size)."""
-        log_probs = self._stepper.step(ids)
-        least = np.partition(log_probs, -TOP, axis=1)[:, -TOP, None]
-        wrong: NDArray[np.float64] = np.where(log_probs >= least, np.log(1e-9 - log_probs), UNLIKELY)
-        return wrong - np.logaddexp.reduce(wrong, axis=1, keepdims=True)
-
-    def select(self, streams: Sequence[int]) -> None:
-        """Go on with these streams."""
-        self._stepper.select(streams)
 
 
 def bench_health(
@@ -128,7 +104,11 @@ def _planted(
 def _samples(run: TrainedRun, options: Sampling | None, num_notes: int, count: int) -> list[Piece]:
     """Samples of a run's network; without options by the inverted sampler."""
     drawing = replace(options or Sampling(top_p=1.0), num_notes=num_notes)
-    network, codec, build = run.composer.network, run.composer.codec, build_stepper if options else Inverted
+    network, codec, build = (
+        run.composer.network,
+        run.composer.codec,
+        build_stepper if options else build_inverted,
+    )
     pace = run.composer.pace
     return [codec.decode(ids) for ids in sample_batch(network, codec, [], drawing, count, build, pace=pace)]
 

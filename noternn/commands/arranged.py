@@ -179,8 +179,6 @@ def asked(options: argparse.Namespace) -> dict[str, Any]:
         told["max-polyphony"] = options.max_polyphony
     if told or options.infill or options.melody:
         told["particles"] = options.particles
-    if options.max_copied is not None:
-        told["max-copied"] = options.max_copied
     return told
 
 

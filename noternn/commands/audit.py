@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from noternn.commands.options import check_outputs, write
+from noternn.commands.options import add_own_label, check_outputs, write
 from noternn.datasets.sources import folder_sources, named_sources
 from noternn.errors import UserError
 from noternn.files import write_text
@@ -31,9 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RUN_OR_CORPUS",
         help="a run's folder, whose training pieces count; or a dataset, folder or file, all of which does",
     )
-    parser.add_argument(
-        "--label", metavar="NAME", default="", help="of a run with labels its pieces of this label alone"
-    )
+    add_own_label(parser)
     parser.add_argument("--json", type=Path, metavar="OUT.json", help="write all that was found as JSON")
     parser.add_argument("--csv", type=Path, metavar="OUT.csv", help="write a row for each sample")
     parser.add_argument(

@@ -267,12 +267,10 @@ def given_of(options: argparse.Namespace) -> Given | None:
     Raises:
         UserError: if it cannot be read.
     """
+    from noternn.datasets.sources import file_of
     from noternn.sampling.provenance import Given, sha256_of
 
     paths: list[Path] = [path for name in STARTS if (path := getattr(options, name))]
     if not paths:
         return None
-    path = paths[0]
-    base = path.name.rpartition("#")[0]
-    file = path if path.exists() or not base else path.with_name(base)  # book.abc#2 is a part of book.abc
-    return Given(path.name, sha256_of(file))
+    return Given(paths[0].name, sha256_of(file_of(paths[0])))

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from noternn.commands.options import check_outputs, write
+from noternn.commands.options import add_own_label, check_outputs, write
 from noternn.datasets.sources import folder_sources, read_file
 from noternn.errors import PieceError, UserError
 from noternn.files import write_text
@@ -27,9 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RUN_OR_CORPUS",
         help="whose validation pieces are the yardstick: a run's folder, a dataset or a folder of music",
     )
-    parser.add_argument(
-        "--label", metavar="NAME", default="", help="of a run with labels its pieces of this label alone"
-    )
+    add_own_label(parser)
     parser.add_argument("--json", type=Path, metavar="OUT.json", help="write a row for each sample as JSON")
     parser.add_argument("--csv", type=Path, metavar="OUT.csv", help="write the same as CSV")
 

@@ -64,6 +64,13 @@ def add_label(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_own_label(parser: argparse.ArgumentParser) -> None:
+    """Declare the option of whose pieces of a run samples are compared with."""
+    parser.add_argument(
+        "--label", metavar="NAME", default="", help="of a run with labels its pieces of this label alone"
+    )
+
+
 def positive_float(text: str) -> float:
     """Read a finite number above 0."""
     return within(text, lambda value: 0 < value < float("inf"), "above 0", float)

@@ -112,9 +112,10 @@ def _given(options: argparse.Namespace, record: Provenance) -> Path | None:
 
 
 def _is_that(path: Path, given: Given) -> bool:
+    from noternn.datasets.sources import file_of
     from noternn.sampling.provenance import sha256_of
 
-    file = path if path.exists() else path.with_name(path.name.rpartition("#")[0] or path.name)
+    file = file_of(path)
     return file.is_file() and sha256_of(file) == given.sha256
 
 

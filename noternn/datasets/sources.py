@@ -247,9 +247,8 @@ def named_sources(path: Path, name: str) -> list[Source]:
     Raises:
         UserError: if the file has no such piece, with those that it has.
     """
-    base, mark, key = path.name.rpartition("#")
-    book = path.with_name(base) if base else path
-    if not mark or path.exists() or not book.is_file():
+    book, key = file_of(path), path.name.rpartition("#")[2]
+    if book == path or not book.is_file():
         return file_sources(path, name)
     if book.suffix.lower() == ".wad":
         return [_lump(book, key)]
@@ -258,6 +257,12 @@ def named_sources(path: Path, name: str) -> list[Source]:
     if not (key.isascii() and key.isdigit() and len(key) < 10 and 1 <= int(key) <= len(sources)):
         raise UserError(f"{book}: has no piece {printable(key)!r}; the number after # must be {allowed}")
     return [replace(sources[int(key) - 1], name=name)]
+
+
+def file_of(path: Path) -> Path:
+    """The file that a path names, or that holds the piece that it names: `book.abc` of `book.abc#2`."""
+    base = path.name.rpartition("#")[0]
+    return path if path.exists() or not base else path.with_name(base)
 
 
 def _lump(wad: Path, name: str) -> Source:

@@ -19,7 +19,6 @@ from noternn.terminal import printable
 
 MARK = "noternn"  # the first name of the record, which holds the version
 BEGIN = f'{{"{MARK}"'  # of its JSON
-CHUNK_BYTES = 1 << 20
 OPTION = re.compile(r"[a-z][a-z-]*")
 
 
@@ -139,11 +138,8 @@ def sha256_of(path: Path) -> str:
     Raises:
         UserError: if it cannot be read.
     """
-    digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
-            while chunk := file.read(CHUNK_BYTES):
-                digest.update(chunk)
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UserError(f"{path}: cannot be opened: {error.strerror or error}") from error
-    return digest.hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,6 +22,7 @@ from noternn.errors import UserError
 from noternn.model.checkpoint import CHECKPOINT_KEY, Trained, checkpoint_path, load_checkpoint, trained_of
 from noternn.model.inherit import inherit, inherit_labels
 from noternn.model.lstm import NoteLSTM
+from noternn.sampling.provenance import sha256_of
 from noternn.terminal import one_line, printable
 
 log = logging.getLogger(__name__)
@@ -59,12 +59,10 @@ class Ancestor:
 
     def record(self) -> dict[str, Any]:
         """Where the weights come from: their checkpoint, its music, and what that started from."""
-        with self.path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
         dataset = self.content["config"]["dataset"]["name"]
         return {
             "init_from": self.given,
-            "sha256": digest,
+            "sha256": sha256_of(self.path),
             "version": self.content["version"],
             "dataset": dataset,
             "licences": self.content.get("licences") or {dataset: licence_of(dataset)},
