@@ -230,10 +230,7 @@ class NoteLSTM(nn.Module):
         values = self._drop(values, self.output_dropout)
         logits = self.head(values)
         if self.intervals is not None:
-            row = self.before_pitch[ids].flatten().nonzero()[:, 0]
-            heard = (part.flatten(0, 1)[row] for part in (last_pitches, ages))
-            scores = self.intervals.score(values.flatten(0, 1).index_select(0, row), *heard)
-            logits = logits.flatten(0, 1).index_add(0, row, scores).view(logits.shape)
+            logits = self._score_pitches(logits, values, ids, (last_pitches, ages))
         if self.memory is not None and boosts is not None and suggested is not None:
             logits = logits + self.memory.spread(boosts, suggested)
         allowed = self.allowed_after(ids)
@@ -242,6 +239,22 @@ class NoteLSTM(nn.Module):
         hiddens, cells = zip(*last, strict=True)
         recent = known[:, ids.shape[1] :].T
         return logits, NetworkState(torch.cat(hiddens), torch.cat(cells), recent, clock, pitches)
+
+    def _score_pitches(
+        self, logits: Tensor, values: Tensor, ids: Tensor, heard: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        """Add what the last pitches say of the next; where none may come, pitches are masked later.
+
+        A CPU computes where a pitch may come alone. To know where that is others would have to be waited for.
+        """
+        assert self.intervals is not None
+        if is_far(ids):
+            scores = self.intervals.score(values.flatten(0, 1), *(part.flatten(0, 1) for part in heard))
+            return logits + scores.view(logits.shape)
+        row = self.before_pitch[ids].flatten().nonzero()[:, 0]
+        there = (part.flatten(0, 1)[row] for part in heard)
+        scores = self.intervals.score(values.flatten(0, 1).index_select(0, row), *there)
+        return logits.flatten(0, 1).index_add(0, row, scores).view(logits.shape)
 
     def suggested(self, ids: Ints) -> Tensor | None:
         """What the memory suggests after each id of a piece, (num_tokens, 2, n); None without one.
@@ -366,6 +379,11 @@ def _before_pitch(vocab_size: int, token_pitches: Sequence[int], followers: Tens
         return torch.ones(vocab_size, dtype=torch.bool)
     says_pitch = torch.tensor([pitch >= 0 for pitch in token_pitches], device=followers.device)
     return followers[:, says_pitch].any(1)
+
+
+def is_far(numbers: Tensor) -> bool:
+    """Whether the host would have to wait for them: they are not on the CPU."""
+    return numbers.device.type != "cpu"
 
 
 def select_lanes(state: NetworkState, lane: Tensor, is_start: Tensor) -> NetworkState:

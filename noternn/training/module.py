@@ -33,9 +33,10 @@ from noternn.training.lanes import (
     side_by_side,
     with_gradients,
 )
-from noternn.training.optim import Schedule, averaged, build_optimizer
+from noternn.training.optim import Averaged, Schedule, build_optimizer
 from noternn.training.piece_sums import PieceSums
 from noternn.training.ranks import meter_of_all, num_ranks, share_of, state_of_all, this_rank
+from noternn.training.readings import Readings
 
 EVALUATED = ("val", "train_eval")  # what the two validation loaders measure
 
@@ -58,7 +59,7 @@ class NoteRNN(pl.LightningModule):
         seed: decides dropout; with it, a resumed run repeats what an uninterrupted one does.
         schedule: the arguments of `Schedule`.
         ema_decay: above 0, validation, samples and the checkpoints' readers use a moving average of the
-            weights, see `averaged`.
+            weights, see `Averaged`.
         label_smoothing: share of each target that is spread over all ids that may follow (Szegedy et al.,
             CVPR 2016), in what is trained on; never in a reported nll.
         settings: all of a run, which its checkpoints tell; None tells the arguments here alone.
@@ -84,7 +85,7 @@ class NoteRNN(pl.LightningModule):
         self.label_smoothing = label_smoothing
         self.schedule = Schedule(**(schedule or {}))
         self.network = network
-        self.averaged = averaged(network, ema_decay) if ema_decay else None
+        self.averaged = Averaged(network, ema_decay) if ema_decay else None
         self.settings = settings or {
             "model": network.options,
             "optimizer": self.optimizer_options,
@@ -100,7 +101,8 @@ class NoteRNN(pl.LightningModule):
         self._meters = [NllMeter() for _ in EVALUATED]
         self._pieces = PieceSums()  # of the validation pieces
         self._test_meter = NllMeter()
-        self._gradient_norm = float("nan")  # of the last step
+        self._gradient_norm = float("nan")  # of the last step that was looked at
+        self._readings = Readings()
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], codec: Codec, label_names: Sequence[str] = ()) -> Self:
@@ -148,6 +150,7 @@ class NoteRNN(pl.LightningModule):
         return network
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._readings.read()
         largest = torch.stack(
             [parameter.detach().abs().max() for parameter in self.network.parameters()]
         ).max()
@@ -208,9 +211,10 @@ class NoteRNN(pl.LightningModule):
             loss = found[0].total / size
         else:
             loss, found = self._learn(parts, batch, state, size, seed)
-        nll = sum(part.nll for part in found)
-        self._require_number(nll)
-        self._train_meter.update(nll, sum(part.num_tokens for part in found))
+        nll, num_tokens = (
+            torch.stack(numbers) for numbers in zip(*[part[1:3] for part in found], strict=True)
+        )
+        self._readings.note(self._take_nll, self.global_step, torch.cat([nll, num_tokens]))
         self._carry(parts, batch, found)
         return loss
 
@@ -226,7 +230,7 @@ class NoteRNN(pl.LightningModule):
             lanes = parts[number]
             with drawing_from(generator):
                 found = scored(twins[number], batch.of(lanes), of_lanes(state, lanes), self.label_smoothing)
-            self._require_number(found.nll)
+            self._require_number(float(found.nll), self.global_step)
             return found, gradients_of(found.total / size, twins[number])
 
         results = side_by_side([partial(learn, number) for number in range(len(parts))])
@@ -258,25 +262,43 @@ class NoteRNN(pl.LightningModule):
         gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
         with one_thread():
             norm = torch.nn.utils.get_total_norm(gradients)
-        self._gradient_norm = norm.item()
-        # In 16-mixed such a step is left out, and the scale of the loss lowered, as a matter of course.
-        if self.trainer.precision != "16-mixed":
-            self._require_finite("the gradient norm", self._gradient_norm)
+        self._readings.note(self._take_norm, self.global_step, norm[None])
         if gradient_clip_val is not None:
             torch.nn.utils.clip_grads_with_norm_(self.network.parameters(), gradient_clip_val, norm)
 
-    def _require_number(self, nll: float) -> None:
+    def _take_nll(self, step: int, numbers: Sequence[float]) -> None:
+        """Count the losses and tokens of the parts of a batch."""
+        num_parts = len(numbers) // 2
+        nll = sum(numbers[:num_parts])
+        self._require_number(nll, step)
+        self._train_meter.update(nll, int(sum(numbers[num_parts:])))
+
+    def _take_norm(self, step: int, numbers: Sequence[float]) -> None:
+        """Look at a step's gradient."""
+        (self._gradient_norm,) = numbers
+        # In 16-mixed such a step is left out, and the scale of the loss lowered, as a matter of course.
+        if self.trainer.precision != "16-mixed":
+            self._require_finite("the gradient norm", self._gradient_norm, step)
+
+    def _require_number(self, nll: float, step: int) -> None:
         """Refuse a loss of training that is none."""
         if num_ranks() == 1:  # of several one alone would stop; the gradient is the same in all
-            self._require_finite("train/nll", nll)
+            self._require_finite("train/nll", nll, step)
 
-    def _require_finite(self, name: str, value: float) -> None:
-        """Refuse to go on with weights that will never be numbers again, before any of them is saved."""
+    def _require_finite(self, name: str, value: float, step: int | None = None) -> None:
+        """Refuse to go on with weights that will never be numbers again, before any of them is saved.
+
+        Args:
+            name: of the value.
+            value: is looked at.
+            step: after which it was so; None for the last.
+        """
         if math.isfinite(value):
             return
         lr = self.trainer.optimizers[0].param_groups[0]["lr"]
+        step = self.global_step if step is None else step
         raise UserError(
-            f"training diverged: after step {self.global_step}, in epoch {self.current_epoch + 1}, {name} is "
+            f"training diverged: after step {step}, in epoch {self.current_epoch + 1}, {name} is "
             f"{value}, with a learning rate of {lr:g} and the last gradient norm {self._gradient_norm:.3g}; "
             "start again with a lower optimizer.lr or trainer.gradient_clip_val (the checkpoints are from "
             "before; trainer.detect_anomaly=true names the operation)"
@@ -291,11 +313,13 @@ class NoteRNN(pl.LightningModule):
         return meter_of_all(self._train_meter).mean()
 
     def on_train_epoch_end(self) -> None:
+        self._readings.read()
         if self.logs_losses:
             lr = self.trainer.optimizers[0].param_groups[0]["lr"]
             self.log_dict({"train/nll": self.train_nll_of_all(), "lr": lr})
 
     def on_validation_epoch_start(self) -> None:
+        self._readings.read()
         self._meters = [NllMeter() for _ in EVALUATED]
         self._pieces = PieceSums()
 
@@ -377,14 +401,14 @@ class Scored(NamedTuple):
 
     Args:
         total: what is trained on, summed over the targets.
-        nll: in nats, summed.
-        num_tokens: how many targets were scored.
+        nll: in nats, summed, ().
+        num_tokens: how many targets were scored, ().
         state: after the batch.
     """
 
     total: Tensor
-    nll: float
-    num_tokens: int
+    nll: Tensor
+    num_tokens: Tensor
     state: NetworkState
 
 
@@ -400,7 +424,7 @@ def scored(network: NoteLSTM, batch: Batch, state: NetworkState, label_smoothing
     logits, after = network(batch.inputs, state, batch.suggested, batch.labels)
     logits = logits.float()
     total, num_tokens = nll_sum(logits, batch.targets)
-    nll = total.item()
+    nll = total.detach()
     if label_smoothing:
         uniform = uniform_nll_sum(logits, batch.targets)
         total = total + label_smoothing * (uniform - total)
@@ -439,15 +463,15 @@ def _summed(found: Sequence[Measured]) -> tuple[float, int]:
     return sum((part.nll for part in found), 0.0), sum(part.num_tokens for part in found)
 
 
-def nll_sum(logits: Tensor, targets: Tensor) -> tuple[Tensor, int]:
-    """The summed nll in nats, and how many targets, all but PAD, it scored.
+def nll_sum(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """The summed nll in nats, and how many targets, all but PAD, it scored, each ().
 
     Args:
         logits: (batch, time, vocab_size).
         targets: (batch, time) ids.
     """
     total = cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=PAD_ID, reduction="sum")
-    return total, int((targets != PAD_ID).sum())
+    return total, (targets != PAD_ID).sum()
 
 
 def uniform_nll_sum(logits: Tensor, targets: Tensor) -> Tensor:

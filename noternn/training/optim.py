@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+from torch import nn
 
 from noternn.config.checks import choices
 from noternn.errors import UserError
 
-Tensors = list[Tensor] | tuple[Tensor, ...]
+COUNT = "n_averaged"  # in a checkpoint: after how many steps weights were averaged
 # Of an optimizer's ways to run, of which it takes one.
 CHOICES = {"fused", "foreach", "differentiable"}
 REFUSED = {
@@ -118,21 +118,36 @@ class Schedule:
             self.state |= {"scale": self.state["scale"] * self.factor, "num_bad_epochs": 0}
 
 
-def averaged(network: nn.Module, decay: float) -> AveragedModel:
+class Averaged(nn.Module):
     """A copy of a network that follows it: the exponential moving average of its weights.
 
     The first 1 / (1 - decay) steps are averaged evenly, so that the random weights of the start are soon
-    forgotten.
+    forgotten. It does what `torch.optim.swa_utils.AveragedModel` does, but the host counts the steps, so that
+    none waits for a GPU.
 
     Args:
         network: is copied.
         decay: share of the average that stays at each step, from 0 to below 1.
     """
 
-    @torch.no_grad()
-    def follow(averages: Tensors, current: Tensors, num_averaged: Tensor | int) -> None:
-        weight = max(1 - decay, 1 / (int(num_averaged) + 1))
-        torch._foreach_lerp_(averages, current, weight)
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        super().__init__()
+        self.module = copy.deepcopy(network)
+        self.decay = decay
+        self.num_averaged = 0
+        self.requires_grad_(False)  # what trains on several devices would wait for a gradient
 
-    # No gradient: what trains on several devices would wait for it.
-    return AveragedModel(network, multi_avg_fn=follow).requires_grad_(False)
+    @torch.no_grad()
+    def update_parameters(self, network: nn.Module) -> None:
+        """Follow the network, after each of its steps."""
+        weight = max(1 - self.decay, 1 / (self.num_averaged + 1))
+        torch._foreach_lerp_(tuple(self.module.parameters()), tuple(network.parameters()), weight)
+        self.num_averaged += 1
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        destination[prefix + COUNT] = torch.tensor(self.num_averaged)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        self.num_averaged = int(state_dict.pop(prefix + COUNT, self.num_averaged))
+        super()._load_from_state_dict(state_dict, prefix, *args)

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from torch import nn
+from torch import Tensor, nn
 
 from noternn.config import schema as config
 from noternn.errors import UserError
-from noternn.training.optim import Schedule, averaged, build_optimizer, check_optimizer
+from noternn.training.optim import Averaged, Schedule, build_optimizer, check_optimizer
 
 OPTIMIZERS = sorted(path.stem for path in (config.CONF_DIR / "optimizer").glob("*.yaml"))
 each_optimizer = pytest.mark.parametrize("option", OPTIMIZERS)
@@ -123,7 +123,7 @@ def test_other_schedules_do_not_look_at_losses() -> None:
 
 def test_the_average_is_even_at_first_and_then_forgets() -> None:
     network = nn.Linear(1, 1, bias=False)
-    follower = averaged(network, decay=0.75)
+    follower = Averaged(network, decay=0.75)
     expected, weights = 0.0, [1.0, 5.0, -2.0, 7.0, 0.0, 3.0]
     for count, weight in enumerate(weights):
         nn.init.constant_(network.weight, weight)
@@ -131,3 +131,21 @@ def test_the_average_is_even_at_first_and_then_forgets() -> None:
         share = max(0.25, 1 / (count + 1))
         expected = (1 - share) * expected + share * weight
         assert follower.module.weight.item() == pytest.approx(expected)
+
+
+def test_the_average_is_torchs_and_reads_its_checkpoints() -> None:
+    network = nn.Linear(3, 2)
+
+    def follow(averages: list[Tensor], current: list[Tensor], count: int) -> None:
+        torch._foreach_lerp_(averages, current, max(0.25, 1 / (int(count) + 1)))
+
+    theirs = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=follow)
+    ours = Averaged(network, decay=0.75)
+    for step in range(9):
+        if step == 4:
+            ours.load_state_dict(theirs.state_dict())
+        nn.init.normal_(network.weight)
+        for follower in (theirs, ours):
+            follower.update_parameters(network)
+    for name, value in theirs.state_dict().items():
+        assert torch.equal(ours.state_dict()[name], value)
