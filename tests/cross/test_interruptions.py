@@ -190,7 +190,7 @@ def train_in_fork(run: Path, overrides: list[str]) -> None:
     train(parsed, sources_of(parsed.dataset), run)
 
 
-@pytest.mark.parametrize("num_kills", [5, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("num_kills", [pytest.param(100, marks=pytest.mark.slow), 3])
 def test_a_run_that_is_killed_at_any_moment_goes_on(
     num_kills: int, corpus_dir: Path, tiny: list[str], train_tiny: TrainTiny, tmp_path: Path
 ) -> None:
@@ -234,6 +234,7 @@ def test_a_full_disk_is_told_in_one_line_and_leaves_the_last_checkpoint(start: S
     assert not list(run.glob(".*.tmp"))
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_in_the_first_epoch_leaves_a_run_that_starts_over_as_is_advised(
     start: Start, tmp_path: Path
 ) -> None:

@@ -335,6 +335,7 @@ def test_a_signal_saves_the_step_as_sigterm_does(
 
 
 @pytest.mark.skipif(shutil.which("nohup") is None, reason="this system has no nohup")
+@pytest.mark.slow
 def test_a_run_started_with_nohup_outlives_its_terminal(
     corpus_dir: Path, tiny: list[str], offline: dict[str, str], tmp_path: Path
 ) -> None:

@@ -277,7 +277,7 @@ def test_a_run_with_an_optimizer_of_the_users_own_is_resumed_and_composes(
     "launcher",
     [
         ("basic", None),
-        ("joblib", "hydra-joblib-launcher"),
+        pytest.param(("joblib", "hydra-joblib-launcher"), marks=pytest.mark.slow),
         pytest.param(("submitit_local", "hydra-submitit-launcher"), marks=pytest.mark.slow),
     ],
 )

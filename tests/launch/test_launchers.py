@@ -109,6 +109,7 @@ def test_a_sweep_goes_on_with_another_launcher(
 
 
 @needs_submitit
+@pytest.mark.slow
 def test_a_signal_ends_a_sweep_of_submitit_once_its_jobs_are_saved(
     corpus_dir: Path, tiny: list[str], offline: dict[str, str], tmp_path: Path
 ) -> None:

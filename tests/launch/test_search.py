@@ -246,6 +246,7 @@ def test_a_search_ends_with_how_to_train_its_best_again(pruned: tuple[Path, int,
 
 
 @needs_joblib
+@pytest.mark.slow
 def test_a_search_side_by_side_goes_on_with_the_trials_it_was_stopped_in(
     corpus_dir: Path, tiny: list[str], offline: dict[str, str], tmp_path: Path
 ) -> None:

@@ -157,6 +157,7 @@ def test_a_process_of_joblib_that_is_killed_costs_no_job(
     ("signum", "status"),
     [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)],
 )
+@pytest.mark.slow
 def test_a_signal_ends_the_sweep_once_its_jobs_are_saved(
     corpus_dir: Path,
     tiny: list[str],

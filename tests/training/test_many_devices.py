@@ -155,6 +155,7 @@ def test_a_run_of_which_a_rank_is_killed_ends_in_one_line_and_can_go_on(start: S
 @pytest.mark.parametrize(
     ("name", "status"), [("SIGTERM", 143), pytest.param("SIGINT", 130, marks=pytest.mark.slow)]
 )
+@pytest.mark.slow
 def test_a_signal_stops_all_ranks_after_the_same_step(
     name: str, status: int, start: Start, train_tiny: TrainTiny, tmp_path: Path
 ) -> None:

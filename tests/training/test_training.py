@@ -528,7 +528,7 @@ EVENT_OPTIONS = [
             marks=pytest.mark.skipif(not has_bfloat16_units(), reason="refused without units"),
         ),
         "trainer.gradient_clip_val=null",
-        "datamodule.batch_size=1 datamodule.window_length=1 trainer.limit_train_batches=50",
+        "datamodule.batch_size=1 datamodule.window_length=1 trainer.limit_train_batches=20",
         "sampling.primer_notes=0 sampling.top_k=0 sampling.temperature=2.0",
     ],
 )
