@@ -90,8 +90,8 @@ class Network:
                 run has found, or as there.
             label: of a network with labels, or a mix such as "chrono:0.7,zelda:0.3"; "" tells none.
             ending: own, which ends by itself near `num_notes`; exact, which is cut; or any: see `Sampling`.
-            instruments: that play, such as "piano,bass,drums", of a network that tells them apart; "" keeps
-                to those that the music begins with.
+            instruments: that play, such as "piano,bass,drums", of a network that tells them apart; "" for
+                those of the primer and of a training piece's band, which the seed names.
 
         Raises:
             UserError: if there is no such label or instrument, the primer cannot be read or written by the

@@ -21,7 +21,7 @@ from noternn.health.voices import parallels
 from noternn.health.yardstick import Yardstick
 from noternn.model.stepper import build_stepper
 from noternn.music.piece import Piece
-from noternn.sampling.sampler import sample_batch
+from noternn.sampling.sampler import sample_each
 from noternn.sampling.scoring import scorer
 
 LENGTH = 7 / 8  # of a run's samples, as at the end of training
@@ -104,13 +104,14 @@ def _planted(
 def _samples(run: TrainedRun, options: Sampling | None, num_notes: int, count: int) -> list[Piece]:
     """Samples of a run's network; without options by the inverted sampler."""
     drawing = replace(options or Sampling(top_p=1.0), num_notes=num_notes)
-    network, codec, build = (
-        run.composer.network,
-        run.composer.codec,
-        build_stepper if options else build_inverted,
+    composer = run.composer
+    primers: list[list[int]] = [[] for _ in range(count)]
+    build = build_stepper if options else build_inverted
+    bands = composer.playing(primers, drawing.seed)
+    samples = sample_each(
+        composer.network, composer.codec, primers, drawing, build, pace=composer.pace, bands=bands
     )
-    pace = run.composer.pace
-    return [codec.decode(ids) for ids in sample_batch(network, codec, [], drawing, count, build, pace=pace)]
+    return [composer.codec.decode(ids) for ids in samples]
 
 
 def _foreign(run: TrainedRun, count: int) -> list[Piece]:

@@ -69,8 +69,17 @@ class Sample:
         s = measure(self.written)
         return (
             f"{self.origin}{s.num_notes} notes, {s.num_pitches} pitches, {s.beats:.0f} beats, "
-            f"longest repetition {s.longest_repetition}, silent {s.silent_fraction:.0%}"
+            f"longest repetition {s.longest_repetition}, silent {s.silent_fraction:.0%}{self._band}"
         )
+
+    @property
+    def _band(self) -> str:
+        """The instruments of a band, for its line; "" of one instrument."""
+        from noternn.music.instruments import instruments_text
+
+        is_drum = self.written.is_drum
+        names = instruments_text(self.written.program[~is_drum].tolist(), bool(is_drum.any()))
+        return f", instruments: {names}" if ", " in names else ""
 
 
 class Composing:

@@ -122,7 +122,7 @@ def _add_start(parser: argparse.ArgumentParser) -> None:
         metavar="NAMES",
         default="",
         help="which play, such as piano,bass,drums: families, instruments and programs of General MIDI "
-        "(those of the first eight bars)",
+        "(a training piece's band)",
     )
     add_label(parser)
 

@@ -31,6 +31,7 @@ from noternn.errors import UserError
 from noternn.music.piece import Piece
 from noternn.terminal import printable
 from noternn.tokenizer import Codec, build_tokenizer
+from noternn.tokenizer.bands import bands_of
 from noternn.tokenizer.pace import Pace
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,16 @@ class Corpus:
     def pace(self) -> Pace:
         """How far the training pieces go from one note to the next."""
         return Pace.of(self.encoded.ids["train"], self.codec)
+
+    @cached_property
+    def bands(self) -> tuple[frozenset[int], ...]:
+        """Which instruments play together in training pieces; none where they are not told apart."""
+        return bands_of(self.encoded.ids["train"], self.codec)
+
+    @property
+    def bands_record(self) -> dict[str, Any]:
+        """What a checkpoint says of the bands; nothing without any."""
+        return {"bands": [sorted(band) for band in self.bands]} if self.bands else {}
 
     def pieces(self, split: str) -> Iterator[Piece]:
         """The pieces of a split, see `pieces_of`."""

@@ -103,8 +103,9 @@ def compare(run: TrainedRun, yardstick: Yardstick, num_samples: int, num_notes: 
     for name, options in tqdm(WAYS.items(), "sampling", leave=False, disable=None):
         settings = Sampling(**({"num_notes": num_notes, "top_p": 1.0} | options))
         build: BuildStepper = build_inverted if name == INVERTED else build_stepper
+        bands = composer.playing(primers, settings.seed)
         samples[name] = sample_each(
-            composer.network, composer.codec, primers, settings, build, pace=composer.pace
+            composer.network, composer.codec, primers, settings, build, pace=composer.pace, bands=bands
         )
     return [_row(name, ids, primers, composer, yardstick, index) for name, ids in samples.items()]
 

@@ -25,6 +25,7 @@ from noternn.music.midi import is_writable_metre, is_writable_tempo
 from noternn.runs.folder import RunFolder
 from noternn.terminal import printable
 from noternn.tokenizer import BpeTokenizer, Codec, Vocabulary, build_tokenizer
+from noternn.tokenizer.bands import programs_of
 from noternn.tokenizer.pace import Pace
 
 CHECKPOINT_KEY = "noternn"
@@ -32,6 +33,7 @@ SAFETENSORS = ".safetensors"
 BASE = "base"  # names the network that comes with the package
 BASE_CHECKPOINT = Path(__file__).with_name("base") / "base.ckpt"
 MAX_PACE = 2**31  # steps or tokens without a note
+MAX_BANDS_READ = 1024
 
 
 class WrongContentError(ValueError):
@@ -42,7 +44,8 @@ class Trained(NamedTuple):
     """A network in evaluation mode, its codec, its corpus's tempo (beats per minute), metre and pace.
 
     `drawing` holds the settings of sampling that the end of its run has chosen; none before the end. One with
-    labels is told none; `labels` tells others.
+    labels is told none; `labels` tells others. `bands` are those of the training pieces, see
+    `noternn.tokenizer.bands.bands_of`; none where they are not known.
     """
 
     network: NoteLSTM
@@ -52,6 +55,7 @@ class Trained(NamedTuple):
     pace: Pace
     drawing: dict[str, Any]
     labels: Labels | None = None
+    bands: tuple[frozenset[int], ...] = ()
 
 
 def checkpoint_content(
@@ -250,8 +254,8 @@ def _trained(checkpoint: dict[str, Any]) -> Trained:
     pace = _pace(content.get("pace"), codec.tokenizer.steps_per_beat)
     drawing = _drawing(content.get("sampling", {}))
     labels = Labels(network.eval(), names) if names else None
-    metre = int(numerator), int(denominator)
-    return Trained(network.eval().told(), codec, tempo, metre, pace, drawing, labels)
+    metre, bands = (int(numerator), int(denominator)), _bands(content.get("bands", ()), codec)
+    return Trained(network.eval().told(), codec, tempo, metre, pace, drawing, labels, bands)
 
 
 def _drawing(plain: Mapping[str, Any]) -> dict[str, Any]:
@@ -268,6 +272,15 @@ def _pace(plain: Any, steps_per_beat: int) -> Pace:
     if not all(0 < value <= MAX_PACE for value in vars(pace).values()):
         raise WrongContentError("the pace of its training pieces is none")
     return pace
+
+
+def _bands(plain: Any, codec: Codec) -> tuple[frozenset[int], ...]:
+    """The bands of the training pieces; earlier versions have not noted them."""
+    known = frozenset[int]().union(*programs_of(codec))
+    bands = tuple(frozenset(map(int, band)) for band in plain[:MAX_BANDS_READ])
+    if not all(band and band <= known for band in bands):
+        raise WrongContentError("a band of its training pieces is none")
+    return bands
 
 
 def _check_sizes(weights: Mapping[str, torch.Tensor]) -> None:

@@ -89,6 +89,7 @@ def described(trained: Trained) -> dict[str, Any]:
         "token_pitches": codec.token_pitches().tolist(),
         "is_pitched": [tokenizer.transposed(token, 1) != token for token in tokens],
         "pace": asdict(trained.pace),
+        "bands": [sorted(band) for band in trained.bands],
         "tempo": trained.tempo,
         "metre": list(trained.metre),
     }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterable
 
 from noternn.errors import UserError
 
@@ -75,6 +76,17 @@ def program_name(program: int) -> str:
 def instrument_name(is_drum: bool, program: int) -> str:
     """The family of a General MIDI program with its number, from 0."""
     return "drums" if is_drum else f"{INSTRUMENT_FAMILIES[program // 8]} ({program})"
+
+
+def instruments_text(programs: Iterable[int], has_drums: bool) -> str:
+    """The names of instruments in General MIDI, drums last, such as "violin, electric bass (finger), drums".
+
+    Args:
+        programs: in any order, each as often as it comes.
+        has_drums: whether drums play as well.
+    """
+    names = [program_name(program).lower() for program in sorted(set(programs))]
+    return ", ".join([*names, *["drums"] * has_drums])
 
 
 def program_of(name: str) -> int:

@@ -45,6 +45,9 @@ class Sampler {
     Object.assign(this, {network, codec, options, point, pace: model.pace, steps: model.token_steps,
       counts: model.note_counts, isPitched: model.is_pitched, keepsBand: true});
     this.isProgram = codec.tokens.map(token => token.startsWith("Program_"));
+    const idOf = program => codec.tokens.indexOf(`Program_${program == 128 ? "drum" : program}`);
+    this.bands = (model.bands ?? []).map(band => band.map(idOf)); // of training pieces
+    this.seed = 0;
     this.begin([]);
   }
 
@@ -59,7 +62,8 @@ class Sampler {
     for (const id of ids.slice(same)) network.step(id);
     for (const id of primer) this.append(id);
     this.isPrimer = false;
-    this.closeBand();
+    if (this.bands.length && this.isOpening) this.band = this.playing();
+    else this.closeBand();
   }
 
   append(id) {
@@ -79,17 +83,32 @@ class Sampler {
     if (this.recent.length > this.options.repetition_window) this.recent.shift();
   }
 
+  get isOpening() {
+    return this.at < OPENING_BEATS * this.codec.stepsPerBeat && this.numHeard < OPENING_NOTES;
+  }
+
+  // The instruments that were heard, as ids.
+  heard() {
+    return new Set(this.ids.filter(id => this.isProgram[id]));
+  }
+
+  // The instruments that play after a primer: its own, and a training piece's band which the seed names.
+  playing() {
+    const heard = this.heard(), shared = band => band.filter(id => heard.has(id)).length;
+    const most = Math.max(...this.bands.map(shared)), alike = this.bands.filter(band => shared(band) == most);
+    return new Set([...heard, ...alike[this.seed % alike.length]]);
+  }
+
   // Keep to the instruments that were heard, once the opening is over.
   closeBand() {
-    const isOpening = this.at < OPENING_BEATS * this.codec.stepsPerBeat && this.numHeard < OPENING_NOTES;
-    if (this.band || isOpening || !this.keepsBand || !this.isProgram.includes(true)) return;
-    this.band = new Set(this.ids.filter(id => this.isProgram[id]));
+    if (this.band || this.isOpening || !this.isProgram.includes(true)) return;
+    this.band = this.heard();
   }
 
   // Which ids may come next, (vocabSize).
   mask() {
     const mask = this.codec.mask(this.state);
-    if (!this.band) return mask;
+    if (!this.band || !this.keepsBand) return mask;
     const played = mask.map((allowed, id) => allowed && (!this.isProgram[id] || this.band.has(id)) ? 1 : 0);
     return played.some(allowed => allowed) ? played : mask;
   }

@@ -26,7 +26,7 @@ class Composer {
 
   // Go on from these notes. Nothing that is composed begins before the step `notBefore`.
   begin({notes, version, seed, notBefore}) {
-    if (seed !== undefined) this.point = random(seed);
+    if (seed !== undefined) [this.point, this.sampler.seed] = [random(seed), seed];
     this.version = version;
     this.notBefore = notBefore;
     this.base = notes.length ? Math.min(...notes.map(note => note.onset)) : Math.ceil(notBefore);

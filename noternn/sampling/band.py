@@ -1,4 +1,4 @@
-"""Which instruments play on: a band that somebody names, or the one that a sample has begun with."""
+"""Which instruments play: a band that somebody names, or one like those of the training pieces."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 from noternn.errors import UserError
 from noternn.music.instruments import INSTRUMENT_FAMILIES, instrument_name, program_of
 from noternn.tokenizer import Codec
-from noternn.tokenizer.bpe import JOINT
+from noternn.tokenizer.bands import programs_of
 from noternn.tokenizer.grid import DRUM
 from noternn.tokenizer.pace import note_counts
-from noternn.tokenizer.vocabulary import PROGRAM
 
 OPENING_BEATS = 32  # quarter notes, after which no instrument comes in: eight bars
-OPENING_NOTES = 512  # after which none does, where a tokenizer does not tell times so
+OPENING_NOTES = 512  # after which none does either
 
 
 class Instruments:
@@ -28,7 +27,8 @@ class Instruments:
     """
 
     def __init__(self, codec: Codec) -> None:
-        self.of_id = [frozenset(map(_program, _said(token))) for token in codec.vocabulary.tokens]
+        self.codec = codec
+        self.of_id = programs_of(codec)
         self._masks: dict[frozenset[int], NDArray[np.bool_]] = {}
 
     @cached_property
@@ -46,23 +46,46 @@ class Instruments:
         """The instruments that some ids say."""
         return frozenset[int]().union(*(self.of_id[id_] for id_ in ids))
 
-    def allowed_after(
-        self, codec: Codec, ids: Sequence[int], band: frozenset[int] | None
-    ) -> NDArray[np.bool_] | None:
+    def playing(
+        self, primer: Sequence[int], bands: Sequence[frozenset[int]], seed: int
+    ) -> frozenset[int] | None:
+        """The instruments that play after a primer, which are its own and those of a training piece's band.
+
+        Of the bands that share most instruments with the primer the seed names one. After a primer of eight
+        bars or 512 notes nobody comes in.
+
+        Args:
+            primer: ids without BOS and EOS.
+            bands: of training pieces, see `noternn.tokenizer.bands.bands_of`.
+            seed: of the sample.
+
+        Returns:
+            None where no band is known: then those play that are heard in the opening.
+        """
+        if not self.known or not bands:
+            return None
+        heard = self.heard(primer)
+        if not self.is_opening(primer):
+            return heard
+        most = max(len(heard & band) for band in bands)
+        alike = [band for band in bands if len(heard & band) == most]
+        return heard | alike[seed % len(alike)]
+
+    def is_opening(self, ids: Sequence[int]) -> bool:
+        """Whether some ids are shorter than eight bars and 512 notes."""
+        steps = int(self.codec.token_steps()[list(ids)].sum())
+        num_notes = int(note_counts(self.codec)[list(ids)].sum())
+        return steps < OPENING_BEATS * self.codec.tokenizer.steps_per_beat and num_notes < OPENING_NOTES
+
+    def allowed_after(self, ids: Sequence[int], band: frozenset[int] | None) -> NDArray[np.bool_] | None:
         """Which ids may come after some, (vocab_size,); None for all.
 
         Args:
-            codec: of the ids.
             ids: that stand, without BOS.
             band: that plays; None keeps to the instruments of these ids, where the opening is over.
         """
-        if not self.known:
+        if not self.known or (band is None and self.is_opening(ids)):
             return None
-        if band is None:
-            steps = int(codec.token_steps()[list(ids)].sum())
-            is_over = steps >= OPENING_BEATS * codec.tokenizer.steps_per_beat
-            if not is_over and int(note_counts(codec)[list(ids)].sum()) < OPENING_NOTES:
-                return None
         return self.mask(self.heard(ids) if band is None else band)
 
     def named(self, names: str) -> frozenset[int]:
@@ -105,12 +128,3 @@ def _meant(name: str) -> frozenset[int]:
     if name.isdecimal():
         return frozenset([int(name)]) if int(name) < DRUM else frozenset[int]()
     return frozenset([program_of(name)])
-
-
-def _said(token: str) -> list[str]:
-    """The instruments that a token says, as text."""
-    return [part.removeprefix(PROGRAM) for part in token.split(JOINT) if part.startswith(PROGRAM)]
-
-
-def _program(text: str) -> int:
-    return int(text) if text.isdecimal() else DRUM

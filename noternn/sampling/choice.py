@@ -91,7 +91,10 @@ def choose(
     tried = []
     for name, way in WAYS.items():
         settings = replace(options, **{**Sampling().drawing, **way})
-        ids = sample_each(composer.network, composer.codec, primers, settings, pace=composer.pace)
+        bands = composer.playing(primers, settings.seed)
+        ids = sample_each(
+            composer.network, composer.codec, primers, settings, pace=composer.pace, bands=bands
+        )
         own_nats, own_heard = _measured(composer, ids, primers)
         music = [composer.codec.decode(sample, composer.tempo) for sample in ids]
         healthy = sum(check(piece, yardstick).verdict == "healthy" for piece in music)

@@ -37,6 +37,7 @@ class Composer:
         pace: of the training pieces, see `sample_each`; None for `Pace.default`.
         drawing: settings of sampling that the end of its run has chosen.
         labels: of the network, which tell others than it is told; None where it has none.
+        bands: of the training pieces, see `noternn.tokenizer.bands.bands_of`; none where they are not known.
     """
 
     network: NoteLSTM
@@ -46,6 +47,7 @@ class Composer:
     pace: Pace | None = None
     drawing: Mapping[str, Any] = field(default_factory=dict)
     labels: Labels | None = None
+    bands: Sequence[frozenset[int]] = ()
 
     def told(self, mix: str) -> Composer:
         """The same that is told a mix of labels, see `noternn.model.labels.shares_of`; "" changes nothing.
@@ -79,27 +81,45 @@ class Composer:
             clock: tempos and metres of the primers, which go on; None for those of the corpus.
             wishes: of what is composed: a key, a range, how many notes at once.
             num_particles: that look for an end and for what is wished.
-            instruments: names of those that play, see `Instruments.named`; "" keeps to the ones that a sample
-                begins with.
+            instruments: names of those that play, see `Instruments.named`; "" for those of the primer and of
+                a training piece's band, see `Instruments.playing`.
 
         Raises:
             UserError: if nothing does what is wished, or if the network never heard one of `instruments`.
         """
-        band = Instruments(self.codec).named(instruments) if instruments else None
+        bands = self.playing(primers, options.seed, instruments)
         clock = clock or Clock(((0.0, self.tempo),), ((0.0, *self.metre),))
         pieces: dict[int, Piece] = {}
         if wishes.need_particles and (options.ending == "exact" or options.repetition_penalty != 1):
             raise UserError("a key, a range or a number of notes at once need samples that end by themselves")
         if options.ending != "exact" and options.repetition_penalty == 1:
             pace = self.pace or Pace.default(self.codec.tokenizer.steps_per_beat)
-            asked = (wishes, num_particles, band)
+            asked = (wishes, num_particles, bands)
             ended = end_each(self.network, self.codec, primers, options, beats, pace, *asked)
             pieces = {k: clock.set(self.codec.decode(ids, self.tempo)) for k, ids in enumerate(ended) if ids}
             if beats is not None:
                 pieces = {k: self._rung_out(piece, primers[k], beats) for k, piece in pieces.items()}
         if len(pieces) < len(primers):
-            pieces = dict(enumerate(self._cut(primers, options, beats, clock, band, wishes.bound))) | pieces
+            pieces = dict(enumerate(self._cut(primers, options, beats, clock, bands, wishes.bound))) | pieces
         return list(pieces.values())
+
+    def playing(
+        self, primers: Sequence[Sequence[int]], seed: int, instruments: str = ""
+    ) -> list[frozenset[int] | None]:
+        """The instruments that play after each primer; None for those of a sample's opening.
+
+        Args:
+            primers: see `compose_each`.
+            seed: of the first sample; the others have those that follow.
+            instruments: see `compose_each`.
+
+        Raises:
+            UserError: if the network never heard one of `instruments`.
+        """
+        known = Instruments(self.codec)
+        if instruments:
+            return [known.named(instruments)] * len(primers)
+        return [known.playing(primer, self.bands, seed + k) for k, primer in enumerate(primers)]
 
     def _rung_out(self, piece: Piece, primer: list[int], beats: float) -> Piece:
         """A piece that ended by itself, whose last notes ring on for a bar beyond its margin at most."""
@@ -112,12 +132,12 @@ class Composer:
         options: Sampling,
         beats: float | None,
         clock: Clock,
-        band: frozenset[int] | None,
+        bands: Sequence[frozenset[int] | None],
         bound: Bound | None,
     ) -> list[Piece]:
         """Samples that stop at their length."""
         build, pace = build_stepper, self.pace
-        samples = sample_each(self.network, self.codec, primers, options, build, beats, pace, band, bound)
+        samples = sample_each(self.network, self.codec, primers, options, build, beats, pace, bands, bound)
         pieces = [clock.set(self.codec.decode(ids, self.tempo)) for ids in samples]
         if beats is None:
             return pieces

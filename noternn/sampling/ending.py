@@ -140,7 +140,7 @@ def end_each(
     pace: Pace,
     wishes: Wishes = ANYTHING,
     num_particles: int = NUM_PARTICLES,
-    band: frozenset[int] | None = None,
+    bands: Sequence[frozenset[int] | None] | None = None,
 ) -> list[list[int] | None]:
     """What `sample_each` gives, but samples end by themselves.
 
@@ -152,7 +152,7 @@ def end_each(
         network, codec, primers, options, beats, pace: see `sample_each`.
         wishes: of what is composed; then particles go on from the primer.
         num_particles: see `draw`.
-        band: the instruments that play, see `sample_each`.
+        bands: the instruments that play, see `sample_each`.
 
     Returns:
         For each primer it and what follows; None where no end was found.
@@ -168,7 +168,7 @@ def end_each(
         least = replace(options, num_notes=max(1, int((1 - margin) * length)))
         sooner = None if beats is None else (1 - margin) * beats
         begun = sample_each(
-            network, codec, primers, least, beats=sooner, pace=pace, band=band, bound=wishes.bound
+            network, codec, primers, least, beats=sooner, pace=pace, bands=bands, bound=wishes.bound
         )
     instruments = Instruments(codec)
     samples: list[list[int] | None] = []
@@ -178,7 +178,7 @@ def end_each(
         low, high = at + (1 - margin) * length, at + (1 + margin * (options.ending == "own")) * length
         stands = _until(codec, ids, len(primer), low) if is_timed else ids
         counts = codec.token_steps()[stands] if is_timed else note_counts(codec)[stands[len(primer) :]]
-        played = instruments.allowed_after(codec, stands, band)
+        played = instruments.allowed_after(stands, bands[k] if bands else None)
         asked = wishes if played is None else wishes.among(played)
         plan = Ending(
             codec, stands, int(counts.sum()), max(1.0, low), high, is_timed, pace, asked, len(primer)

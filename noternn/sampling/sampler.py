@@ -41,7 +41,8 @@ def sample_batch(
     band: frozenset[int] | None = None,
 ) -> list[list[int]]:
     """Several continuations of one primer, see `sample_each`."""
-    return sample_each(network, codec, [primer] * num_samples, options, build, beats, pace, band)
+    bands = [band] * num_samples
+    return sample_each(network, codec, [primer] * num_samples, options, build, beats, pace, bands)
 
 
 @one_thread()
@@ -53,7 +54,7 @@ def sample_each(
     build: BuildStepper = build_stepper,
     beats: float | None = None,
     pace: Pace | None = None,
-    band: frozenset[int] | None = None,
+    bands: Sequence[frozenset[int] | None] | None = None,
     bound: Bound | None = None,
 ) -> list[list[int]]:
     """A continuation of each primer, which advance together: much faster than one after the other.
@@ -68,8 +69,8 @@ def sample_each(
         beats: add so many quarter notes to the primer, from its last end on, instead of `options.num_notes`
             notes. Samples then go a little further, see `noternn.sampling.composer.Composer`.
         pace: of the training pieces: samples go no longer without a note; None for `Pace.default`.
-        band: the instruments that play, see `Instruments`; None keeps to those that are heard in the primer
-            and in the first `OPENING_BEATS` of the sample.
+        bands: for each primer the instruments that play, see `Instruments`; None keeps to those that are
+            heard in the primer and in the first `OPENING_BEATS` of the sample.
         bound: on what is copied; None for none.
 
     Returns:
@@ -86,10 +87,11 @@ def sample_each(
             f"repetition penalty {options.repetition_penalty:g}: this tokenizer writes a held note anew in "
             "every step, so that a penalty would cut notes short; leave it at 1"
         )
-    grammar = _Grammar(codec, options, beats, pace or Pace.default(codec.tokenizer.steps_per_beat), band)
+    grammar = _Grammar(codec, options, beats, pace or Pace.default(codec.tokenizer.steps_per_beat))
     grammar.bound = bound
     streams = [
-        _Stream(grammar, primer, np.random.default_rng(options.seed + k)) for k, primer in enumerate(primers)
+        _Stream(grammar, primer, np.random.default_rng(options.seed + k), bands[k] if bands else None)
+        for k, primer in enumerate(primers)
     ]
     was_training = network.training
     network.eval()
@@ -120,7 +122,6 @@ class _Grammar:
         options: Sampling,
         beats: float | None,
         pace: Pace,
-        band: frozenset[int] | None = None,
     ) -> None:
         self.codec = codec
         self.options = options
@@ -133,7 +134,6 @@ class _Grammar:
         self.is_pitched = [tokenizer.transposed(token, 1) != token for token in tokens]  # drums stay
         self.penalizes = options.repetition_penalty != 1
         self.instruments = Instruments(codec)
-        self.band = band
         self.bound: Bound | None = None
         self.opening_steps = OPENING_BEATS * tokenizer.steps_per_beat
         self._numbers: dict[tuple[State, frozenset[int] | None], int] = {}
@@ -142,10 +142,13 @@ class _Grammar:
         self.masks = np.zeros((16, len(tokens)), dtype=np.bool_)  # which ids may come next but EOS; grows
         self.must_end: list[bool] = []
         self.may_end: list[bool] = []
-        self.start = self._number(tokenizer.start, band)
         self.most = (  # ids of a sample
             MAX_TOKENS_PER_NOTE * options.num_notes if beats is None else MAX_TOKENS_PER_BEAT * (1 + beats)
         )
+
+    def start(self, band: frozenset[int] | None) -> int:
+        """The state at the start of a sample in which none but a band may play; None for all."""
+        return self._number(self.codec.tokenizer.start, band)
 
     def _number(self, state: State, band: frozenset[int] | None) -> int:
         """The number of a state in which none but a band may play; None for all."""
@@ -260,7 +263,13 @@ class _Grammar:
 class _Stream:
     """One primer and its continuation under way."""
 
-    def __init__(self, grammar: _Grammar, primer: Sequence[int], rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        grammar: _Grammar,
+        primer: Sequence[int],
+        rng: np.random.Generator,
+        band: frozenset[int] | None = None,
+    ) -> None:
         self.grammar = grammar
         self.primer = primer
         self.ids: list[int] = []  # so far, the primer included
@@ -270,10 +279,10 @@ class _Stream:
         self.steps_since = 0  # the last note, its token included
         self.tokens_since = 0
         self.has_come = False  # to the last onset before its end, if that is told in beats
-        self.state = grammar.start
+        self.state = grammar.start(band)
         self.at = 0  # grid steps from the first note on, the primer included
         self.num_heard = 0  # notes, the primer included
-        self.is_open = bool(grammar.instruments.known) and grammar.band is None  # to other instruments
+        self.is_open = bool(grammar.instruments.known) and band is None  # to other instruments
         self.recent: deque[int] = deque(maxlen=grammar.options.repetition_window)
         self.end = 0.0  # in beats, if they are asked for
         if grammar.beats is not None:

@@ -173,7 +173,7 @@ class NoteRNN(pl.LightningModule):
                 *(settings, corpus.codec, encoded.tempo, encoded.metre, corpus.pace),
                 *(encoded.fingerprint, noternn.__version__),
             )
-            self.content = content | corpus.labels_record | self.origin
+            self.content = content | corpus.labels_record | corpus.bands_record | self.origin
         return self.content
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -72,7 +72,10 @@ class Samples:
         if network.embedding.weight.device.type != "cpu":  # step by step, a GPU mostly waits
             network = copy.deepcopy(network).cpu()
         network = network.told()  # no label
-        composer = Composer(network, self.corpus.codec, encoded.tempo, encoded.metre, self.corpus.pace)
+        composer = Composer(
+            *(network, self.corpus.codec, encoded.tempo, encoded.metre, self.corpus.pace),
+            bands=self.corpus.bands,
+        )
         self._save(self._compose(composer, epoch), self.folder.samples / f"epoch_{epoch:03d}", epoch)
 
     def make_best(self, composer: Composer, epoch: int) -> dict[str, Any]:

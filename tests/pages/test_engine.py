@@ -21,6 +21,7 @@ from noternn.model.lstm import NoteLSTM
 from noternn.model.plain import Plain, plain_of
 from noternn.model.stepper import ModuleStepper
 from noternn.pages.engine import ENGINE, engine_of, rounded
+from noternn.sampling.band import Instruments
 from noternn.sampling.sampler import sample_batch
 from noternn.tokenizer import (
     BOS_ID,
@@ -153,6 +154,30 @@ def test_all_ways_of_drawing_draw_the_same(tmp_path: Path, sampling: Sampling) -
     points = np.random.default_rng(sampling.seed).random(NUM_POINTS).tolist()
     data = data_of(plain_of(run), 32, options=options_of(sampling), num_notes=100, points=points)
     assert run_node(tmp_path, START + SAMPLES, "sampler.ids", data) == expected
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_page_plays_the_same_band(tmp_path: Path, seed: int) -> None:
+    codec = codec_of(EventTokenizer(program=True))
+    bands = frozenset({0, 40, 128}), frozenset({5, 127}), frozenset({5, 40})
+    run = trained(codec, PLAIN)._replace(bands=bands)
+    primer = codec.encode(varied(0, codec.tokenizer))[1:40].tolist()
+    sampling = Sampling(num_notes=100, top_p=1.0, seed=seed)
+    points = np.random.default_rng(seed).random(NUM_POINTS).tolist()
+    data = data_of(plain_of(run), 32, options=options_of(sampling), points=points)
+    script = """
+const codec = new Codec(data.model);
+let number = 0;
+const sampler = new Sampler(data.model, network, codec, data.options, () => data.points[number++]);
+sampler.seed = data.seed;
+sampler.begin(data.primer);
+while (!((sampler.numNotes >= 100 && sampler.mayEnd) || sampler.mustEnd)) sampler.next();
+"""
+    for start in ([], primer):
+        band = Instruments(codec).playing(start, bands, seed)
+        expected = sample_batch(run.network, codec, start, sampling, 1, pace=run.pace, band=band)[0]
+        told = data | {"seed": seed, "primer": start}
+        assert run_node(tmp_path, START + script, "sampler.ids", told) == expected
 
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=name_of)

@@ -1,8 +1,10 @@
-"""A band that stays: the instruments that are named, or those of the opening."""
+"""A band that stays: the instruments that are named, those of training pieces, or those of the opening."""
 
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,12 +12,16 @@ import torch
 
 from noternn.config.sampling import Sampling
 from noternn.errors import UserError
+from noternn.model.build import network_for
+from noternn.model.checkpoint import checkpoint_content, trained_of
 from noternn.model.lstm import NoteLSTM
 from noternn.music.piece import Piece
 from noternn.sampling.band import OPENING_BEATS, Instruments
 from noternn.sampling.composer import Composer
 from noternn.sampling.sampler import sample_each
 from noternn.tokenizer import BpeTokenizer, Codec, EventTokenizer, Merges, Vocabulary
+from noternn.tokenizer.bands import bands_of
+from noternn.tokenizer.pace import Pace
 
 PROGRAMS = (0, 4, 27, 33, 40)
 DRUMS = 128
@@ -85,8 +91,8 @@ def test_what_comes_in_is_closed_out_only_after_the_opening() -> None:
 def test_the_same_seed_gives_the_same_music_alone_and_together() -> None:
     options, network = Sampling(num_notes=60, top_p=1.0), network_of(CODEC)
     band = frozenset([0, DRUMS])
-    together = sample_each(network, CODEC, [[], []], options, band=band)
-    alone = sample_each(network, CODEC, [[]], options, band=band)
+    together = sample_each(network, CODEC, [[], []], options, bands=[band] * 2)
+    alone = sample_each(network, CODEC, [[]], options, bands=[band])
     assert together[0] == alone[0]
 
 
@@ -103,6 +109,74 @@ def test_merged_tokens_say_all_of_their_instruments() -> None:
     assert "Program_0+Pitch_60" in codec.vocabulary.tokens
     for piece in composed(codec, [], instruments="0"):
         assert heard(piece) == {0}
+
+
+BANDS = (frozenset({0, 33, DRUMS}), frozenset({0, 40}), frozenset({4, 27, DRUMS}))
+
+
+def composer_of(codec: Codec, bands: tuple[frozenset[int], ...] = BANDS) -> Composer:
+    return Composer(network_of(codec), codec, 120.0, bands=bands)
+
+
+@pytest.mark.parametrize("ending", ["exact", "own"])
+def test_from_nothing_the_seed_names_the_band_of_a_training_piece(ending: str) -> None:
+    options = Sampling(num_notes=200, top_p=1.0, seed=1, ending=ending)
+    pieces = composer_of(CODEC).compose_each([[]] * 3, options)
+    assert [heard(piece) for piece in pieces] == [set(BANDS[1]), set(BANDS[2]), set(BANDS[0])]
+
+
+def test_a_short_primer_is_joined_by_a_band_that_is_like_it() -> None:
+    primer = CODEC.encode(piece_of((0, 27), 2))[1:-1].tolist()
+    instruments = Instruments(CODEC)
+    playing = [instruments.playing(primer, BANDS, seed) for seed in range(3)]
+    assert playing == [{0, 27, 33, DRUMS}, {0, 27, 40}, {0, 4, 27, DRUMS}]
+    drummer = CODEC.encode(piece_of((4, DRUMS), 2))[1:-1].tolist()
+    assert {instruments.playing(drummer, BANDS, seed) for seed in range(3)} == {BANDS[2]}
+
+
+def test_nobody_joins_a_long_primer() -> None:
+    primer = CODEC.encode(piece_of((4, 33), OPENING_BEATS + 2))[1:-1].tolist()
+    assert Instruments(CODEC).playing(primer, BANDS, 0) == {4, 33}
+
+
+def test_named_instruments_go_before_the_bands_of_training_pieces() -> None:
+    (piece,) = composer_of(CODEC).compose_each([[]], Sampling(num_notes=100, top_p=1.0), instruments="violin")
+    assert heard(piece) == {40}
+
+
+def test_a_sample_with_its_band_is_the_same_alone_and_among_others() -> None:
+    options, composer = Sampling(num_notes=60, top_p=1.0), composer_of(CODEC)
+    together = composer.compose_each([[]] * 3, options)
+    alone = [composer.compose([], replace(options, seed=seed)) for seed in range(3)]
+    for one, other in zip(together, alone, strict=True):
+        assert one.pitch.tolist() == other.pitch.tolist()
+        assert one.program.tolist() == other.program.tolist()
+
+
+def test_the_band_of_a_piece_is_heard_in_its_first_512_notes() -> None:
+    late = piece_of((0, DRUMS), 600)
+    late = Piece.from_notes(
+        [*late.onset.tolist(), 610 * 480], 480, [*late.pitch.tolist(), 60],
+        program=[*late.program.tolist(), 40], is_drum=[*late.is_drum.tolist(), False],
+    )  # fmt: skip
+    pieces = [CODEC.encode(piece) for piece in (late, piece_of((4, 33)))]
+    assert bands_of(pieces, CODEC) == ({0, DRUMS}, {4, 33})
+    assert len(bands_of(pieces * 50, CODEC)) == 64
+
+
+def test_a_checkpoint_keeps_the_bands_of_its_training_pieces() -> None:
+    model = {"embedding_dim": 8, "hidden_size": 8, "num_layers": 1, "dropout": 0.0, "num_fc_layers": 1}
+    config = {"tokenizer": {"name": "event", "program": True}, "model": model}
+    weights = {f"network.{n}": part for n, part in network_for(CODEC, model).state_dict().items()}
+    content = checkpoint_content(config, CODEC, 120.0, (4, 4), Pace.default(12), "", "")
+
+    def bands(**more: object) -> object:
+        return trained_of({"state_dict": weights, "noternn": content | more}, Path("x.ckpt")).bands
+
+    assert bands() == ()
+    assert bands(bands=[sorted(band) for band in BANDS]) == BANDS
+    with pytest.raises(UserError, match="a band of its training pieces is none"):
+        bands(bands=[[0, 5]])
 
 
 @pytest.mark.parametrize(
