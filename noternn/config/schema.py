@@ -15,7 +15,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from noternn.config.checks import choices, require, setting
+from noternn.config.checks import AUTO, choices, require, setting
 from noternn.config.dataset import Dataset, FolderDataset, FramesDataset, InstalledDataset, UnionDataset
 from noternn.config.model import Model
 from noternn.config.optimizer import SGD, Adadelta, Adagrad, Adam, RMSprop, Schedule, check_free
@@ -43,6 +43,7 @@ CONF_DIR = _CLONE / "conf" if IS_CLONE else _CLONE / "noternn" / "conf"
 BEFORE: dict[str, dict[str, Any]] = {
     "model": {"memory": 0, "part_memory": False, "labels": "none"},
     "dataset": {"min_validation": 0, "fold": None, "more": []},
+    "trainer": {"minutes": None},
 }
 
 
@@ -125,7 +126,18 @@ def parse(composed: DictConfig) -> Config:
     config = OmegaConf.to_object(composed)
     assert isinstance(config, Config)
     _refuse_unknown(config, "")
+    if not config.resume:  # a run that goes on was measured when it began
+        _require_one_length(config.trainer)
     return config
+
+
+def _require_one_length(trainer: Trainer) -> None:
+    """Minutes choose the epochs."""
+    epochs, minutes = trainer.max_epochs, trainer.minutes
+    allowed = f"null with trainer.max_epochs={epochs}, or chooses the epochs with trainer.max_epochs={AUTO}"
+    require(
+        minutes is None or epochs == AUTO, "trainer.minutes", f"{minutes:g}" if minutes else minutes, allowed
+    )
 
 
 def _refuse_unknown(section: object, prefix: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from noternn.config.checks import Section, choices, require, setting
+from noternn.config.checks import AUTO, MISSING, Section, choices, require, setting
 
 
 @dataclass
@@ -50,12 +50,18 @@ REFUSED = {
 class Trainer(Section, group="trainer"):
     """The keyword arguments of Lightning's Trainer that can be set.
 
+    `minutes` choose `max_epochs`, which then is `auto`, so that the schedule ends in time;
     `limit_train_batches` is a number of batches, or below 1 a share of them; after `max_time`, as
     DD:HH:MM:SS, a run ends with its epoch; `profiler` is simple or advanced. Each of `devices` on each of
     `num_nodes` machines is a rank: a process with `datamodule.batch_size` lanes of its own.
     """
 
-    max_epochs: int = setting(at_least=1, help="epochs, to which the schedule runs")
+    max_epochs: Any = setting(help="epochs, to which the schedule runs; auto: 20, fewer of much music")
+    minutes: float | None = setting(
+        above=0,
+        note=", or null for none",
+        help="of training, which chooses the epochs by a measured step",
+    )
     accelerator: str = setting(one_of=("auto", "cpu", "gpu", "cuda", "mps"), help="where it is computed")
     devices: int = setting(1, at_least=1, help="of a machine that train one run, a process each")
     num_nodes: int = setting(1, at_least=1, help="machines that train one run, started by srun or torchrun")
@@ -77,7 +83,9 @@ class Trainer(Section, group="trainer"):
     def __post_init__(self) -> None:
         """Refuse what is outside its range, a part of a batch, and a time that is none."""
         super().__post_init__()
-        limit = self.limit_train_batches
+        epochs, limit = self.max_epochs, self.limit_train_batches
+        is_one = epochs in (AUTO, MISSING) or (type(epochs) is int and epochs >= 1)
+        require(is_one, "trainer.max_epochs", epochs, "auto, or an integer of at least 1")
         is_share = limit is not None and 0 < limit < 1
         is_number = limit is None or (1 <= limit < float("inf") and limit == int(limit))
         allowed = "a number of batches, a share of them above 0 and below 1, or null for all"

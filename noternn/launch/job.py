@@ -48,7 +48,7 @@ def run_job(composed: DictConfig) -> float | None:
     sweep_dir = _sweep_of(run_dir)
     try:
         with held_back() as write_log:
-            best = run(composed, run_dir, sweep_dir.name if sweep_dir else None, begin=write_log)
+            best = run(composed, run_dir, sweep_dir, begin=lambda _: write_log())
     except Exception as error:
         reason = users_reason(error, run_dir)
         if reason is None:
@@ -93,7 +93,7 @@ def _run_claimed_job(
             _go_on(composed, run_dir)
     if not is_over and notes.is_stopping(sweep_dir):
         return None
-    notes.note_job(sweep_dir, run_dir, hydra_config.job.num + 1, composed.trainer.max_epochs)
+    notes.note_job(sweep_dir, run_dir, hydra_config.job.num + 1)
     if are_side_by_side:
         leave_the_terminal(run_dir / f"{hydra_config.job.name}.log")
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,27 @@ def note_sweep(sweep_dir: Path, num_jobs: int | None) -> None:
     write_text(sweep_dir / JOBS / "sweep.json", json.dumps({"num_jobs": num_jobs}))
 
 
-def note_job(sweep_dir: Path, run_dir: Path, number: int, max_epochs: int) -> None:
+def note_job(sweep_dir: Path, run_dir: Path, number: int) -> None:
     """Note that a job begins; its number counts from 1."""
-    name = str(run_dir.resolve().relative_to(sweep_dir.resolve()))
-    note = {"name": name, "number": number, "max_epochs": max_epochs, "began": time.time()}
+    note = {"name": _name(sweep_dir, run_dir), "number": number, "max_epochs": None, "began": time.time()}
     (sweep_dir / JOBS).mkdir(parents=True, exist_ok=True)
-    write_text(sweep_dir / JOBS / f"job_{number}.json", json.dumps(note))
+    _write_note(sweep_dir, note)
+
+
+def note_epochs(sweep_dir: Path, run_dir: Path, max_epochs: int) -> None:
+    """Note how many epochs a job will train, once that is decided."""
+    name = _name(sweep_dir, run_dir)
+    for note in job_notes(sweep_dir):
+        if note["name"] == name:
+            _write_note(sweep_dir, note | {"max_epochs": max_epochs})
+
+
+def _name(sweep_dir: Path, run_dir: Path) -> str:
+    return str(run_dir.resolve().relative_to(sweep_dir.resolve()))
+
+
+def _write_note(sweep_dir: Path, note: Mapping[str, Any]) -> None:
+    write_text(sweep_dir / JOBS / f"job_{note['number']}.json", json.dumps(note))
 
 
 def forget_sweep(sweep_dir: Path) -> None:

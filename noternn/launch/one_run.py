@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -19,7 +20,7 @@ from noternn.config.programs import train_command
 from noternn.config.schema import Config
 from noternn.errors import UserError
 from noternn.files import shortest, write_text
-from noternn.launch import search
+from noternn.launch import notes, search
 from noternn.launch.resume import quoted
 from noternn.runs.folder import RunFolder
 from noternn.runs.leftover import holds_a_run
@@ -37,18 +38,19 @@ DISK_TROUBLES |= {errno.EDQUOT} if hasattr(errno, "EDQUOT") else set()
 def run(
     composed: DictConfig,
     run_dir: Path,
-    sweep: str | None,
+    sweep: Path | None,
     is_hopeless: Callable[[int, float], bool] | None = None,
-    begin: Callable[[], object] | None = None,
+    begin: Callable[[Config], object] | None = None,
 ) -> float:
     """Train with a composed configuration; the best val/nll.
 
     Args:
         composed: as Hydra gives it.
         run_dir: the folder of the run.
-        sweep: the name of the sweep that it is a job of.
+        sweep: the folder of the sweep that it is a job of.
         is_hopeless: told an epoch and its val/nll, whether to give the run up.
-        begin: called when all is checked, before the first file is written; the record is, at that moment.
+        begin: called with the settings that are trained with when all is checked, before the first file is
+            written; the record is, at that moment.
     """
     logging.raiseExceptions = False  # on a full disk every line of the log would bring a traceback
     from noternn.datasets.configured import (
@@ -65,7 +67,7 @@ def run(
 
         def begin_run(settled: Config) -> None:
             if begin:
-                begin()
+                begin(settled)
             _write_record(composed, run_dir, settled)
 
         return float(train(config, sources, run_dir, sweep, stop, is_hopeless, begin_run)["val/nll"])
@@ -84,8 +86,7 @@ def _write_record(composed: DictConfig, run_dir: Path, settled: Config | None = 
     given = [_without_references(override, composed) for override in hydra_config.overrides.task]
     plain = {str(section): values for section, values in settings.items()}
     if settled:
-        plain["trainer"]["precision"] = settled.trainer.precision
-        plain |= {"model": asdict(settled.model), "tokenizer": asdict(settled.tokenizer)}
+        plain |= {name: asdict(getattr(settled, name)) for name in ("model", "tokenizer", "trainer")}
         plain["sampling"] |= asdict(settled.sampling)
     write_record(run_dir, plain, dict(hydra_config.runtime.choices), given)
 
@@ -103,7 +104,7 @@ def run_of_sweep(composed: DictConfig, run_dir: Path, sweep_dir: Path) -> float 
     """Run a job of a sweep; the best val/nll, None if it failed, which is noted in its folder."""
     try:
         is_hopeless = search.pruning(sweep_dir, HydraConfig.get().sweeper)
-        return run(composed, run_dir, sweep_dir.name, is_hopeless)
+        return run(composed, run_dir, sweep_dir, is_hopeless, partial(_note_epochs, sweep_dir, run_dir))
     except Exception as error:
         reason = users_reason(error, run_dir)
         if reason is None:
@@ -113,6 +114,10 @@ def run_of_sweep(composed: DictConfig, run_dir: Path, sweep_dir: Path) -> float 
                 _write_record(composed, run_dir)
         note_failure(run_dir, reason or f"{type(error).__name__}: {error}")
     return None
+
+
+def _note_epochs(sweep_dir: Path, run_dir: Path, settled: Config) -> None:
+    notes.note_epochs(sweep_dir, run_dir, settled.trainer.max_epochs)
 
 
 def users_reason(error: Exception, run_dir: Path) -> str | None:

@@ -34,7 +34,7 @@ class Job:
     Args:
         name: its folder in the sweep's.
         number: counted from 1.
-        max_epochs: those that it may train.
+        max_epochs: those that it may train; None until that is decided.
         status: a job that was stopped is taken to be running.
         epoch: the last that is over; 0 before the first.
         best: the lowest val/nll so far; None before the first epoch is over.
@@ -46,7 +46,7 @@ class Job:
 
     name: str
     number: int
-    max_epochs: int
+    max_epochs: int | None
     status: Literal["running", "finished", "pruned", "failed"] = "running"
     epoch: int = 0
     best: float | None = None
@@ -86,7 +86,7 @@ def _running_job(job: Job, metrics: Path, seconds: float) -> Job:
         return Job(job.name, job.number, job.max_epochs, seconds=seconds)
     best, last = min(rows, key=lambda row: row["val/nll"]), rows[-1]
     in_epoch = max(0.0, time.time() - metrics.stat().st_mtime)
-    left = last["seconds"] / last["epoch"] * (job.max_epochs - last["epoch"]) - in_epoch
+    left = last["seconds"] / last["epoch"] * ((job.max_epochs or last["epoch"]) - last["epoch"]) - in_epoch
     return Job(
         job.name, job.number, job.max_epochs, "running", int(last["epoch"]),
         best["val/nll"], int(best["epoch"]), seconds, max(0.0, left),
@@ -150,7 +150,7 @@ def _figures(job: Job) -> str:
     if job.status in ("finished", "pruned"):
         where = f"at epoch {job.best_epoch} of {job.epoch}"
         return f"{job.status}, best val/nll {job.best:.4f} {where}, {_clock(job.seconds)}"
-    figures = f"epoch {job.epoch}/{job.max_epochs}"
+    figures = f"epoch {_of_epochs(job)}"
     if job.best is None or job.seconds_left is None:
         return figures
     return f"{figures}, best val/nll {job.best:.4f} at {job.best_epoch}, {_clock(job.seconds_left)} left"
@@ -158,10 +158,14 @@ def _figures(job: Job) -> str:
 
 def _short_figures(job: Job) -> str:
     """The same of a job that is running, without words."""
-    figures = f"{job.epoch}/{job.max_epochs}"
+    figures = _of_epochs(job)
     if job.best is None or job.seconds_left is None:
         return figures
     return f"{figures} {job.best:.4f}@{job.best_epoch} {_clock(job.seconds_left)}"
+
+
+def _of_epochs(job: Job) -> str:
+    return f"{job.epoch}/{job.max_epochs}" if job.max_epochs else str(job.epoch)
 
 
 def _clock(seconds: float) -> str:
@@ -196,7 +200,8 @@ class SweepProgress:
         self._thread.join()
         for job in self._look():
             if job.status == "running":
-                self._print(f"{job.name}: stopped after epoch {job.epoch} of {job.max_epochs}")
+                of = f" of {job.max_epochs}" if job.max_epochs else ""
+                self._print(f"{job.name}: stopped after epoch {job.epoch}{of}")
         for bar in reversed(self._bars):
             bar.close()
         self._bars.clear()

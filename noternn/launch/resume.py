@@ -82,6 +82,7 @@ def _resumed_sweep(sweep: Path, given: Sequence[str]) -> list[str]:
     return [
         *_as_it_was(_record(sweep, record)),
         *_as_decided(_record(sweep, record), task),
+        *_epochs_before(_record(sweep, record), task),
         *before,
         *kept,
         *others,
@@ -112,6 +113,16 @@ def _as_decided(record: Any, overrides: Sequence[str]) -> list[str]:
     return [
         f"tokenizer.{name}={str(value).lower()}" for name, value in values.items() if isinstance(value, bool)
     ]
+
+
+def _epochs_before(record: Any, overrides: Sequence[str]) -> list[str]:
+    """The epochs of a sweep from when these were a number, unless a recipe of its jobs chose them."""
+    trainer = record.get("trainer") if isinstance(record, dict) else None
+    if not isinstance(trainer, dict) or "minutes" in trainer:
+        return []
+    is_chosen = any(o.startswith(("experiment=", "recipe=")) for o in overrides)
+    number = trainer.get("max_epochs")
+    return [f"trainer.max_epochs={number}"] if isinstance(number, int) and not is_chosen else []
 
 
 def _recorded_sweep(sweep: Path) -> tuple[list[str], list[str]]:

@@ -10,6 +10,7 @@ from noternn.errors import UserError
 from noternn.terminal import printable
 
 GPUS = ".gpus"  # in a sweep's folder: which of them its jobs have taken
+EPOCHS = ".epochs"  # in a sweep's folder: how many its jobs train
 CACHE = ".cache"  # in a sweep's folder: the tokens of its corpora, where there is no other place for them
 
 MAX_SPLIT_BYTES = 100_000_000  # of split.json, which names every piece

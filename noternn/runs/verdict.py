@@ -18,6 +18,9 @@ FROM_BASE = (
     "0.4 to 3.5 nats a note lower"
 )
 
+# What its tokens are like, where others may differ; loudness it leaves out, instruments it would lose.
+OF_BASE = {"name": "event", "steps_per_beat": 12, "bpe_vocab_size": None, "program": False}
+
 
 class Outcome(Enum):
     """What became of a run after its best epoch.
@@ -93,11 +96,16 @@ def advice(
         lines = [f"try {'; then '.join(_more_learning(rows[-1], config))}"]
     else:
         lines = [f"try {' and '.join(_smaller_steps(config))}"]
-    if num_train_notes < FEW_NOTES and not config.get("init_from") and config["tokenizer"]["name"] == "event":
+    if num_train_notes < FEW_NOTES and not config.get("init_from") and fits_base(config["tokenizer"]):
         lines.insert(0, FROM_BASE)
     if num_validation_pieces < FEW_PIECES:
         lines.append(few_pieces(num_validation_pieces, config["dataset"]["validation_fraction"]))
     return lines
+
+
+def fits_base(tokenizer: Mapping[str, Any]) -> bool:
+    """Whether the network that comes with NoteRNN reads tokens of these settings, and would lose none."""
+    return all(tokenizer.get(name, value) == value for name, value in OF_BASE.items())
 
 
 def few_pieces(num_pieces: int, fraction: float) -> str:
@@ -126,7 +134,7 @@ def _cures(config: Mapping[str, Any], best_epoch: int) -> list[str]:
         "optimizer=adamw optimizer.weight_decay=0.6": not is_decayed,
         "augmentation=transpose": not config["augmentation"]["transpose"],
         "module.ema_decay=0.995": not config["module"]["ema_decay"],
-        f"schedule=cosine trainer.max_epochs={best_epoch}": not _is_falling(config)
+        f"schedule=cosine {_as_long_as(best_epoch, config)}": not _is_falling(config)
         or epochs > 1.5 * best_epoch,
     }
     return [setting for setting, is_lacking in cures.items() if is_lacking]
@@ -135,11 +143,19 @@ def _cures(config: Mapping[str, Any], best_epoch: int) -> list[str]:
 def _more_learning(last: Row, config: Mapping[str, Any]) -> list[str]:
     """More epochs, and more units or, where the network knows its training pieces much better, a cure."""
     num_epochs = 2 * int(last["epoch"])
-    more = [f"more epochs: trainer.max_epochs={num_epochs}"]
+    more = [f"more epochs: {_as_long_as(num_epochs, config)}"]
     if not _knows_its_pieces(last):
         return [*more, *_larger(config)]
     cures = _cures(config, max(num_epochs, config["trainer"]["max_epochs"]))  # no earlier end among them
     return [*more, *(f"for its gap: {cure}" for cure in cures[:1])]
+
+
+def _as_long_as(num_epochs: int, config: Mapping[str, Any]) -> str:
+    """The setting for so many epochs: in minutes if these have chosen them."""
+    minutes, before = config["trainer"].get("minutes"), config["trainer"]["max_epochs"]
+    if minutes is None:
+        return f"trainer.max_epochs={num_epochs}"
+    return f"trainer.minutes={round(minutes * num_epochs / before, 1):g}"
 
 
 def _smaller(config: Mapping[str, Any]) -> list[str]:

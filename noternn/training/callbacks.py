@@ -111,6 +111,15 @@ class SameCorpus(Callback):
             )
 
 
+class SameLength(Callback):
+    """Lets each rank train as long as rank 0, which alone has measured."""
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        epochs, batches = told_by_all((trainer.max_epochs, trainer.limit_train_batches))[0]
+        trainer.fit_loop.max_epochs = epochs
+        trainer.limit_train_batches = batches
+
+
 class MomentsCheck(Callback):
     """Refuses the state of an optimizer that does not fit its weights: fused steps would write beside it."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from noternn.config.training import Logger
 from noternn.files import shortest
 from noternn.runs.epochs import interval_of
 from noternn.runs.folder import RunFolder
+from noternn.runs.verdict import fits_base
 from noternn.sampling.choice import Choice
 from noternn.training.tracking import Tracker
 
@@ -20,8 +22,8 @@ log = logging.getLogger(__name__)
 MAX_PARAMETERS_PER_NOTE = 30  # see `describe_network`
 
 
-def describe_network(num_parameters: int, num_train_notes: int) -> None:
-    """Say how large the network is beside its corpus, and warn above `MAX_PARAMETERS_PER_NOTE`.
+def describe_network(num_parameters: int, num_train_notes: int, tokenizer: Mapping[str, Any]) -> None:
+    """Say how large a new network is beside its corpus, and warn above `MAX_PARAMETERS_PER_NOTE`.
 
     A recurrent network can store about 5 bits a parameter (Collins, Sohl-Dickstein and Sussillo 2017,
     "Capacity and trainability in recurrent neural networks"), and a note is worth about 6 bits before its
@@ -34,8 +36,9 @@ def describe_network(num_parameters: int, num_train_notes: int) -> None:
     if per_note > MAX_PARAMETERS_PER_NOTE:
         log.warning(
             "  far too many for this corpus (above %d a note): it may learn it by heart; "
-            "start from a trained one (recipe=from_base), take a smaller model.hidden_size, or more music",
+            "%stake a smaller model.hidden_size, or more music",
             MAX_PARAMETERS_PER_NOTE,
+            "start from a trained one (recipe=from_base), " if fits_base(tokenizer) else "",
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from noternn.config.checks import AUTO
 from noternn.config.sampling import Sampling
 from noternn.config.schema import BEFORE, Config
 from noternn.config.tokenizer import DECIDED, tokenizer_of
+from noternn.config.training import Trainer
 from noternn.errors import UserError
 from noternn.runs.folder import RunFolder
 from noternn.runs.summary import read_summary
@@ -53,7 +54,7 @@ DECISIVE = {
 
 
 def as_begun(config: Config, checkpoint: dict[str, Any]) -> Config:
-    """The settings with what was decided when the run began: the tokenizer, and how long samples are.
+    """The settings with what was decided when the run began: tokenizer, epochs, and how long samples are.
 
     Args:
         config: the settings that it shall go on with.
@@ -70,7 +71,17 @@ def as_begun(config: Config, checkpoint: dict[str, Any]) -> Config:
         config,
         tokenizer=replace(config.tokenizer, **values),
         sampling=replace(config.sampling, **sampling),
+        trainer=_length_as_begun(config.trainer, stored["trainer"]),
     )
+
+
+def _length_as_begun(trainer: Trainer, began: Mapping[str, Any]) -> Trainer:
+    """The epochs and batches that were chosen when the run began, where no others are given."""
+    epochs = began["max_epochs"] if trainer.max_epochs == AUTO else trainer.max_epochs
+    limit = trainer.limit_train_batches
+    if began.get("minutes") is not None and limit is None:
+        limit = began["limit_train_batches"]
+    return replace(trainer, max_epochs=epochs, limit_train_batches=limit)
 
 
 def check_resumable(config: Config, plain: dict[str, Any], checkpoint: dict[str, Any], run_dir: Path) -> None:
@@ -98,6 +109,11 @@ def check_resumable(config: Config, plain: dict[str, Any], checkpoint: dict[str,
             if began.get(name) != plain[section].get(name) and not is_decided_later:
                 _refuse_change(config, f"{section}.{name}", began.get(name), plain[section].get(name))
     _check_lanes(config, before)
+    if config.trainer.minutes not in (None, before["trainer"].get("minutes")):
+        raise UserError(
+            f"resume={config.resume}: trainer.minutes are measured when a run begins, which chose "
+            f"{before['trainer']['max_epochs']} epochs; give more trainer.max_epochs instead"
+        )
     if before["seed"] != config.seed:
         _refuse_change(config, "seed", before["seed"], config.seed)
     if is_trained(config, checkpoint) and _is_finished(run_dir):
@@ -173,11 +189,12 @@ def told_as_unusable(resume: str | None, is_proven: Callable[[], bool] = lambda:
 def is_trained(config: Config, checkpoint: dict[str, Any]) -> bool:
     """Whether a checkpoint stands at the end of the training that the configuration asks for."""
     callbacks = checkpoint["callbacks"]
+    max_epochs: int = config.trainer.max_epochs
     num_epochs = len(callbacks[OverfittingCurve.__name__]["rows"])
     stopping = [state for name, state in callbacks.items() if "EarlyStopping" in name]
     patience = config.early_stopping.patience
     stopped = bool(stopping) and patience is not None and stopping[0]["wait_count"] >= patience
-    return stopped or num_epochs >= config.trainer.max_epochs
+    return stopped or num_epochs >= max_epochs
 
 
 def _is_finished(run_dir: Path) -> bool:

@@ -34,6 +34,7 @@ from noternn.training.callbacks import AtomicCheckpointIO, OverfittingCurve, Pru
 from noternn.training.datamodule import MidiDataModule
 from noternn.training.devices import check_devices
 from noternn.training.followers import started_ranks
+from noternn.training.length import with_length
 from noternn.training.loggers import build_loggers, check_loggers
 from noternn.training.messages import describe_network, describe_ranks, say_how_to_resume, summary_text
 from noternn.training.module import NoteRNN
@@ -54,7 +55,7 @@ def train(
     config: Config,
     sources: Sequence[Source],
     run_dir: Path,
-    sweep: str | None = None,
+    sweep: Path | None = None,
     stop: StopRequest | None = None,
     is_hopeless: Callable[[int, float], bool] | None = None,
     begin: Callable[[Config], object] | None = None,
@@ -66,7 +67,7 @@ def train(
         sources: the files of its dataset.
         run_dir: exists; `best.ckpt`, `last.ckpt`, `metrics.csv`, `summary.json`, `split.json`,
             `curves.png`, `sample.mid` and the checkpoints are written there.
-        sweep: name of the sweep that the run belongs to, or None.
+        sweep: the folder of the sweep that the run belongs to, or None.
         stop: what signals ask for; None where nobody answers them.
         is_hopeless: given an epoch, counted from 1, and its val/nll: whether to end there; None never does.
         begin: called once when all is checked, before the first file is written, with the settings that
@@ -96,7 +97,7 @@ def _train(
     config: Config,
     sources: Sequence[Source],
     run_dir: Path,
-    sweep: str | None,
+    sweep: Path | None,
     stop: StopRequest,
     pruning: Pruning | None,
     begin: Callable[[Config], object] | None,
@@ -108,6 +109,7 @@ def _train(
     check_loggers(config.logger)
     check_monitors(config.callbacks)
     config, corpus, resumed = loaded(config, sources, run_dir)
+    config = with_length(config, data_module(config, corpus), run_dir, sweep, stop)
     plain = configuration.to_plain(config)
     if begin:
         begin(config)
@@ -122,12 +124,13 @@ def _train(
     if ancestor:
         ancestor.give_to(module.network, corpus.codec.vocabulary.tokens, corpus.label_names)
     if not config.init_from:  # a network that knows more music than this may be larger
-        describe_network(num_parameters(module.network), corpus.encoded.sizes["train"].num_notes)
+        num_notes = corpus.encoded.sizes["train"].num_notes
+        describe_network(num_parameters(module.network), num_notes, plain["tokenizer"])
     describe_ranks(config.trainer.devices * config.trainer.num_nodes, config.datamodule.batch_size)
     log.info("run folder: %s", shortest(run_dir))
-    wandb = config.logger
-    with track(wandb.mode, wandb.project, wandb.entity, run_dir, sweep, plain) as tracker:
-        run = TrainingRun(config, run_dir, sources, corpus, module, stop, tracker, pruning, sweep)
+    wandb, of_sweep = config.logger, sweep.name if sweep else None
+    with track(wandb.mode, wandb.project, wandb.entity, run_dir, of_sweep, plain) as tracker:
+        run = TrainingRun(config, run_dir, sources, corpus, module, stop, tracker, pruning, of_sweep)
         summary = run.complete(resumed)
     slurm.forget_run()
     return summary
@@ -356,6 +359,7 @@ class TrainingRun:
             **losses_of(rows, corpus),
             **sizes_of(corpus, num_parameters(self.module.network), self.config.dataset.train_fraction),
             **judgement_of(rows, plain, sizes["validation"].num_pieces, sizes["train"].num_notes, is_pruned),
+            "max_epochs": self.config.trainer.max_epochs,
             "precision": self.config.trainer.precision,
             **self.module.origin,
             **({"labels": list(corpus_labels)} if (corpus_labels := self.corpus.label_names) else {}),

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 from lightning_fabric.plugins import ClusterEnvironment
-from pytorch_lightning.callbacks import Timer
+from pytorch_lightning.callbacks import Checkpoint, Timer
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.profilers import AdvancedProfiler, SimpleProfiler
 from pytorch_lightning.strategies import DDPStrategy
 
+from noternn.config.checks import AUTO
 from noternn.config.schema import Config
 from noternn.config.training import Trainer as Settings
 from noternn.runs.folder import RunFolder
@@ -29,6 +30,7 @@ from noternn.training.callbacks import (
     Progress,
     Pruning,
     SameCorpus,
+    SameLength,
     SampleEveryCheckpoint,
 )
 from noternn.training.devices import device_type
@@ -65,6 +67,7 @@ def build_trainer(
         num_sanity_val_steps=0,
         log_every_n_steps=1,  # nothing is logged a step; larger than a small corpus it would warn
         reload_dataloaders_every_n_epochs=1,  # every epoch has its own order of pieces
+        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
         enable_progress_bar=False,  # Progress is ours
         enable_model_summary=False,
         default_root_dir=run_dir,
@@ -81,7 +84,9 @@ def _mixed(settings: Settings) -> list[MixedInTraining]:
 def _settings(settings: Settings, run_dir: Path) -> dict[str, Any]:
     """The settings as Lightning takes them; it would stop at `max_time` in the midst of an epoch."""
     given = asdict(settings)
-    del given["max_time"], given["strategy"]
+    del given["max_time"], given["minutes"], given["strategy"]
+    if settings.max_epochs == AUTO:
+        given["max_epochs"] = 1  # in another rank than 0, which will tell it
     if given["precision"] != FULL:
         del given["precision"]  # a plugin has it
     limit = given["limit_train_batches"]
@@ -113,7 +118,7 @@ def build_callbacks(
         monitors: only watch.
     """
     every = config.checkpoint.every_n_epochs
-    callbacks: list[pl.Callback] = [SameCorpus(), MomentsCheck(), curve]
+    callbacks: list[pl.Callback] = [SameCorpus(), SameLength(), MomentsCheck(), curve]
     if compose is not None:
         callbacks += [_progress(config, curve, pruning), SampleEveryCheckpoint(every, compose)]
     callbacks += _checkpoints(run_dir, every)

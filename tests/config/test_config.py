@@ -668,6 +668,23 @@ def test_a_sweep_goes_on_with_another_launcher_and_its_own_search(own: list[str]
     assert resumed([f"resume={tmp_path}", "hydra/launcher=basic"])[1:-3] == [*search, "hydra/launcher=basic"]
 
 
+@pytest.mark.parametrize(
+    ("trainer", "task", "before"),
+    [
+        ({"max_epochs": 20}, [], ["trainer.max_epochs=20"]),
+        ({"max_epochs": 6}, ["recipe=finetune,full"], []),
+        ({"max_epochs": "auto", "minutes": None}, [], []),
+    ],
+)
+def test_a_sweep_from_before_epochs_were_decided_goes_on_with_its_number(
+    trainer: dict[str, Any], task: list[str], before: list[str], tmp_path: Path
+) -> None:
+    content = {"hydra": {"overrides": {"task": [*task, "seed=0,1"], "hydra": []}}, "trainer": trainer}
+    (tmp_path / "multirun.yaml").write_text(yaml.safe_dump(content))
+    epochs = [o for o in resumed([f"resume={tmp_path}"]) if o.startswith("trainer.max_epochs=")]
+    assert epochs == before
+
+
 def test_what_decided_the_finished_jobs_of_a_sweep_cannot_change(tmp_path: Path) -> None:
     write_sweep(tmp_path, ["optimizer=sgd,adam"], [])
     message = error_of(f"resume={tmp_path}", "trainer.max_epochs=9")

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noternn.launch.notes import note_job, note_sweep
+from noternn.launch.notes import note_epochs, note_job, note_sweep
 from noternn.launch.progress import (
     Job,
     SweepProgress,
@@ -32,7 +32,8 @@ METRICS = "epoch,val/nll,seconds\n1,2.5,10\n2,2.0,20\n3,2.25,30\n"
 def begin(sweep: Path, name: str, number: int) -> Path:
     run = sweep / name
     run.mkdir()
-    note_job(sweep, run, number, 10)
+    note_job(sweep, run, number)
+    note_epochs(sweep, run, 10)
     return run
 
 
@@ -49,6 +50,12 @@ def sweep(tmp_path: Path) -> Path:
     os.utime(metrics, (2e9, 2e9))  # the last epoch is over just now, however slow the machine
     begin(tmp_path, "seed=3", 4)
     return tmp_path
+
+
+def test_a_job_that_has_not_decided_its_epochs_is_told_without_them(tmp_path: Path) -> None:
+    note_sweep(tmp_path, 1)
+    note_job(tmp_path, tmp_path / "seed=0", 1)
+    assert [job_line(job) for job in begun_jobs(tmp_path)] == ["seed=0: epoch 0"]
 
 
 def test_a_job_is_told_with_its_epoch_its_best_value_and_the_time_left(sweep: Path) -> None:

@@ -126,6 +126,12 @@ def test_a_run_that_still_learned_is_told_more_epochs_and_a_larger_network() -> 
     assert lines == ["try more epochs: trainer.max_epochs=6; then a larger network: model.hidden_size=512"]
 
 
+def test_a_run_whose_minutes_chose_its_epochs_is_told_more_minutes() -> None:
+    timed = with_settings(trainer={"minutes": 5, "max_epochs": 3, "gradient_clip_val": 1.0})
+    (line,) = advice(STILL_LEARNING, timed, num_validation_pieces=50, num_train_notes=MANY)
+    assert line.startswith("try more epochs: trainer.minutes=10;")
+
+
 def test_a_run_that_knows_its_training_pieces_much_better_is_told_a_cure_and_no_larger_network() -> None:
     rows = rows_of([3.0, 2.5], [2.8, 2.0])
     less_decayed = DEFAULT_CURES | {"optimizer": {"name": "AdamW", "weight_decay": 0.3}}
@@ -142,7 +148,8 @@ def test_a_run_on_few_notes_is_told_to_start_from_the_base_first() -> None:
     assert [line.split(":")[0] for line in advice(SETTLED, event, **few)][:1] == [
         "try recipe=from_base first"
     ]
-    for other in (with_settings(tokenizer={"name": "chord"}), event | {"init_from": "base"}):
+    others = [{"name": "chord"}, {"name": "event", "program": True}, {"name": "event", "steps_per_beat": 50}]
+    for other in (*(with_settings(tokenizer=tokens) for tokens in others), event | {"init_from": "base"}):
         assert "base" not in "".join(advice(SETTLED, other, **few))
 
 

@@ -139,8 +139,12 @@ def test_the_network_is_measured_by_the_notes_it_learns_from(finished: Finished)
 def test_a_network_far_too_large_for_its_corpus_is_told(
     num_notes: int, is_told: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    describe_network(3030, num_notes)
+    describe_network(3030, num_notes, {"name": "event"})
     assert ("far too many for this corpus" in caplog.text) == is_told
+    assert ("recipe=from_base" in caplog.text) == is_told
+    caplog.clear()
+    describe_network(3030, num_notes, {"name": "chord"})
+    assert "recipe=from_base" not in caplog.text
 
 
 def test_messages_go_to_stderr_and_into_the_log(finished: Finished) -> None:
