@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from noternn.runs.curves import draw_losses, save_curves, save_learning_curve
 from noternn.runs.sweep import SWEEP_COLUMNS, sweep_rows
-from noternn.runs.verdict import advice, verdict
+from noternn.runs.verdict import MORE_EPOCHS, advice, verdict
 from noternn.tables import format_table, read_csv, write_csv, write_text
 
 pytestmark = pytest.mark.usefixtures("draws")
@@ -72,11 +72,11 @@ def cures(config: dict[str, Any]) -> list[str]:
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        (STILL_LEARNING, "best at epoch 3 of 3: validation was still falling"),
+        (STILL_LEARNING, "best at epoch 3 of 3: validation fell to the end"),
         (SETTLED, "best at epoch 8 of 8: validation has come to rest"),
         (HARDLY_OFF, "best at epoch 7 of 8: validation has come to rest"),
-        (FALLING_AT_ITS_END, "best at epoch 7 of 8: validation was still falling"),
-        (STILL_LEARNING[:1], "best at epoch 1 of 1: validation was still falling"),
+        (FALLING_AT_ITS_END, "best at epoch 7 of 8: validation fell to the end"),
+        (STILL_LEARNING[:1], "best at epoch 1 of 1: validation fell to the end"),
         (
             OVERFITTED,
             "best at epoch 2 of 4; from there validation rose by 1.00 nats a note while training fell: "
@@ -123,13 +123,15 @@ def test_no_cure_is_told_that_the_run_has() -> None:
 
 def test_a_run_that_still_learned_is_told_more_epochs_and_a_larger_network() -> None:
     lines = advice(STILL_LEARNING, CONFIG, num_validation_pieces=50, num_train_notes=MANY)
-    assert lines == ["try more epochs: trainer.max_epochs=6; then a larger network: model.hidden_size=512"]
+    assert lines == [
+        f"try more epochs: trainer.max_epochs=6 ({MORE_EPOCHS}); then a larger network: model.hidden_size=512"
+    ]
 
 
 def test_a_run_whose_minutes_chose_its_epochs_is_told_more_minutes() -> None:
     timed = with_settings(trainer={"minutes": 5, "max_epochs": 3, "gradient_clip_val": 1.0})
     (line,) = advice(STILL_LEARNING, timed, num_validation_pieces=50, num_train_notes=MANY)
-    assert line.startswith("try more epochs: trainer.minutes=10;")
+    assert line.startswith("try more epochs: trainer.minutes=10 (twice the time")
 
 
 def test_a_run_that_knows_its_training_pieces_much_better_is_told_a_cure_and_no_larger_network() -> None:
@@ -137,9 +139,9 @@ def test_a_run_that_knows_its_training_pieces_much_better_is_told_a_cure_and_no_
     less_decayed = DEFAULT_CURES | {"optimizer": {"name": "AdamW", "weight_decay": 0.3}}
     (line,) = advice(rows, with_settings(**less_decayed), num_validation_pieces=50, num_train_notes=MANY)
     cure = "optimizer=adamw optimizer.weight_decay=0.6"
-    assert line == f"try more epochs: trainer.max_epochs=4; then for its gap: {cure}"
+    assert line == f"try more epochs: trainer.max_epochs=4 ({MORE_EPOCHS}); then for its gap: {cure}"
     (line,) = advice(rows, with_settings(**DEFAULT_CURES), num_validation_pieces=50, num_train_notes=MANY)
-    assert line == "try more epochs: trainer.max_epochs=4"
+    assert line == f"try more epochs: trainer.max_epochs=4 ({MORE_EPOCHS})"
 
 
 def test_a_run_on_few_notes_is_told_to_start_from_the_base_first() -> None:
@@ -315,4 +317,4 @@ def test_that_hardly_anything_was_validated_on_is_said_first() -> None:
         "validated on only 1 piece, so the rest may be chance: best at epoch 1"
     )
     assert verdict(rows, 4).startswith("validated on only 4 pieces")
-    assert verdict(rows, 5) == verdict(rows) == "best at epoch 1 of 1: validation was still falling"
+    assert verdict(rows, 5) == verdict(rows) == "best at epoch 1 of 1: validation fell to the end"
