@@ -134,10 +134,11 @@ def parse(composed: DictConfig) -> Config:
 def _require_one_length(trainer: Trainer) -> None:
     """Minutes choose the epochs."""
     epochs, minutes = trainer.max_epochs, trainer.minutes
-    allowed = f"null with trainer.max_epochs={epochs}, or chooses the epochs with trainer.max_epochs={AUTO}"
-    require(
-        minutes is None or epochs == AUTO, "trainer.minutes", f"{minutes:g}" if minutes else minutes, allowed
-    )
+    if minutes is not None and epochs != AUTO:
+        raise UserError(
+            f"trainer.minutes={minutes:g} chooses the epochs, and trainer.max_epochs={epochs} is set: "
+            f"give trainer.max_epochs={AUTO} with it, or leave it out"
+        )
 
 
 def _refuse_unknown(section: object, prefix: str) -> None:

@@ -117,7 +117,7 @@ def test_jobs_of_a_sweep_that_do_the_same_work_train_as_long(
 
 
 def test_minutes_and_epochs_together_are_refused_in_one_line() -> None:
-    message = r"trainer\.minutes=5: it must be null with trainer\.max_epochs=6, or chooses the epochs with"
+    message = r"trainer\.minutes=5 chooses the epochs, and trainer\.max_epochs=6 is set"
     with pytest.raises(UserError, match=message):
         settings(["recipe=from_base", "trainer.minutes=5"])
 
