@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Callback
 
 from noternn.tokenizer import PAD_ID
@@ -75,6 +76,8 @@ class Stopwatch(Callback):
         self._end(batch)
 
     def _end(self, batch: Batch) -> None:
+        if batch.inputs.device.type == "cuda":
+            torch.cuda.synchronize()  # no step waits for it
         num_tokens = self._marks[-1][1] + int((batch.targets != PAD_ID).sum())
         self._marks.append((self._clock(), num_tokens))
         is_enough = self._marks[-1][0] - self._marks[self._first][0] >= self.seconds
