@@ -157,14 +157,25 @@ def _tell(length: Length, minutes: float | None, num_batches: int) -> None:
 def _agreed(sweep: Path, config: Config, decide: Callable[[], Length]) -> Length:
     """What the first job of a sweep that does this one's work has decided; this one, if it is the first."""
     path = sweep / EPOCHS / f"{_work_of(config)}.json"
-    if not path.exists():
-        length = decide()  # beside the other jobs, as it will train
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
-            if not path.exists():
-                write_text(path, json.dumps(length))
-    epochs, batches = read_json(path)
-    return Length(int(epochs), None if batches is None else int(batches))
+    known = _read(path)
+    if known:
+        return known
+    length = decide()  # beside the other jobs, as it will train
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        known = _read(path)
+        if not known:
+            write_text(path, json.dumps(length))
+    return known or length
+
+
+def _read(path: Path) -> Length | None:
+    """What another job has decided; None where there is nothing to be read."""
+    try:
+        epochs, batches = read_json(path)
+        return Length(max(1, int(epochs)), None if batches is None else max(1, int(batches)))
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def _work_of(config: Config) -> str:
