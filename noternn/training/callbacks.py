@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 import zlib
@@ -347,10 +348,32 @@ class NamedCheckpoint(ModelCheckpoint):
 
 
 class ConfiguredEarlyStopping(EarlyStopping):
-    """An EarlyStopping that, after resuming, has the patience of the configuration, not of the checkpoint."""
+    """An EarlyStopping for runs that go on.
+
+    It has the patience of the configuration, not of the checkpoint. An epoch of larger steps than the best
+    one's does not count: with more epochs than before the learning rate rises again, and `val/nll` with it.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._multiple_at_best = math.inf  # of the learning rate
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, NoteRNN)
+        multiple = pl_module.schedule.at(trainer.current_epoch + 1, trainer.max_epochs or 1)
+        before = self.best_score.item()
+        if multiple > self._multiple_at_best and float(trainer.callback_metrics[self.monitor]) >= before:
+            return
+        super().on_train_epoch_end(trainer, pl_module)
+        if self.best_score.item() < before:
+            self._multiple_at_best = multiple
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"multiple_at_best": self._multiple_at_best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict({**state_dict, "patience": self.patience})
+        self._multiple_at_best = state_dict.get("multiple_at_best", math.inf)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
