@@ -106,7 +106,7 @@ class Network:
         composer = self.composer.told(label)
         ids, clock = [], None
         if primer is not None:
-            music = primer if isinstance(primer, Piece) else read(primer)
+            music = self._read(primer)
             ids = self._ids(music)[1:-1].tolist()
             clock = clock_of(music, self.composer.codec.tokenizer)
         return composer.compose_each([ids], options, clock=clock, instruments=instruments)[0]
@@ -129,9 +129,13 @@ class Network:
         (nats,) = token_nlls(self.composer.network, [ids])
         return note_nlls(self.composer.codec, ids, nats)
 
+    def _read(self, piece: Piece | str | Path) -> Piece:
+        """A piece, read as the training music was."""
+        return piece if isinstance(piece, Piece) else read_file(Path(piece), self.composer.pedal)
+
     def _ids(self, piece: Piece | str | Path) -> NDArray[np.int64]:
         """A piece as ids, (num_tokens,) with BOS and EOS."""
-        music = piece if isinstance(piece, Piece) else read(piece)
+        music = self._read(piece)
         ids = self.composer.codec.encode(music)
         if len(ids) <= 2:
             raise UserError("the piece holds no notes that this network's tokenizer can write (only drums?)")

@@ -205,7 +205,7 @@ def _infilled(options: argparse.Namespace, composer: Composer) -> tuple[Callable
     from noternn.datasets.sources import read_file
     from noternn.sampling.arrange import infill
 
-    piece = read_file(options.infill)
+    piece = read_file(options.infill, composer.pedal)
     if options.bars:
         first, last = options.bars
         starts = piece.bar_ticks(max(1, piece.end))
@@ -227,7 +227,7 @@ def _harmonized(options: argparse.Namespace, composer: Composer) -> tuple[Callab
     from noternn.music.piece import select_tracks
     from noternn.sampling.arrange import harmonize
 
-    piece = read_file(options.melody)
+    piece = read_file(options.melody, composer.pedal)
     is_soprano = options.keep in (None, "soprano")
     kept = piece if options.keep is None else select_tracks(piece, "melody" if is_soprano else options.keep)
     if not composer.codec.tokenizer.written(kept).num_notes:

@@ -160,7 +160,9 @@ class Composing:
             return [[]] * num_samples, None, [""] * num_samples
         from noternn.sampling.primers import encode_primer
 
-        primer, clock, line = encode_primer(options.primer, self.composer.codec, options.primer_beats)
+        composer = self.composer
+        asked = (composer.codec, options.primer_beats, composer.pedal)
+        primer, clock, line = encode_primer(options.primer, *asked)
         print(line, file=sys.stderr)
         return [primer] * num_samples, clock, [""] * num_samples
 

@@ -223,8 +223,12 @@ def frame_sources(
     ]
 
 
-def read_file(path: Path) -> Piece:
+def read_file(path: Path, pedal: bool = False) -> Piece:
     """The piece in a MIDI file or score that a command was given; the error begins with the path.
+
+    Args:
+        path: of the file.
+        pedal: see `noternn.music.midi.read_midi`.
 
     Raises:
         UserError: if the file cannot be read, or holds several pieces.
@@ -234,7 +238,7 @@ def read_file(path: Path) -> Piece:
         last = sources[-1].name.removeprefix(path.stem)
         raise UserError(f"{path}: holds {len(sources)} pieces; name one of them: {path}#1 to {path}{last}")
     try:
-        return sources[0].read()
+        return sources[0].read(pedal=pedal)
     except PieceError as error:
         raise UserError(f"{path}: {error}") from error
 

@@ -45,7 +45,8 @@ class Trained(NamedTuple):
 
     `drawing` holds the settings of sampling that the end of its run has chosen; none before the end. One with
     labels is told none; `labels` tells others. `bands` are those of the training pieces, see
-    `noternn.tokenizer.bands.bands_of`; none where they are not known.
+    `noternn.tokenizer.bands.bands_of`; none where they are not known. `pedal` is whether that music was read
+    with the pedal.
     """
 
     network: NoteLSTM
@@ -56,6 +57,7 @@ class Trained(NamedTuple):
     drawing: dict[str, Any]
     labels: Labels | None = None
     bands: tuple[frozenset[int], ...] = ()
+    pedal: bool = False
 
 
 def checkpoint_content(
@@ -255,7 +257,13 @@ def _trained(checkpoint: dict[str, Any]) -> Trained:
     drawing = _drawing(content.get("sampling", {}))
     labels = Labels(network.eval(), names) if names else None
     metre, bands = (int(numerator), int(denominator)), _bands(content.get("bands", ()), codec)
-    return Trained(network.eval().told(), codec, tempo, metre, pace, drawing, labels, bands)
+    pedal = _pedal(config)
+    return Trained(network.eval().told(), codec, tempo, metre, pace, drawing, labels, bands, pedal)
+
+
+def _pedal(config: Mapping[str, Any]) -> bool:
+    """Whether the pedal held the notes of the training music; frames and earlier versions do not say."""
+    return config.get("dataset", {}).get("pedal", False) is True
 
 
 def _drawing(plain: Mapping[str, Any]) -> dict[str, Any]:

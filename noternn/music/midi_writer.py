@@ -16,14 +16,16 @@ import numpy as np
 
 from noternn.music.instruments import program_name
 from noternn.music.keys import Key
+from noternn.music.midi_events import SUSTAIN_PEDAL
+from noternn.music.pedal import pedal_spans
 from noternn.music.piece import Piece
 
 DRUM_CHANNEL = 9
 CHANNELS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15)  # of pitched instruments, of a port
 MICROSECONDS_PER_MINUTE = 60_000_000
-NOTE_OFF, NOTE_ON, PROGRAM_CHANGE = 0x80, 0x90, 0xC0
+NOTE_OFF, NOTE_ON, CONTROL, PROGRAM_CHANGE = 0x80, 0x90, 0xB0, 0xC0
 TEXT, NAME, PORT, END, TEMPO, METRE, KEY = 0x01, 0x03, 0x21, 0x2F, 0x51, 0x58, 0x59
-ORDER = {NOTE_OFF: 0, PROGRAM_CHANGE: 1, NOTE_ON: 2}  # of the messages of a tick
+ORDER = {NOTE_OFF: 0, CONTROL: 0, PROGRAM_CHANGE: 1, NOTE_ON: 2}  # of the messages of a tick
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +70,8 @@ def midi_bytes(piece: Piece, text: str = "", key: Key | None = None) -> bytes:
             events.append(_message(tick, PROGRAM_CHANGE, channel, note.program))
         events.append(_message(note.onset, NOTE_ON, channel, note.pitch, note.velocity))
         events.append(_message(note.end, NOTE_OFF, channel, note.pitch, 0))
+    if piece.is_pedalled:
+        _add_pedal(tracks, notes, places)
     begins = [(0, -1, _meta(TEXT, text.encode("ascii")))] if text else []
     if key:
         begins.append((0, 2, _meta(KEY, struct.pack("bB", key.fifths, key.is_minor))))
@@ -78,6 +82,21 @@ def midi_bytes(piece: Piece, text: str = "", key: Key | None = None) -> bytes:
             head.append((0, -1, _meta(PORT, bytes([port]))))
         chunks.append(_track([*head, *tracks[is_drum, program, port]]))
     return b"MThd" + struct.pack(">LHHH", 6, 1, len(chunks), piece.ticks_per_beat) + b"".join(chunks)
+
+
+def _add_pedal(
+    tracks: dict[tuple[bool, int, int], list[Event]], notes: list[PlayedNote], places: list[tuple[int, int]]
+) -> None:
+    """Move the pedal of each pitched channel, in the track of the first instrument that plays on it."""
+    of_channel: dict[tuple[int, int], list[PlayedNote]] = {}
+    for note, place in zip(notes, places, strict=True):
+        if not note.is_drum:
+            of_channel.setdefault(place, []).append(note)
+    for (port, channel), played in of_channel.items():
+        events = tracks[False, played[0].program, port]
+        for down, up in pedal_spans((note.onset, note.end, (note.program, note.pitch)) for note in played):
+            events.append(_message(down, CONTROL, channel, SUSTAIN_PEDAL, 127))
+            events.append(_message(up, CONTROL, channel, SUSTAIN_PEDAL, 0))
 
 
 def as_played(piece: Piece) -> list[PlayedNote]:

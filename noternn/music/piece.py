@@ -42,6 +42,7 @@ class Piece:
         span: the ticks at which the music begins and ends where silence before the first note and after the
             last belongs to it; None is from the first onset to the last end.
         remarks: what its reader did not understand or had to decide.
+        is_pedalled: whether a MIDI file of it moves the pedal that may have held its notes.
     """
 
     onset: NDArray[np.int64]
@@ -56,6 +57,7 @@ class Piece:
     name: str = ""
     span: tuple[int, int] | None = None
     remarks: tuple[Remark, ...] = ()
+    is_pedalled: bool = False
 
     @classmethod
     def from_notes(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -110,7 +110,10 @@ def _fill(
     plan = Given(codec, notes, [(start, end)], wishes, lookahead, end - LAST_BEATS * beat)
     drawn = draw(composer.network, codec, plan, options, num_particles, MAX_IDS)
     composed = _placed(kept, drawn.plan.notes, beat)
-    return Filled(_together(kept, composed), composed, drawn.log_evidence)
+    together, composed = (
+        replace(part, is_pedalled=composer.pedal) for part in (_together(kept, composed), composed)
+    )
+    return Filled(together, composed, drawn.log_evidence)
 
 
 def _placed(kept: Piece, composed: tuple[ComposedNote, ...], steps_per_beat: int) -> Piece:

@@ -38,6 +38,7 @@ class Composer:
         drawing: settings of sampling that the end of its run has chosen.
         labels: of the network, which tell others than it is told; None where it has none.
         bands: of the training pieces, see `noternn.tokenizer.bands.bands_of`; none where they are not known.
+        pedal: whether the training music was read with the pedal: given music is too, and files get it back.
     """
 
     network: NoteLSTM
@@ -48,6 +49,7 @@ class Composer:
     drawing: Mapping[str, Any] = field(default_factory=dict)
     labels: Labels | None = None
     bands: Sequence[frozenset[int]] = ()
+    pedal: bool = False
 
     def told(self, mix: str) -> Composer:
         """The same that is told a mix of labels, see `noternn.model.labels.shares_of`; "" changes nothing.
@@ -96,7 +98,7 @@ class Composer:
             pace = self.pace or Pace.default(self.codec.tokenizer.steps_per_beat)
             asked = (wishes, num_particles, bands)
             ended = end_each(self.network, self.codec, primers, options, beats, pace, *asked)
-            pieces = {k: clock.set(self.codec.decode(ids, self.tempo)) for k, ids in enumerate(ended) if ids}
+            pieces = {k: self._piece(ids, clock) for k, ids in enumerate(ended) if ids}
             if beats is not None:
                 pieces = {k: self._rung_out(piece, primers[k], beats) for k, piece in pieces.items()}
         if len(pieces) < len(primers):
@@ -121,6 +123,9 @@ class Composer:
             return [known.named(instruments)] * len(primers)
         return [known.playing(primer, self.bands, seed + k) for k, primer in enumerate(primers)]
 
+    def _piece(self, ids: list[int], clock: Clock) -> Piece:
+        return replace(clock.set(self.codec.decode(ids, self.tempo)), is_pedalled=self.pedal)
+
     def _rung_out(self, piece: Piece, primer: list[int], beats: float) -> Piece:
         """A piece that ended by itself, whose last notes ring on for a bar beyond its margin at most."""
         end = end_in_beats(self.codec, primer, (1 + MARGIN) * beats) + BEATS_A_BAR
@@ -138,7 +143,7 @@ class Composer:
         """Samples that stop at their length."""
         build, pace = build_stepper, self.pace
         samples = sample_each(self.network, self.codec, primers, options, build, beats, pace, bands, bound)
-        pieces = [clock.set(self.codec.decode(ids, self.tempo)) for ids in samples]
+        pieces = [self._piece(ids, clock) for ids in samples]
         if beats is None:
             return pieces
         ends = [end_in_beats(self.codec, primer, beats) for primer in primers]

@@ -17,18 +17,21 @@ from noternn.tokenizer import UNK_ID, Codec
 MAX_UNKNOWN_NAMED = 5  # tokens of a primer
 
 
-def encode_primer(path: Path, codec: Codec, beats: float | None = None) -> tuple[list[int], Clock, str]:
+def encode_primer(
+    path: Path, codec: Codec, beats: float | None = None, pedal: bool = False
+) -> tuple[list[int], Clock, str]:
     """The ids of a file to continue, its clock, and a line that names its tokens outside the vocabulary.
 
     Args:
         path: of a MIDI file or score.
         codec: of the ids.
         beats: quarter notes from its first note on, after which no more of it is given; None for all.
+        pedal: whether its notes last as long as its pedal holds them.
 
     Raises:
         UserError: if the file cannot be read or holds nothing that the tokenizer can write.
     """
-    piece = read_file(path)
+    piece = read_file(path, pedal)
     if beats is not None and piece.num_notes:
         piece = piece.select(piece.onset < piece.onset[0] + beats * piece.ticks_per_beat)
     try:

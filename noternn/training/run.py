@@ -284,7 +284,10 @@ class TrainingRun:
         self.folder = RunFolder(self.run_dir)
         self.curve = OverfittingCurve(self.folder.metrics, self.corpus.encoded.sizes["validation"])
         start = start_of(self.config.init_from)
-        self.samples = Samples(self.run_dir, self.corpus, self.config.sampling, self.tracker, start)
+        config = self.config
+        self.samples = Samples(
+            self.run_dir, self.corpus, config.sampling, self.tracker, start, config.dataset.pedal
+        )
 
     def complete(self, resumed: dict[str, Any] | None) -> dict[str, Any]:
         """Train from the start or from a checkpoint, then write what the run came to."""

@@ -46,6 +46,7 @@ class Samples:
         tracker: is shown each sample.
         start: what the checkpoint that the run started from holds beside tensors; None for no start, or for
             one that is not there any more.
+        pedal: whether the pieces were read with the pedal.
     """
 
     def __init__(
@@ -55,7 +56,9 @@ class Samples:
         sampling: Sampling,
         tracker: Tracker,
         start: Mapping[str, Any] | None = None,
+        pedal: bool = False,
     ) -> None:
+        self.pedal = pedal
         self.start = start
         self.folder = RunFolder(run_dir)
         self.corpus = corpus
@@ -75,6 +78,7 @@ class Samples:
         composer = Composer(
             *(network, self.corpus.codec, encoded.tempo, encoded.metre, self.corpus.pace),
             bands=self.corpus.bands,
+            pedal=self.pedal,
         )
         self._save(self._compose(composer, epoch), self.folder.samples / f"epoch_{epoch:03d}", epoch)
 
