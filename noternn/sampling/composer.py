@@ -17,7 +17,7 @@ from noternn.music.piece import Piece
 from noternn.sampling.band import Instruments
 from noternn.sampling.clock import Clock
 from noternn.sampling.copies import Bound
-from noternn.sampling.ending import MARGIN, NUM_PARTICLES, end_each
+from noternn.sampling.ending import MARGIN, end_each
 from noternn.sampling.sampler import end_in_beats, sample_each
 from noternn.sampling.wishes import ANYTHING, Wishes
 from noternn.tokenizer import Codec
@@ -70,7 +70,7 @@ class Composer:
         beats: float | None = None,
         clock: Clock | None = None,
         wishes: Wishes = ANYTHING,
-        num_particles: int = NUM_PARTICLES,
+        num_particles: int | None = None,
         instruments: str = "",
     ) -> list[Piece]:
         """What `compose` gives for each primer, with the seeds from that of `options` on, made together.
@@ -82,7 +82,7 @@ class Composer:
                 note that begins at that time or later, and notes that would ring over it are cut there.
             clock: tempos and metres of the primers, which go on; None for those of the corpus.
             wishes: of what is composed: a key, a range, how many notes at once.
-            num_particles: that look for an end and for what is wished.
+            num_particles: that look for an end and for what is wished; None for as many as `end_each` takes.
             instruments: names of those that play, see `Instruments.named`; "" for those of the primer and of
                 a training piece's band, see `Instruments.playing`.
 

@@ -22,8 +22,9 @@ from noternn.tokenizer import EOS_ID, Codec
 from noternn.tokenizer.pace import Pace, note_counts
 
 MARGIN = 1 / 8  # of the length, before it and after it
-NUM_PARTICLES = 16
-SHARPNESS = 4  # see `noternn.sampling.particles.draw`; measured, see docs/composing.md
+NUM_PLACES = 1600  # notes of all particles together, at which a sample may end
+LEAST_PARTICLES, MOST_PARTICLES = 16, 64
+SHARPNESS, SHARP_NOTES = 4, 4  # see `noternn.sampling.particles.draw`; measured, see docs/composing.md
 IDS_BETWEEN_MEETINGS = 64
 MAX_IDS = 4096  # of a sample's last part
 
@@ -139,7 +140,7 @@ def end_each(
     beats: float | None,
     pace: Pace,
     wishes: Wishes = ANYTHING,
-    num_particles: int = NUM_PARTICLES,
+    num_particles: int | None = None,
     bands: Sequence[frozenset[int] | None] | None = None,
 ) -> list[list[int] | None]:
     """What `sample_each` gives, but samples end by themselves.
@@ -151,7 +152,7 @@ def end_each(
     Args:
         network, codec, primers, options, beats, pace: see `sample_each`.
         wishes: of what is composed; then particles go on from the primer.
-        num_particles: see `draw`.
+        num_particles: see `draw`; None for more of them where there are fewer places to end.
         bands: the instruments that play, see `sample_each`.
 
     Returns:
@@ -183,13 +184,28 @@ def end_each(
         plan = Ending(
             codec, stands, int(counts.sum()), max(1.0, low), high, is_timed, pace, asked, len(primer)
         )
+        number = num_particles or _num_particles(high - low, codec, ids, is_timed)
         try:
-            samples.append(draw(network, codec, plan, own, num_particles, MAX_IDS, SHARPNESS).ids)
+            samples.append(draw(network, codec, plan, own, number, MAX_IDS, SHARPNESS, SHARP_NOTES).ids)
         except UserError:
             if wishes.need_particles:
                 raise
             samples.append(None)
     return samples
+
+
+def _num_particles(span: float, codec: Codec, ids: list[int], is_timed: bool) -> int:
+    """How many particles have `NUM_PLACES` notes in a span of grid steps, or else of notes.
+
+    Args:
+        span: its length.
+        codec: of the ids.
+        ids: that tell how many notes there are to a step.
+        is_timed: whether the span is in grid steps.
+    """
+    if is_timed:
+        span *= note_counts(codec)[ids].sum() / max(1, codec.token_steps()[ids].sum())
+    return int(min(max(NUM_PLACES / max(1.0, span), LEAST_PARTICLES), MOST_PARTICLES))
 
 
 def _until(codec: Codec, ids: list[int], num_given: int, step: float) -> list[int]:

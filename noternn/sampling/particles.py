@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
@@ -17,6 +17,7 @@ from noternn.model.stepper import Lanes, build_lanes
 from noternn.model.threads import one_thread
 from noternn.sampling.probabilities import choose, probabilities
 from noternn.tokenizer import BOS_ID, EOS_ID, UNK_ID, Codec, State
+from noternn.tokenizer.pace import note_counts
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -46,18 +47,30 @@ class Plan(Protocol[S]):
 
 @dataclass
 class _Particle(Generic[S]):
+    """A sample under way.
+
+    `log_prob` is the network's of the ids that were drawn, and `before` that before each of the last notes.
+    """
+
     ids: list[int]
     grammar: State
     plan: S
+    log_prob: float = 0.0
+    before: tuple[float, ...] = ()
+
+    def copy(self) -> _Particle[S]:
+        """One that goes its own way."""
+        return replace(self, ids=[*self.ids])
 
 
 @dataclass
 class _Ended(Generic[S]):
-    """A sample that is whole, and the logarithm of its weight."""
+    """A sample that is whole, the logarithm of its weight, and whether all last notes are in that."""
 
     log_weight: float
     ids: list[int]
     plan: S
+    has_notes: bool = True
 
 
 @dataclass(frozen=True)
@@ -90,6 +103,7 @@ def draw(
     num_particles: int,
     most: int,
     sharpness: float = 1,
+    sharp_notes: int = 0,
     build: Callable[[NoteLSTM], Lanes] = build_lanes,
 ) -> Drawn[S]:
     """A sample that does what a plan asks, drawn with the seed of `options`.
@@ -112,6 +126,8 @@ def draw(
         most: ids of a stage.
         sharpness: the power to which the probability of an end is raised: above 1 the end comes where it is
             most likely, and more often than the network would end there.
+        sharp_notes: so many notes before the end have their probability raised with it: how long they are
+            tells the network that the end is near, and not whether they are the right ones.
         build: makes what gives the log-probabilities.
 
     Raises:
@@ -120,7 +136,8 @@ def draw(
     was_training = network.training
     network.eval()
     try:
-        return _Filter(build(network), codec, plan, options, num_particles, sharpness).run(most)
+        lanes = build(network)
+        return _Filter(lanes, codec, plan, options, num_particles, sharpness, sharp_notes).run(most)
     except _Stuck:
         raise UserError(
             f"none of {num_particles} particles found notes that do what was asked: "
@@ -141,8 +158,10 @@ class _Filter(Generic[S]):
         options: Sampling,
         num_particles: int,
         sharpness: float,
+        sharp_notes: int,
     ) -> None:
-        self.sharpness = sharpness
+        self.sharpness, self.sharp_notes = sharpness, sharp_notes
+        self.note_counts: list[int] = note_counts(codec).tolist()
         self.lanes, self.codec, self.plan, self.options = lanes, codec, plan, options
         self.num_particles = num_particles
         self.rng = np.random.default_rng(options.seed)
@@ -165,9 +184,10 @@ class _Filter(Generic[S]):
                 self._resample_if_few_count()
         if not self.ended:
             raise _Stuck
-        weights = np.array([ended.log_weight for ended in self.ended])
+        candidates = [ended for ended in self.ended if ended.has_notes] or self.ended
+        weights = np.array([ended.log_weight for ended in candidates])
         place = choose(_normalized(weights), np.array(self.rng.random()))
-        chosen = self.ended[int(weights.argmax() if self.options.top_k == 1 else place)]
+        chosen = candidates[int(weights.argmax() if self.options.top_k == 1 else place)]
         evidence = float(np.logaddexp.reduce(weights) - np.log(self.num_particles))
         return Drawn(chosen.ids, chosen.plan, evidence, self.num_resampled)
 
@@ -180,7 +200,7 @@ class _Filter(Generic[S]):
                 break
             self._append(particle, ids[0])
         self.log_probs[:] = self.lanes.read([BOS_ID, *particle.ids])
-        self.particles = [_Particle([*particle.ids], particle.grammar, particle.plan) for _ in self._numbers]
+        self.particles = [particle.copy() for _ in self._numbers]
         self.lanes.select([0] * self.num_particles)
 
     @property
@@ -217,7 +237,11 @@ class _Filter(Generic[S]):
         return self.plan.stage(particle.plan) == stage
 
     def _end(self, k: int, log_weight: float) -> None:
-        self.ended.append(_Ended(log_weight, [*self.particles[k].ids], self.particles[k].plan))
+        particle = self.particles[k]
+        has_notes = len(particle.before) >= self.sharp_notes
+        if self.sharp_notes and has_notes:
+            log_weight += (self.sharpness - 1) * (particle.log_prob - particle.before[0])
+        self.ended.append(_Ended(log_weight, [*particle.ids], particle.plan, has_notes))
 
     def _advance(self, active: Sequence[int]) -> None:
         """One more id of some particles; those that can end here are candidates."""
@@ -241,20 +265,26 @@ class _Filter(Generic[S]):
         probs = probabilities(log_probs[alive], allowed[alive], self.options)
         ids = choose(probs, self.rng.random(len(alive))).tolist()
         streams = [active[row] for row in alive]
-        for k, id_ in zip(streams, ids, strict=True):
+        for k, row, id_ in zip(streams, alive, ids, strict=True):
             self._append(self.particles[k], id_)
+            self._note(self.particles[k], id_, float(log_probs[row, id_] - total[row]))
         for start in range(0, len(streams), MAX_STREAMS):
             part = slice(start, start + MAX_STREAMS)
             self.log_probs[streams[part]] = self.lanes.step_some(ids[part], streams[part])
+
+    def _note(self, particle: _Particle[S], id_: int, log_prob: float) -> None:
+        """How probable an id was that was drawn."""
+        if self.sharp_notes:
+            before = particle.before + (particle.log_prob,) * self.note_counts[id_]
+            particle.before = before[-self.sharp_notes :]
+            particle.log_prob += log_prob
 
     def _resample_if_few_count(self) -> None:
         if effective_size(self.log_weights) >= RESAMPLED_BELOW * self.num_particles:
             return
         chosen = in_place(resampled(_normalized(self.log_weights), self.rng.random()))
         mean = np.logaddexp.reduce(self.log_weights) - np.log(self.num_particles)
-        self.particles = [
-            _Particle([*old.ids], old.grammar, old.plan) for old in (self.particles[k] for k in chosen)
-        ]
+        self.particles = [self.particles[k].copy() for k in chosen]
         self.lanes.select(chosen)
         self.log_probs = self.log_probs[chosen]
         self.log_weights = np.full(self.num_particles, mean)

@@ -181,10 +181,42 @@ def test_sharply_a_sample_ends_where_an_end_is_most_likely() -> None:
     for sharpness in (1, 20):
         plan = Ending(ENDS, [], 0, 4, 6, is_timed=False, pace=Pace.default(1))
         samples = [
-            draw(network, ENDS, plan, Sampling(top_p=1.0, seed=seed), 8, 64, sharpness, TwoEnds).ids
+            draw(network, ENDS, plan, Sampling(top_p=1.0, seed=seed), 8, 64, sharpness, build=TwoEnds).ids
             for seed in range(30)
         ]
         counts = [sum(ENDS.vocabulary.tokens[id_] == "Pitch_60" for id_ in ids) for ids in samples]
         assert 4 <= min(counts) <= max(counts) <= 6
         lasts[sharpness] = {ENDS.vocabulary.tokens[ids[-1]] for ids in samples}
     assert lasts == {1: {"Duration_1", "Duration_2"}, 20: {"Duration_2"}}
+
+
+NOTES = Codec(TOKENIZER, Vocabulary(["Pitch_60", "Pitch_72", "Shift_1", "Duration_1"]))
+
+
+class LikelyNotes(Table):
+    """An end is as likely after either pitch, and the higher one is more likely to come."""
+
+    def __init__(self, _: NoteLSTM | None = None) -> None:
+        probs = np.full((len(NOTES.vocabulary),) * 2, 0.1)
+        probs[:, NOTES.vocabulary.id("Pitch_72")] = 0.2
+        probs[NOTES.vocabulary.id("Duration_1"), NOTES.vocabulary.id("Pitch_60")] = 1e-9  # no chords
+        self.log_probs = np.log(probs / probs.sum(axis=1, keepdims=True))
+
+
+@pytest.mark.parametrize(("sharp_notes", "lasts"), [(0, {60, 72}), (2, {72})])
+def test_the_last_notes_are_sharpened_with_the_end(sharp_notes: int, lasts: set[int]) -> None:
+    network = NoteLSTM(len(NOTES.vocabulary), 2, 2, 1, 0.0, 1)
+    plan = Ending(NOTES, [], 0, 4, 9, is_timed=False, pace=Pace.default(1))
+    found: set[int] = set()
+    for seed in range(12):
+        options = Sampling(top_p=1.0, seed=seed)
+        ids = draw(network, NOTES, plan, options, 16, 64, 20, sharp_notes, build=LikelyNotes).ids
+        found |= set(NOTES.decode(ids).pitch[-2:].tolist())
+    assert found == lasts
+
+
+def test_a_sample_of_fewer_notes_than_are_sharpened_ends_too() -> None:
+    network = NoteLSTM(len(NOTES.vocabulary), 2, 2, 1, 0.0, 1)
+    plan = Ending(NOTES, [], 0, 1, 2, is_timed=False, pace=Pace.default(1))
+    ids = draw(network, NOTES, plan, Sampling(top_p=1.0), 4, 64, 4, 4, build=LikelyNotes).ids
+    assert 1 <= NOTES.decode(ids).num_notes <= 2
