@@ -350,30 +350,33 @@ class NamedCheckpoint(ModelCheckpoint):
 class ConfiguredEarlyStopping(EarlyStopping):
     """An EarlyStopping for runs that go on.
 
-    It has the patience of the configuration, not of the checkpoint. An epoch of larger steps than the best
-    one's does not count: with more epochs than before the learning rate rises again, and `val/nll` with it.
+    It has the patience of the configuration, not of the checkpoint. With more epochs than before the learning
+    rate rises again, and all losses with it: such an epoch does not count, unless pieces are learned by heart
+    in it.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._multiple_at_best = math.inf  # of the learning rate
+        self._at_best = {"multiple": math.inf, "train_eval/nll": math.inf}  # the former of the learning rate
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, NoteRNN)
         multiple = pl_module.schedule.at(trainer.current_epoch + 1, trainer.max_epochs or 1)
+        now = {"multiple": multiple, "train_eval/nll": float(trainer.callback_metrics["train_eval/nll"])}
         before = self.best_score.item()
-        if multiple > self._multiple_at_best and float(trainer.callback_metrics[self.monitor]) >= before:
+        has_unlearned = all(now[name] > at_best for name, at_best in self._at_best.items())
+        if has_unlearned and float(trainer.callback_metrics[self.monitor]) >= before:
             return
         super().on_train_epoch_end(trainer, pl_module)
         if self.best_score.item() < before:
-            self._multiple_at_best = multiple
+            self._at_best = now
 
     def state_dict(self) -> dict[str, Any]:
-        return super().state_dict() | {"multiple_at_best": self._multiple_at_best}
+        return super().state_dict() | {"at_best": self._at_best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict({**state_dict, "patience": self.patience})
-        self._multiple_at_best = state_dict.get("multiple_at_best", math.inf)
+        self._at_best = state_dict.get("at_best", self._at_best)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
