@@ -47,6 +47,7 @@ class Sampler {
     this.isProgram = codec.tokens.map(token => token.startsWith("Program_"));
     const idOf = program => codec.tokens.indexOf(`Program_${program == 128 ? "drum" : program}`);
     this.bands = (model.bands ?? []).map(band => band.map(idOf)); // of training pieces
+    this.drum = idOf(128);
     this.seed = 0;
     this.begin([]);
   }
@@ -113,6 +114,22 @@ class Sampler {
     return played.some(allowed => allowed) ? played : mask;
   }
 
+  // The network's log-probabilities with those of instruments that do not play given to those that do, drums
+  // aside: Passing in noternn/sampling/band.py.
+  passedOn(mask) {
+    const {logProbs} = this.network, legal = this.codec.mask(this.state);
+    const pitched = [...legal.keys()].filter(id => legal[id] && this.isProgram[id] && id != this.drum);
+    const own = pitched.filter(id => mask[id]);
+    if (!own.length || own.length == pitched.length) return logProbs;
+    const logSum = ids => {
+      const most = ids.reduce((a, id) => Math.max(a, logProbs[id]), -Infinity);
+      return most + Math.log(ids.reduce((sum, id) => sum + Math.exp(logProbs[id] - most), 0));
+    };
+    const shift = logSum(pitched) - logSum(own), changed = Float64Array.from(logProbs);
+    if (Number.isFinite(shift)) for (const id of own) changed[id] += shift;
+    return changed;
+  }
+
   get mayEnd() {
     return this.codec.isComplete(this.state);
   }
@@ -125,7 +142,7 @@ class Sampler {
   next(isWanted) {
     const {network, options} = this;
     const repeated = options.repetition_penalty != 1 ? new Set(this.recent) : null;
-    const drawn = mask => choose(probabilities(network.logProbs, mask, options, repeated), this.point());
+    const drawn = mask => choose(probabilities(this.passedOn(mask), mask, options, repeated), this.point());
     const narrowed = mask => {
       if (!isWanted) return mask;
       const wanted = mask.map((allowed, id) => allowed && isWanted(id) ? 1 : 0);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,27 @@ OPENING_BEATS = 32  # quarter notes, after which no instrument comes in: eight b
 OPENING_NOTES = 512  # after which none does either
 
 
+class Passing(NamedTuple):
+    """Whose probability goes over to whom, so that a band plays as much as those would have played.
+
+    A network that has heard little holds instruments possible that do not play. Without them the others
+    would not strike more often: times and drums would be more probable instead, and the band falls silent.
+
+    Args:
+        pitched: ids of instruments, drums aside.
+        own: those of them that may come.
+    """
+
+    pitched: NDArray[np.int64]
+    own: NDArray[np.int64]
+
+    def on(self, log_probs: NDArray[np.float64]) -> None:
+        """Change log-probabilities, (vocab_size,), in place: the own ones have all of it, in their shares."""
+        shift = np.logaddexp.reduce(log_probs[self.pitched]) - np.logaddexp.reduce(log_probs[self.own])
+        if np.isfinite(shift):
+            log_probs[self.own] += shift
+
+
 class Instruments:
     """The instruments of a vocabulary, as programs; drums are 128.
 
@@ -29,6 +51,7 @@ class Instruments:
     def __init__(self, codec: Codec) -> None:
         self.codec = codec
         self.of_id = programs_of(codec)
+        self.is_pitched = np.array([bool(said - {DRUM}) for said in self.of_id], dtype=np.bool_)
         self._masks: dict[frozenset[int], NDArray[np.bool_]] = {}
 
     @cached_property
@@ -41,6 +64,19 @@ class Instruments:
         if band not in self._masks:
             self._masks[band] = np.array([said <= band for said in self.of_id])
         return self._masks[band]
+
+    def passing(self, mask: NDArray[np.bool_], band: frozenset[int]) -> Passing | None:
+        """Which probability goes over to a band's instruments, drums aside; None where none does.
+
+        Args:
+            mask: (vocab_size,) what the grammar allows.
+            band: that plays.
+        """
+        pitched = mask & self.is_pitched
+        own = pitched & self.mask(band)
+        if not own.any() or own.sum() == pitched.sum():
+            return None
+        return Passing(np.flatnonzero(pitched), np.flatnonzero(own))
 
     def heard(self, ids: Iterable[int]) -> frozenset[int]:
         """The instruments that some ids say."""
@@ -77,16 +113,16 @@ class Instruments:
         num_notes = int(note_counts(self.codec)[list(ids)].sum())
         return steps < OPENING_BEATS * self.codec.tokenizer.steps_per_beat and num_notes < OPENING_NOTES
 
-    def allowed_after(self, ids: Sequence[int], band: frozenset[int] | None) -> NDArray[np.bool_] | None:
-        """Which ids may come after some, (vocab_size,); None for all.
+    def band_after(self, ids: Sequence[int], band: frozenset[int] | None) -> frozenset[int] | None:
+        """The instruments that may play after some ids; None for all.
 
         Args:
             ids: that stand, without BOS.
             band: that plays; None keeps to the instruments of these ids, where the opening is over.
         """
-        if not self.known or (band is None and self.is_opening(ids)):
-            return None
-        return self.mask(self.heard(ids) if band is None else band)
+        if band is not None or not self.known or self.is_opening(ids):
+            return band
+        return self.heard(ids)
 
     def named(self, names: str) -> frozenset[int]:
         """The band that is meant by names such as "piano,bass,drums".

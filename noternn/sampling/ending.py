@@ -179,14 +179,15 @@ def end_each(
         low, high = at + (1 - margin) * length, at + (1 + margin * (options.ending == "own")) * length
         stands = _until(codec, ids, len(primer), low) if is_timed else ids
         counts = codec.token_steps()[stands] if is_timed else note_counts(codec)[stands[len(primer) :]]
-        played = instruments.allowed_after(stands, bands[k] if bands else None)
-        asked = wishes if played is None else wishes.among(played)
+        band = instruments.band_after(stands, bands[k] if bands else None)
+        asked = wishes if band is None else wishes.among(instruments.mask(band))
         plan = Ending(
             codec, stands, int(counts.sum()), max(1.0, low), high, is_timed, pace, asked, len(primer)
         )
         number = num_particles or _num_particles(high - low, codec, ids, is_timed)
         try:
-            samples.append(draw(network, codec, plan, own, number, MAX_IDS, SHARPNESS, SHARP_NOTES).ids)
+            drawn = draw(network, codec, plan, own, number, MAX_IDS, SHARPNESS, SHARP_NOTES, band=band)
+            samples.append(drawn.ids)
         except UserError:
             if wishes.need_particles:
                 raise

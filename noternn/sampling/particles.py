@@ -15,6 +15,7 @@ from noternn.model.lstm import NoteLSTM
 from noternn.model.products import MAX_STREAMS
 from noternn.model.stepper import Lanes, build_lanes
 from noternn.model.threads import one_thread
+from noternn.sampling.band import Instruments
 from noternn.sampling.probabilities import choose, probabilities
 from noternn.tokenizer import BOS_ID, EOS_ID, UNK_ID, Codec, State
 from noternn.tokenizer.pace import note_counts
@@ -105,6 +106,7 @@ def draw(
     sharpness: float = 1,
     sharp_notes: int = 0,
     build: Callable[[NoteLSTM], Lanes] = build_lanes,
+    band: frozenset[int] | None = None,
 ) -> Drawn[S]:
     """A sample that does what a plan asks, drawn with the seed of `options`.
 
@@ -129,6 +131,8 @@ def draw(
         sharp_notes: so many notes before the end have their probability raised with it: how long they are
             tells the network that the end is near, and not whether they are the right ones.
         build: makes what gives the log-probabilities.
+        band: the instruments that play, to which the probability of others goes, see
+            `noternn.sampling.band.Passing`; None for all.
 
     Raises:
         UserError: if no particle can do what is asked.
@@ -137,7 +141,7 @@ def draw(
     network.eval()
     try:
         lanes = build(network)
-        return _Filter(lanes, codec, plan, options, num_particles, sharpness, sharp_notes).run(most)
+        return _Filter(lanes, codec, plan, options, num_particles, sharpness, sharp_notes, band).run(most)
     except _Stuck:
         raise UserError(
             f"none of {num_particles} particles found notes that do what was asked: "
@@ -159,9 +163,11 @@ class _Filter(Generic[S]):
         num_particles: int,
         sharpness: float,
         sharp_notes: int,
+        band: frozenset[int] | None = None,
     ) -> None:
         self.sharpness, self.sharp_notes = sharpness, sharp_notes
         self.note_counts: list[int] = note_counts(codec).tolist()
+        self.band, self.instruments = band, Instruments(codec)
         self.lanes, self.codec, self.plan, self.options = lanes, codec, plan, options
         self.num_particles = num_particles
         self.rng = np.random.default_rng(options.seed)
@@ -248,6 +254,10 @@ class _Filter(Generic[S]):
         legal = np.stack([self.codec.mask(self.particles[k].grammar) for k in active])
         allowed = np.stack([self._allowed(self.particles[k]) for k in active])
         log_probs = self.log_probs[active]
+        if self.band is not None:
+            for row, mask in zip(log_probs, legal, strict=True):
+                if passing := self.instruments.passing(mask, self.band):
+                    passing.on(row)
         log_probs[allowed[:, UNK_ID], UNK_ID] = 0  # it must come: what it stands for cannot be weighed
         total = _log_sum(log_probs, legal)
         for row in np.flatnonzero(allowed[:, EOS_ID]).tolist():

@@ -15,7 +15,7 @@ from noternn.model.lstm import NoteLSTM
 from noternn.model.products import MAX_STREAMS
 from noternn.model.stepper import DraftStepper, Stepper, build_stepper
 from noternn.model.threads import one_thread
-from noternn.sampling.band import OPENING_BEATS, OPENING_NOTES, Instruments
+from noternn.sampling.band import OPENING_BEATS, OPENING_NOTES, Instruments, Passing
 from noternn.sampling.copies import Bound
 from noternn.sampling.probabilities import ROUNDING, UNDECIDED, choose, draw, is_close, probabilities
 from noternn.tokenizer import BOS_ID, EOS_ID, Codec, State
@@ -138,6 +138,7 @@ class _Grammar:
         self.opening_steps = OPENING_BEATS * tokenizer.steps_per_beat
         self._numbers: dict[tuple[State, frozenset[int] | None], int] = {}
         self._states: list[tuple[State, frozenset[int] | None]] = []
+        self._passing: list[Passing | None] = []
         self._next: list[dict[int, int]] = []  # by the id that comes
         self.masks = np.zeros((16, len(tokens)), dtype=np.bool_)  # which ids may come next but EOS; grows
         self.must_end: list[bool] = []
@@ -160,10 +161,13 @@ class _Grammar:
             self.masks = np.concatenate([self.masks, np.zeros_like(self.masks)])
         self.masks[number] = self.codec.mask(state)
         self.masks[number, EOS_ID] = False
+        passing = None
         if band is not None:
+            passing = self.instruments.passing(self.masks[number], band)
             played = self.masks[number] & self.instruments.mask(band)
             self.masks[number] = played if played.any() else self.masks[number]
         self._states.append(place)
+        self._passing.append(passing)
         self._next.append({})
         self.must_end.append(not self.masks[number].any())
         self.may_end.append(self.codec.tokenizer.is_complete(state))
@@ -176,6 +180,18 @@ class _Grammar:
             token, (state, band) = self.codec.vocabulary.tokens[id_], self._states[number]
             known[id_] = self._number(self.codec.tokenizer.advance(state, token), band)
         return known[id_]
+
+    def passed_on(
+        self, log_probs: NDArray[np.float64], rows: Sequence[tuple[int, _Stream]]
+    ) -> NDArray[np.float64]:
+        """Log-probabilities with those of instruments that do not play given to a band, see `Passing`."""
+        passing = [(k, how) for k, stream in rows if (how := self._passing[stream.state]) is not None]
+        if not passing:
+            return log_probs
+        changed = log_probs.copy()
+        for k, how in passing:
+            how.on(changed[k])
+        return changed
 
     def with_band(self, number: int, band: frozenset[int]) -> int:
         """The same state, after which none but a band may play."""
@@ -361,6 +377,9 @@ def _draw(
     point = np.array([stream.point() for _, stream in rows])
     is_draft = isinstance(stepper, DraftStepper)
     tolerance = DraftStepper.TOLERANCE if is_draft else ROUNDING
+    passed = grammar.passed_on(log_probs, rows)
+    if passed is not log_probs:  # what two sums over others are off by is added
+        log_probs, tolerance = passed, 3 * tolerance
     repeated = grammar.repeated([stream for _, stream in rows])
     drawn = np.full(len(rows), UNDECIDED)
     if not grammar.penalizes:
@@ -373,7 +392,7 @@ def _draw(
         if isinstance(stepper, DraftStepper) and is_close(
             log_probs, mask, point, options, tolerance, of_left
         ):
-            exact = log_probs = stepper.settle()
+            exact = log_probs = grammar.passed_on(stepper.settle(), rows)
         probs = probabilities(log_probs[which[left]], mask, options, of_left)
         drawn[left] = choose(probs, point[left])
     ids: list[int] = drawn.tolist()
@@ -382,7 +401,7 @@ def _draw(
         if lingers or grammar.copies(stream, ids[n]):
             if exact is None:
                 assert isinstance(stepper, DraftStepper)
-                exact = stepper.settle()
+                exact = grammar.passed_on(stepper.settle(), rows)
             mask = grammar.mask_onward(stream) if lingers else grammar.masks[stream.state]
             mask = grammar.mask_bounded(stream, mask)
             probs = probabilities(exact[k], mask, options, None if repeated is None else repeated[n])
