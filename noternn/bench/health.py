@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,14 +16,23 @@ from noternn.evaluation.loading import TrainedRun, load_runs
 from noternn.evaluation.samplers import build_inverted
 from noternn.health.checkup import check
 from noternn.health.excerpts import excerpts
-from noternn.health.surprise import Bounds, bars_shuffled, voice_moved
+from noternn.health.surprise import (
+    MAX_EXCERPTS,
+    MIN_EXCERPTS,
+    Bounds,
+    Nats,
+    bars_shuffled,
+    surprises,
+    voice_moved,
+)
 from noternn.health.voices import parallels
-from noternn.health.yardstick import Yardstick
+from noternn.health.yardstick import MIN_PIECES, Yardstick
 from noternn.model.stepper import build_stepper
 from noternn.music.piece import Piece
 from noternn.sampling.sampler import sample_each
 from noternn.sampling.scoring import scorer
 
+T = TypeVar("T")
 LENGTH = 7 / 8  # of a run's samples, as at the end of training
 FOREIGN = (
     "bach",
@@ -31,13 +40,16 @@ FOREIGN = (
 )  # corpora of which the first that the run did not learn from is another's music
 
 
+Judged = tuple[Piece, Yardstick]  # what is checked, and with what it is compared
+
+
 def bench_health(
     path: Path, num_each: int = 40, foreign: Sequence[Piece] = ()
 ) -> tuple[str, list[dict[str, Any]]]:
     """Check planted faults, samples and real excerpts with a run's network.
 
-    Where there are test pieces these are the real excerpts, and the yardstick is of the validation pieces.
-    Else every second validation piece is one, and the yardstick is of the others.
+    Where there are eight test pieces these are the real excerpts, and the yardstick is of the validation
+    pieces. Else each held-out piece is compared with all others.
 
     Args:
         path: of the run.
@@ -51,54 +63,79 @@ def bench_health(
     run = load_runs([path])[0]
     network, codec = run.composer.network, run.composer.codec
     nats, num_notes = scorer(network, codec), int(run.config["sampling"]["num_notes"] * LENGTH)
-    measured, others = _held_out(run)
-    yardstick = Yardstick.of(measured, list(run.corpus.pieces("train")))
+    train, validation, test = (list(run.corpus.pieces(split)) for split in ("train", "validation", "test"))
+    is_alone = len(test) < MIN_PIECES
+    measured = validation + test if is_alone else validation
+    yardstick = Yardstick.of(measured, train)
     yardstick = replace(yardstick, network=Bounds.of(measured, nats, num_notes))
     if yardstick.network:
         num_notes = yardstick.network.num_notes
-    real = _cut(others, num_notes)[:num_each]
-    planted = _planted(run, real, num_notes, num_each, foreign or _foreign(run, num_each))
-    rows = []
-    for name, pieces in [("held-out excerpts", real), *planted]:
-        verdicts = [check(piece, yardstick, nats=nats).verdict for piece in pieces]
-        shares = {v: verdicts.count(v) / max(1, len(verdicts)) for v in ("unhealthy", "unusual")}
-        share = parallels(pieces)
-        rows.append(
-            {
-                "name": name,
-                "num_pieces": len(pieces),
-                **shares,
-                "parallels": None if math.isnan(share) else share,
-            }
-        )
-    line = f"excerpts of {num_notes} notes beside {len(measured)} held-out pieces"
+    each = _each_alone(measured, train, nats, num_notes) if is_alone else [yardstick] * len(test)
+    judged = zip(measured if is_alone else test, each, strict=True)
+    real = _in_turn([[(part, own) for part in _cut(piece, num_notes)] for piece, own in judged])[:num_each]
+    planted = _planted(run, real, yardstick, num_notes, num_each, foreign or _foreign(run, num_each))
+    rows = [_row(name, pieces, nats) for name, pieces in [("held-out excerpts", real), *planted]]
+    others = "each beside the others of" if is_alone else "beside"
+    line = f"excerpts of {num_notes} notes {others} {len(measured)} held-out pieces"
     return line if yardstick.network else f"{line}, too few to judge by the network", rows
 
 
-def _held_out(run: TrainedRun) -> tuple[list[Piece], list[Piece]]:
-    """The pieces that are measured, and others."""
-    validation, test = (list(run.corpus.pieces(split)) for split in ("validation", "test"))
-    return (validation, test) if test else (validation[::2], validation[1::2])
+def _row(name: str, judged: Sequence[Judged], nats: Nats) -> dict[str, Any]:
+    """What is found in some pieces."""
+    verdicts = [check(piece, yardstick, nats=nats).verdict for piece, yardstick in judged]
+    shares = {v: verdicts.count(v) / max(1, len(verdicts)) for v in ("unhealthy", "unusual")}
+    share = parallels(piece for piece, _ in judged)
+    parallel = None if math.isnan(share) else share
+    return {"name": name, "num_pieces": len(judged), **shares, "parallels": parallel}
 
 
-def _cut(pieces: Sequence[Piece], num_notes: int) -> list[Piece]:
-    """Excerpts of so many notes, from each piece in turn."""
-    each = [[part for part in excerpts(piece, num_notes) if part.num_notes >= num_notes] for piece in pieces]
+def _each_alone(
+    pieces: Sequence[Piece], train: Sequence[Piece], nats: Nats, num_notes: int
+) -> list[Yardstick]:
+    """For each piece the yardstick of the others; the network measures each once."""
+    each = -(-MAX_EXCERPTS // max(1, len(pieces)))
+    rows = [surprises(_cut(piece, num_notes)[:each], nats) for piece in pieces]
+    yardsticks = []
+    for k in range(len(pieces)):
+        others = [row for n, own in enumerate(rows) if n != k for row in own]
+        bounds = Bounds.of_rows(num_notes, others) if len(others) >= MIN_EXCERPTS else None
+        yardsticks.append(replace(Yardstick.of([*pieces[:k], *pieces[k + 1 :]], train), network=bounds))
+    return yardsticks
+
+
+def _cut(piece: Piece, num_notes: int) -> list[Piece]:
+    """Excerpts of so many notes."""
+    return [part for part in excerpts(piece, num_notes) if part.num_notes >= num_notes]
+
+
+def _in_turn(each: Sequence[Sequence[T]]) -> list[T]:
+    """Of each list the first, then the second."""
     most = max(map(len, each), default=0)
     return [parts[k] for k in range(most) for parts in each if k < len(parts)]
 
 
 def _planted(
-    run: TrainedRun, real: Sequence[Piece], num_notes: int, num_each: int, foreign: Sequence[Piece]
-) -> Iterator[tuple[str, list[Piece]]]:
+    run: TrainedRun,
+    real: Sequence[Judged],
+    yardstick: Yardstick,
+    num_notes: int,
+    num_each: int,
+    foreign: Sequence[Piece],
+) -> Iterator[tuple[str, list[Judged]]]:
     """The faults by name."""
+
+    def judged(pieces: Sequence[Piece]) -> list[Judged]:
+        return [(piece, yardstick) for piece in pieces]
+
     rng = np.random.default_rng(0)
-    yield "its samples", _samples(run, Sampling(**run.composer.drawing), num_notes, num_each)
-    yield "the inverted sampler", _samples(run, None, num_notes, num_each)
-    shuffled, moved = ([bars_shuffled(p, rng) for p in real], [voice_moved(p, 1) for p in real])
-    yield "shuffled bars", [piece for piece in shuffled if piece is not None]
-    yield "highest voice a beat late", [piece for piece in moved if piece is not None]
-    yield "another corpus", _cut(foreign, num_notes)[:num_each]
+    yield "its samples", judged(_samples(run, Sampling(**run.composer.drawing), num_notes, num_each))
+    yield "the inverted sampler", judged(_samples(run, None, num_notes, num_each))
+    shuffled = [(bars_shuffled(piece, rng), own) for piece, own in real]
+    moved = [(voice_moved(piece, 1), own) for piece, own in real]
+    yield "shuffled bars", [(piece, own) for piece, own in shuffled if piece is not None]
+    yield "highest voice a beat late", [(piece, own) for piece, own in moved if piece is not None]
+    other_music = _in_turn([_cut(piece, num_notes) for piece in foreign])
+    yield "another corpus", judged(other_music[:num_each])
 
 
 def _samples(run: TrainedRun, options: Sampling | None, num_notes: int, count: int) -> list[Piece]:

@@ -24,10 +24,11 @@ MAX_PIECES = 32  # of held-out ones that are measured
 MAX_EXCERPTS = 48
 MIN_EXCERPTS = 8
 MIN_NOTES = 64  # of an excerpt
-NUM_SHUFFLES = 2
+NUM_SHUFFLES = 4  # whose mean is what shuffled bars cost; with two it depends on which
 BAR_BEATS = 4
 MIN_BARS = 4
 MIN_TOGETHER = 0.2  # share of onsets with several notes, from which on there are voices to move
+UNORDERED = 2  # percent of held-out excerpts, which may be in no order either
 DEVIATIONS = 2.6  # from the median, beyond which a value is no longer held-out music's
 
 
@@ -60,7 +61,11 @@ class Bounds:
             parts = _parts(chosen, num_notes)
         if num_notes < MIN_NOTES or len(parts) < MIN_EXCERPTS:
             return None
-        rows = surprises(parts, nats)
+        return cls.of_rows(num_notes, surprises(parts, nats))
+
+    @classmethod
+    def of_rows(cls, num_notes: int, rows: Sequence[Mapping[str, float]]) -> Bounds:
+        """What `surprises` gave for excerpts of so many notes."""
         medians, spreads = {}, {}
         for name in NAMES:
             values = np.array([row[name] for row in rows])
@@ -68,7 +73,11 @@ class Bounds:
             if len(values) >= MIN_EXCERPTS:
                 low, median, high = np.percentile(values, (10, 50, 90)).tolist()
                 far = high - median if name == "nats" else median - low  # on the side of noise
-                medians[name], spreads[name] = median, max(far / 1.2816, 1e-3)
+                spread = far / 1.2816
+                if name == "order":  # bars in no order cost what shuffled ones do: the last value is 0
+                    last = min(0.0, float(np.percentile(values, UNORDERED)))
+                    spread = min(spread, (median - last) / DEVIATIONS)
+                medians[name], spreads[name] = median, max(spread, 1e-3)
         return cls(num_notes, medians, spreads)
 
     @classmethod
