@@ -45,9 +45,10 @@ class Sampler {
     Object.assign(this, {network, codec, options, point, pace: model.pace, steps: model.token_steps,
       counts: model.note_counts, isPitched: model.is_pitched, keepsBand: true});
     this.isProgram = codec.tokens.map(token => token.startsWith("Program_"));
-    const idOf = program => codec.tokens.indexOf(`Program_${program == 128 ? "drum" : program}`);
-    this.bands = (model.bands ?? []).map(band => band.map(idOf)); // of training pieces
-    this.drum = idOf(128);
+    this.programs = codec.tokens.map(token => token == "Program_drum" ? 128
+      : token.startsWith("Program_") ? Number(token.slice(8)) : -1);
+    this.drum = this.programs.indexOf(128);
+    this.bands = model.bands ?? []; // of training pieces, as programs
     this.seed = 0;
     this.begin([]);
   }
@@ -93,11 +94,18 @@ class Sampler {
     return new Set(this.ids.filter(id => this.isProgram[id]));
   }
 
-  // The instruments that play after a primer: its own, and a training piece's band which the seed names.
+  // The instruments that play after a primer, as ids: Instruments.playing in noternn/sampling/band.py.
   playing() {
-    const heard = this.heard(), shared = band => band.filter(id => heard.has(id)).length;
+    const heard = new Set([...this.heard()].map(id => this.programs[id]));
+    const shared = band => band.filter(program => heard.has(program)).length;
     const most = Math.max(...this.bands.map(shared)), alike = this.bands.filter(band => shared(band) == most);
-    return new Set([...heard, ...alike[this.seed % alike.length]]);
+    const band = new Set(alike[this.seed % alike.length]);
+    for (const own of [...heard].filter(program => !band.has(program) && program < 128).sort((a, b) => a - b)) {
+      const others = [...band].filter(program => !heard.has(program) && program < 128);
+      others.sort((a, b) => Math.abs(a - own) - Math.abs(b - own) || a - b);
+      band.delete(others[0]);
+    }
+    return new Set([...heard, ...band].map(program => this.programs.indexOf(program)));
   }
 
   // Keep to the instruments that were heard, once the opening is over.

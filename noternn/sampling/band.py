@@ -87,8 +87,9 @@ class Instruments:
     ) -> frozenset[int] | None:
         """The instruments that play after a primer, which are its own and those of a training piece's band.
 
-        Of the bands that share most instruments with the primer the seed names one. After a primer of eight
-        bars or 512 notes nobody comes in.
+        Of the bands that share most instruments with the primer the seed names one. In it each instrument of
+        the primer that it lacks, drums aside, takes the place of the one with the nearest program. After a
+        primer of eight bars or 512 notes nobody comes in.
 
         Args:
             primer: ids without BOS and EOS.
@@ -105,7 +106,11 @@ class Instruments:
             return heard
         most = max(len(heard & band) for band in bands)
         alike = [band for band in bands if len(heard & band) == most]
-        return heard | alike[seed % len(alike)]
+        band = set(alike[seed % len(alike)])
+        for own in sorted(heard - band - {DRUM}):
+            others = band - heard - {DRUM}
+            band -= {min(others, key=lambda other: (abs(other - own), other))} if others else set()
+        return heard | band
 
     def is_opening(self, ids: Sequence[int]) -> bool:
         """Whether some ids are shorter than eight bars and 512 notes."""

@@ -129,7 +129,7 @@ def test_a_short_primer_is_joined_by_a_band_that_is_like_it() -> None:
     primer = CODEC.encode(piece_of((0, 27), 2))[1:-1].tolist()
     instruments = Instruments(CODEC)
     playing = [instruments.playing(primer, BANDS, seed) for seed in range(3)]
-    assert playing == [{0, 27, 33, DRUMS}, {0, 27, 40}, {0, 4, 27, DRUMS}]
+    assert playing == [{0, 27, DRUMS}, {0, 27}, {0, 27, DRUMS}]  # in the place of 33, of 40, of 4
     drummer = CODEC.encode(piece_of((4, DRUMS), 2))[1:-1].tolist()
     assert {instruments.playing(drummer, BANDS, seed) for seed in range(3)} == {BANDS[2]}
 
