@@ -40,6 +40,7 @@ from noternn.runs.folder import RunFolder
 from noternn.runs.record import read_settings
 from noternn.runs.summary import read_summary
 from noternn.runs.verdict import verdict
+from noternn.sampling.provenance import read_provenance
 from noternn.terminal import printable
 
 LOSSES = {  # a column of metrics.csv: what it is called
@@ -118,6 +119,8 @@ def read_run(run_dir: Path) -> HeardRun:
 def read_files(paths: Sequence[Path]) -> HeardRun:
     """Read MIDI files and scores of any origin; those that cannot be read are left out and named.
 
+    What files of `noternn generate` say of how they were made stands below them.
+
     Raises:
         UserError: if none can be read.
     """
@@ -132,10 +135,18 @@ def read_files(paths: Sequence[Path]) -> HeardRun:
         except (UserError, ValueError) as error:
             left_out.append(printable(str(error)))
             continue
-        takes.append(Take(printable(path.stem), piece, file=name, midi=midi))
+        takes.append(Take(printable(path.stem), piece, file=name, remarks=_how_made(path), midi=midi))
     if not takes:
         raise UserError(left_out[0])
     return HeardRun("Music", [], takes, left_out, "")
+
+
+def _how_made(path: Path) -> list[str]:
+    """What a file of `noternn generate` says of itself; nothing for other files."""
+    try:
+        return read_provenance(path).sentences
+    except UserError:
+        return []
 
 
 def with_audit(run: HeardRun, against: Against) -> HeardRun:

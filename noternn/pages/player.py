@@ -67,7 +67,7 @@ class Take:
             -1 for a note that is new. None if nobody has looked.
         source_names: pieces, with their bars.
         health: figures of the music, by name.
-        remarks: sentences on its health.
+        remarks: sentences on its health, and on how it was made.
         midi: a MIDI file of it, which can be saved from the page, as its sound can; none if empty.
     """
 

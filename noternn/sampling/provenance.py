@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from noternn.terminal import printable
 MARK = "noternn"  # the first name of the record, which holds the version
 BEGIN = f'{{"{MARK}"'  # of its JSON
 OPTION = re.compile(r"[a-z][a-z-]*")
+CHANGE_NOTHING = {"temperature": 1, "top-k": 0, "top-p": 1, "min-p": 0, "repetition-penalty": 1}
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,16 @@ class Provenance:
     def arguments(self) -> list[str]:
         """The options as they stand on a command line."""
         return [f"--{name}" if value is True else f"--{name}={value}" for name, value in self.options.items()]
+
+    @property
+    def sentences(self) -> list[str]:
+        """How it was made, without options that change nothing, and what is copied."""
+        options = {name: value for name, value in self.options.items() if CHANGE_NOTHING.get(name) != value}
+        if "repetition-penalty" not in options:
+            options.pop("repetition-window", None)
+        told = " ".join(replace(self, options=options).arguments())
+        made = f"composed by NoteRNN {self.version} with {printable(told)}"
+        return [made, *([self.copied.sentence] if self.copied else [])]
 
 
 def read_provenance(path: Path) -> Provenance:

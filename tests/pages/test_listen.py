@@ -24,6 +24,7 @@ from noternn.music.midi import read_midi_bytes, write_midi
 from noternn.music.piece import Piece
 from noternn.pages.listen import HeardRun, read_run, save_page, with_audit, with_health
 from noternn.pages.player import GRAY, NUM_COLORS, Measure, Take, take_section
+from noternn.sampling.provenance import Copied, Provenance
 from noternn.tables import write_csv
 
 Capture = pytest.CaptureFixture[str]
@@ -283,13 +284,20 @@ def test_files_of_any_origin_are_heard(
     tmp_path: Path, make_piece: MakePiece, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    write_midi(make_piece(1), tmp_path / "mine.mid")
+    record = Provenance(
+        "0.1.0", "sha", {"top-p": 1.0, "seed": 1, "exact": True}, copied=Copied(0.25, {"<b>": 0.25})
+    )
+    write_midi(make_piece(1), tmp_path / "mine.mid", record.text())
     (tmp_path / "tune.abc").write_text("X:1\nT:t\nK:C\nCDEF|\n", encoding="utf-8")
     (tmp_path / "broken.mid").write_bytes(b"no music")
     assert main(["listen", "mine.mid", "tune.abc", "broken.mid"]) == 0
     assert "left out: broken.mid: " in capsys.readouterr().err
     text = (tmp_path / "listen.html").read_text(encoding="utf-8")
     assert re.findall(r"<h3[^>]*>([^<]*)</h3>", text) == ["mine", "tune"]
+    assert re.findall(r"<li>([^<]*)</li>", text)[:2] == [
+        "composed by NoteRNN 0.1.0 with --seed=1 --exact",
+        "25% of what is new copied in passages of 16 notes, most from &lt;b&gt;",
+    ]
     notes = re.findall(r'<script type="application/json">(.*?)</script>', text)
     assert base64.b64decode(json.loads(notes[0])["midi"]) == (tmp_path / "mine.mid").read_bytes()
     assert read_midi_bytes(base64.b64decode(json.loads(notes[1])["midi"]), "").num_notes == 4
