@@ -94,10 +94,12 @@ class Composing:
     """
 
     def __init__(self, options: argparse.Namespace, checkpoint: Path) -> None:
-        from noternn.sampling.composer import load_composer
+        from noternn.model.checkpoint import load_checkpoint
+        from noternn.sampling.composer import composer_of
 
         self.options, self.checkpoint = options, checkpoint
-        self.composer = load_composer(checkpoint).told(options.label)
+        self._loaded = load_checkpoint(checkpoint)
+        self.composer = composer_of(self._loaded, checkpoint).told(options.label)
         given = {name: value for name in SETTINGS if (value := getattr(options, name)) is not None}
         ending = "exact" if options.exact else "any" if options.until_end else "own"
         self.sampling = Sampling(**{**self.composer.drawing, **given}, ending=ending)
@@ -210,13 +212,16 @@ class Composing:
         if given:
             (start,) = (name for name in STARTS if getattr(self.options, name))
             options[start] = given.name
-        return Provenance(noternn.__version__, self._sha256, options, given, copied)
+        file, weights = self._hashes
+        return Provenance(noternn.__version__, file, options, given, copied, weights)
 
     @cached_property
-    def _sha256(self) -> str:
+    def _hashes(self) -> tuple[str, str]:
+        """Of the checkpoint's file, and of its weights."""
+        from noternn.model.checkpoint import weights_sha256
         from noternn.sampling.provenance import sha256_of
 
-        return sha256_of(self.checkpoint)
+        return sha256_of(self.checkpoint), weights_sha256(self._loaded)
 
     def _asked(self) -> dict[str, Any]:
         """The options that decide what is composed, but for the seed, with those that the run has chosen."""

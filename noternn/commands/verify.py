@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -66,7 +67,8 @@ def run(options: argparse.Namespace) -> None:
     composing = Composing(asked, checkpoint)
     (sample,) = composing.compose(1)
     copied = copied_in(sample, composing.against) if asked.audit else None
-    text = composing.provenance(sample, record.given, copied).text()
+    made = composing.provenance(sample, record.given, copied)
+    text = replace(made, checkpoint=record.checkpoint, weights=record.weights).text()
     again = file_bytes(sample.written, options.file.suffix, text)
     if again != data:
         raise UserError(
@@ -77,8 +79,8 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _checkpoint(run: Path, record: Provenance) -> Path:
-    """The checkpoint of a run, or the one that was named, if it is that of the record."""
-    from noternn.model.checkpoint import checkpoint_path
+    """The checkpoint of a run, or the one that was named, if it or its weights are those of the record."""
+    from noternn.model.checkpoint import checkpoint_path, load_checkpoint, weights_sha256
     from noternn.runs.folder import RunFolder
     from noternn.sampling.provenance import sha256_of
 
@@ -89,6 +91,8 @@ def _checkpoint(run: Path, record: Provenance) -> Path:
     for path in paths:
         if path.is_file() and sha256_of(path) == record.checkpoint:
             return path
+    if record.weights and weights_sha256(load_checkpoint(paths[0])) == record.weights:
+        return paths[0]  # it was exported
     raise UserError(
         f"{run}: another checkpoint composed the file, of sha256 {record.checkpoint[:16]}...; "
         f"that of {paths[0].name} is {sha256_of(paths[0])[:16]}..."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 import zipfile
@@ -124,6 +125,19 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(CHECKPOINT_KEY), dict):
         raise UserError(f"{path}: not a checkpoint of NoteRNN")
     return checkpoint
+
+
+def weights_sha256(checkpoint: Mapping[str, Any]) -> str:
+    """A hash of the weights that compose, in hexadecimal: the same where a checkpoint was exported.
+
+    Args:
+        checkpoint: as `load_checkpoint` gives it.
+    """
+    found = hashlib.sha256()
+    for name, part in sorted(_weights(checkpoint["state_dict"]).items()):
+        found.update(f"{name} {part.dtype} {tuple(part.shape)}\n".encode())
+        found.update(part.contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 def save_safetensors(checkpoint: Mapping[str, Any], path: Path) -> None:

@@ -63,6 +63,7 @@ class Provenance:
     Args:
         version: of NoteRNN.
         checkpoint: the sha256 of its file.
+        weights: that of its weights, see `noternn.model.checkpoint.weights_sha256`; "" in files of before.
         options: of `noternn generate`, by their names without dashes; True for one without a value.
         given: the file that it was composed from; None for none.
         copied: what was found to be copied; None where nobody has looked.
@@ -73,10 +74,14 @@ class Provenance:
     options: Mapping[str, Any]
     given: Given | None = None
     copied: Copied | None = None
+    weights: str = ""
 
     def text(self, indent: int | None = None) -> str:
         """The record as JSON, in ASCII, in one line unless indented."""
-        plain = {MARK: self.version, "checkpoint": self.checkpoint, "options": dict(self.options)}
+        plain: dict[str, Any] = {MARK: self.version, "checkpoint": self.checkpoint}
+        if self.weights:
+            plain["weights"] = self.weights
+        plain["options"] = dict(self.options)
         if self.given:
             plain["given"] = asdict(self.given)
         if self.copied:
@@ -138,6 +143,7 @@ def _parsed(text: str, path: Path) -> Provenance:
             options,
             None if given is None else Given(Path(str(given["name"])).name, str(given["sha256"])),
             None if copied is None else Copied(float(copied["share"]), dict(copied["pieces"])),
+            str(plain.get("weights", "")),
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UserError(f"{path}: what it says of where it comes from is damaged") from error

@@ -17,6 +17,7 @@ from noternn.health.checkup import as_rows, check
 from noternn.health.surprise import Bounds, Nats
 from noternn.health.yardstick import Yardstick
 from noternn.model.lstm import NoteLSTM
+from noternn.music.keys import key_of
 from noternn.music.midi import read_midi, write_midi
 from noternn.music.piano_roll import save_piano_roll
 from noternn.music.piece import Piece
@@ -151,7 +152,7 @@ class Samples:
         """Write a sample as MIDI, sound and picture, and show it; what is said of its health."""
         stem.parent.mkdir(parents=True, exist_ok=True)
         midi, audio, picture = (stem.with_suffix(suffix) for suffix in (".mid", ".wav", ".png"))
-        write_midi(piece, midi)
+        write_midi(piece, midi, key=key_of(piece))
         # A key that was struck while it sounded ends there in the file.
         written = read_midi(midi) if piece.num_notes else piece
         save_audio(written, audio, font=installed_font())

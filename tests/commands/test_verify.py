@@ -13,6 +13,7 @@ import yaml
 from noternn.__main__ import main
 from noternn.config.schema import to_plain
 from noternn.launch.command_line import corpus_settings
+from noternn.model.checkpoint import load_checkpoint, save_safetensors
 from noternn.music.midi import read_midi, text_of, write_midi
 from noternn.sampling.provenance import read_provenance
 
@@ -104,6 +105,16 @@ def test_a_file_and_its_card_say_the_same(run_with_settings: Path, tmp_path: Pat
 def test_a_checkpoint_besides_the_best_is_found(tiny_run: Path, tmp_path: Path) -> None:
     generate(tiny_run / "checkpoints" / "epoch_002.ckpt", tmp_path / "out.mid", *SHORT)
     assert main(["verify", str(tmp_path / "out.mid"), str(tiny_run)]) == 0
+
+
+def test_an_exported_checkpoint_composes_the_same_file(tiny_run: Path, tmp_path: Path) -> None:
+    pytest.importorskip("safetensors")
+    generate(tiny_run, tmp_path / "out.mid", *SHORT)
+    exported = tmp_path / "model.safetensors"
+    save_safetensors(load_checkpoint(tiny_run / "best.ckpt"), exported)
+    assert main(["verify", str(tmp_path / "out.mid"), str(exported)]) == 0
+    generate(exported, tmp_path / "again.mid", *SHORT)
+    assert main(["verify", str(tmp_path / "again.mid"), str(tiny_run)]) == 0
 
 
 def test_a_note_that_was_changed_is_told(tiny_run: Path, tmp_path: Path, capsys: Capture) -> None:
