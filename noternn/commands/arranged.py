@@ -139,9 +139,16 @@ def wished(options: argparse.Namespace, composer: Composer) -> Wishes:
         lowest, highest = options.range or (0, 127)
         ids = ids_within(composer.codec, options.key or range(12), lowest, highest)
         wishes = Wishes(ids, options.max_polyphony)
-    if options.max_copied is None:
+    if options.max_copied is None or is_chosen(options, composer):
         return wishes
     return replace(wishes, bound=bound_of(options.checkpoint, composer.codec, options.max_copied))
+
+
+def is_chosen(options: argparse.Namespace, composer: Composer) -> bool:
+    """Whether --max-copied chooses among samples, since their tokens do not tell when each note begins."""
+    from noternn.sampling.copies import is_bounded
+
+    return options.max_copied is not None and not is_bounded(composer.codec)
 
 
 def check(options: argparse.Namespace) -> None:

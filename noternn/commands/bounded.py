@@ -22,7 +22,8 @@ def add_max_copied(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="let at most this share of the composed notes, 0 to 1, stand in passages of 16 that the run's "
         "training pieces hold note for note, in any key: with 0 none. Takes the best checkpoint whose "
-        "samples copied no more, and keeps what it composes from copying more",
+        "samples copied no more, and keeps what it composes from copying more; of other "
+        "tokenizers than event and chord it takes one of eight samples",
     )
 
 

@@ -117,6 +117,8 @@ class Composing:
             UserError: if what is asked cannot be composed.
         """
         filled = arranged.compose(self.options, self.composer, self.sampling, num_samples)
+        if filled is None and arranged.is_chosen(self.options, self.composer):
+            return self._copying_little(num_samples)
         if filled is None:
             return self._continued(num_samples)
         where, each = filled
@@ -148,6 +150,22 @@ class Composing:
         ends = [primer_end(primer, composer.codec, composer.tempo) for primer in primers]
         new = [piece.select(piece.onset >= end) for piece, end in zip(pieces, ends, strict=True)]
         return self._samples(pieces, new, origins)
+
+    def _copying_little(self, num_samples: int) -> list[Sample]:
+        """So many samples, each the first of `NUM_TRIED` that copies no more than may be."""
+        most, tried = self.options.max_copied, self._continued(NUM_TRIED * num_samples)
+        shares = [copied_in(sample, self.against).share for sample in tried]
+        chosen = []
+        for k in range(num_samples):
+            each = range(k, len(tried), num_samples)
+            found = next((number for number in each if shares[number] <= most), None)
+            if found is None:
+                raise UserError(
+                    f"--max-copied {most:g}: each of {NUM_TRIED} samples copies more, at least "
+                    f"{min(shares[number] for number in each):.0%}; take an earlier checkpoint, or allow more"
+                )
+            chosen.append(tried[found])
+        return chosen
 
     def _primers(self, num_samples: int) -> tuple[list[list[int]], Clock | None, list[str]]:
         """What each sample continues, its clock if it has one, and where it comes from, for its line."""
@@ -187,7 +205,7 @@ class Composing:
         chosen = [samples[min(ranks[k::num_samples])[-1]] for k in range(num_samples)]
         return [replace(one, origin=f"the healthiest of {NUM_TRIED}, {one.origin}") for one in chosen]
 
-    @property
+    @cached_property
     def against(self) -> Against:
         """The training pieces of the run.
 

@@ -128,11 +128,13 @@ def check_is_bounded(codec: Codec) -> None:
     Raises:
         UserError: for one.
     """
-    if not isinstance(codec.tokenizer, EventTokenizer | ChordTokenizer):
-        raise UserError(
-            "--max-copied: what samples copy is bounded with networks of the tokenizers event and chord; "
-            "take an earlier checkpoint of this run, see its table of audits"
-        )
+    if not is_bounded(codec):
+        raise UserError("what samples copy is bounded with networks of the tokenizers event and chord alone")
+
+
+def is_bounded(codec: Codec) -> bool:
+    """Whether a tokenizer tells when each note begins as soon as it writes it."""
+    return isinstance(codec.tokenizer, EventTokenizer | ChordTokenizer)
 
 
 def ticks_of_beat(codec: Codec) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,13 @@ from tokenizer_cases import (
     state_after,
 )
 
-from noternn.__main__ import main
+from noternn.__main__ import build_parser, main
+from noternn.audit.against import Against
+from noternn.audit.figures import RealFigures
+from noternn.audit.index import Index
+from noternn.commands.composed import Composing
+from noternn.corpus.reading import ReadingOptions
+from noternn.errors import UserError
 from noternn.music.midi import write_midi
 from noternn.music.piece import Piece
 from noternn.sampling.composer import load_composer
@@ -33,7 +40,9 @@ from noternn.tokenizer import EOS, UNK, EventTokenizer, MidiTokTokenizer, build_
 
 pytest.importorskip("miditok", reason="MidiTok, an optional extra, is not installed")
 
-each_kind = pytest.mark.parametrize("kind", ["REMI", "TSD", "Structured"])
+KINDS = ("REMI", "TSD", "Structured")
+TempPaths = pytest.TempPathFactory
+each_kind = pytest.mark.parametrize("kind", KINDS)
 each_tokenizer = pytest.mark.parametrize("tokenizer", MIDITOKS, ids=name_of)
 each_exact = pytest.mark.parametrize(
     "tokenizer", [tokenizer for tokenizer in MIDITOKS if tokenizer.kind != "Structured"], ids=name_of
@@ -227,9 +236,38 @@ def test_the_tokens_command_writes_remi(tmp_path: Path, capsys: pytest.CaptureFi
     ]
 
 
-@each_kind
-def test_a_run_trains_and_composes(kind: str, train_tiny: TrainTiny, tmp_path: Path) -> None:
-    summary: dict[str, Any] = train_tiny(tmp_path / "run", "tokenizer=miditok", f"tokenizer.kind={kind}")
+@pytest.fixture(scope="module")
+def run_of(request: pytest.FixtureRequest, train_tiny: TrainTiny, tmp_path_factory: TempPaths) -> Path:
+    """The folder of a run with MidiTok of a kind."""
+    run_dir = tmp_path_factory.mktemp("run")
+    train_tiny(run_dir, "tokenizer=miditok", f"tokenizer.kind={request.param}")
+    return run_dir
+
+
+@pytest.mark.parametrize(("run_of", "kind"), [(kind, kind) for kind in KINDS], indirect=["run_of"])
+def test_a_run_trains_and_composes(run_of: Path, kind: str) -> None:
+    summary: dict[str, Any] = json.loads((run_of / "summary.json").read_text(encoding="utf-8"))
     assert summary["sample"]["num_notes"] >= 12
     assert np.isfinite(summary["val/nats_per_note"])
-    assert load_composer(tmp_path / "run" / "best.ckpt").codec.tokenizer.kind == kind  # type: ignore[attr-defined]
+    assert load_composer(run_of / "best.ckpt").codec.tokenizer.kind == kind  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("run_of", ["TSD"], indirect=True)
+def test_of_samples_that_cannot_be_bounded_one_is_taken_that_copies_little(run_of: Path) -> None:
+    command = ["generate", str(run_of), "-o", "a.mid", "--num-notes", "40", "--exact"]
+    plain, bounded = (
+        Composing(build_parser().parse_args([*command, *more]), run_of / "best.ckpt")
+        for more in ([], ["--max-copied", "0"])
+    )
+    pieces = [sample.piece for sample in plain.compose(8)]
+    for known, seed in ((pieces[:2], 2), (pieces[4:], 0)):
+        bounded.against = against(known)
+        assert [sample.seed for sample in bounded.compose(1)] == [seed]
+    bounded.against = against(pieces)
+    with pytest.raises(UserError, match="--max-copied 0: each of 8 samples copies more"):
+        bounded.compose(1)
+
+
+def against(pieces: list[Piece]) -> Against:
+    index = Index.build(pieces, [str(number) for number in range(len(pieces))])
+    return Against("", index, RealFigures.nothing(), [], ReadingOptions(), [])
