@@ -97,7 +97,10 @@ class Trainer(Section, group="trainer"):
 
 @dataclass
 class EarlyStopping(Section, group="early_stopping"):
-    """Stop after `patience` epochs without a `val/nll` lower by `min_delta`; null never stops."""
+    """Stop after `patience` epochs without a `val/nll` lower by `min_delta`; null never stops.
+
+    Epochs on the way down from a worse `val/nll` do not count.
+    """
 
     patience: int | None = setting(
         at_least=1, note=", or null for never", help="epochs without a lower val/nll before it stops"

@@ -348,35 +348,30 @@ class NamedCheckpoint(ModelCheckpoint):
 
 
 class ConfiguredEarlyStopping(EarlyStopping):
-    """An EarlyStopping for runs that go on.
+    """An EarlyStopping with the patience of the configuration, after resuming too, not of the checkpoint.
 
-    It has the patience of the configuration, not of the checkpoint. With more epochs than before the learning
-    rate rises again, and all losses with it: such an epoch does not count, unless pieces are learned by heart
-    in it.
+    An epoch with a lower loss than the one before does not count, though it be no new best. Where steps are
+    large, at the start or once more with more epochs than before, the loss may rise for some epochs; while it
+    falls from there, smaller steps may bring more than was lost.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._at_best = {"multiple": math.inf, "train_eval/nll": math.inf}  # the former of the learning rate
+        self._before = math.inf  # the loss after the last epoch
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, NoteRNN)
-        multiple = pl_module.schedule.at(trainer.current_epoch + 1, trainer.max_epochs or 1)
-        now = {"multiple": multiple, "train_eval/nll": float(trainer.callback_metrics["train_eval/nll"])}
-        before = self.best_score.item()
-        has_unlearned = all(now[name] > at_best for name, at_best in self._at_best.items())
-        if has_unlearned and float(trainer.callback_metrics[self.monitor]) >= before:
-            return
-        super().on_train_epoch_end(trainer, pl_module)
-        if self.best_score.item() < before:
-            self._at_best = now
+        loss = float(trainer.callback_metrics[self.monitor])
+        is_on_its_way = self.best_score.item() <= loss < self._before
+        self._before = loss
+        if not is_on_its_way:
+            super().on_train_epoch_end(trainer, pl_module)
 
     def state_dict(self) -> dict[str, Any]:
-        return super().state_dict() | {"at_best": self._at_best}
+        return super().state_dict() | {"before": self._before}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict({**state_dict, "patience": self.patience})
-        self._at_best = state_dict.get("at_best", self._at_best)
+        self._before = state_dict.get("before", self.best_score.item())
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

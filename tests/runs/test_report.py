@@ -155,6 +155,14 @@ def test_a_run_on_few_notes_is_told_to_start_from_the_base_first() -> None:
         assert "base" not in "".join(advice(SETTLED, other, **few))
 
 
+def test_a_large_network_on_very_few_notes_is_told_a_small_one() -> None:
+    chords = with_settings(tokenizer={"name": "chord"}, model={"hidden_size": 256})
+    told = [advice(SETTLED, chords, 50, num_notes)[0] for num_notes in (9_999, 10_000)]
+    assert [line.startswith("try model.hidden_size=128 from scratch") for line in told] == [True, False]
+    small = with_settings(tokenizer={"name": "chord"}, model={"hidden_size": 128})
+    assert "from scratch" not in "".join(advice(SETTLED, small, 50, 5_000))
+
+
 def test_a_run_that_stalled_is_told_smaller_steps() -> None:
     config = with_settings(trainer={"gradient_clip_val": None})
     lines = advice(STALLED, config, num_validation_pieces=50, num_train_notes=MANY)

@@ -436,16 +436,15 @@ def test_a_run_that_stopped_early_goes_on_without_early_stopping(
     assert len(timed_rows_of(run_dir)) == 5
 
 
-def test_with_more_epochs_larger_steps_than_the_best_epochs_do_not_stop_a_run(
+def test_epochs_on_the_way_down_from_a_worse_loss_do_not_stop_a_run(
     train_tiny: TrainTiny, tmp_path: Path
 ) -> None:
     options = [*TOO_FAST, "optimizer.lr=100", "schedule=cosine", "schedule.warmup_epochs=0"]
     options += ["early_stopping=patience", "early_stopping.patience=2"]
     train_tiny(tmp_path, *options, "trainer.max_epochs=1")
     train_tiny(tmp_path, *options, "trainer.max_epochs=4", f"resume={tmp_path}")
-    losses = [float(row["val/nll"]) for row in timed_rows_of(tmp_path)]
-    assert len(losses) == 4
-    assert min(losses) == losses[0]
+    best, worst, *others = (float(row["val/nll"]) for row in timed_rows_of(tmp_path))
+    assert best < others[1] < others[0] < worst
 
 
 def test_a_run_resumed_in_a_folder_of_another_name_keeps_its_best_epoch(
