@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,8 @@ from noternn.music.piece import Piece
 Nats = Callable[[Sequence[Piece]], Sequence[float]]  # nats a note of each piece, from nothing on
 
 NAMES = ("nats", "order", "voices")
-MAX_PIECES = 32  # of held-out ones that are measured
+MAX_KNOWN = 256  # held-out pieces, of which
+MAX_PIECES = 32  # are measured
 MAX_EXCERPTS = 48
 MIN_EXCERPTS = 8
 MIN_NOTES = 64  # of an excerpt
@@ -50,11 +52,13 @@ class Bounds:
         """Measure held-out pieces; None if too few have 64 notes.
 
         Args:
-            pieces: of more than 32 the first ones are measured.
+            pieces: of more than 32 as many are measured, evenly spread; of more than 256 among the first.
             nats: of the network.
             num_notes: of the excerpts; where too few pieces are as long, what three of four of them have.
         """
-        chosen = [piece for piece, _ in zip(pieces, range(MAX_PIECES), strict=False)]
+        known = list(islice(pieces, MAX_KNOWN))
+        places = np.linspace(0, len(known) - 1, min(MAX_PIECES, len(known))).round().astype(int).tolist()
+        chosen = [known[place] for place in places]
         parts = _parts(chosen, num_notes)
         if len(parts) < MIN_EXCERPTS and chosen:
             num_notes = min(num_notes, int(np.percentile([piece.num_notes for piece in chosen], 25)))
@@ -115,10 +119,10 @@ class Bounds:
 
 
 def _parts(pieces: Sequence[Piece], num_notes: int) -> list[Piece]:
-    """Excerpts of so many notes, as many of each piece, 48 at most."""
-    each = -(-MAX_EXCERPTS // max(1, len(pieces)))
-    parts = [part for piece in pieces for part in excerpts(piece, num_notes)[:each]]
-    return [part for part in parts if part.num_notes >= num_notes][:MAX_EXCERPTS]
+    """Excerpts of so many notes, 48 at most: the first of each piece, then the second."""
+    each = [[part for part in excerpts(piece, num_notes) if part.num_notes >= num_notes] for piece in pieces]
+    most = max(map(len, each), default=0)
+    return [parts[k] for k in range(most) for parts in each if k < len(parts)][:MAX_EXCERPTS]
 
 
 WORDS = {

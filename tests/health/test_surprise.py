@@ -70,6 +70,15 @@ def test_where_held_out_pieces_differ_the_last_value_is_half_of_the_lowest() -> 
     assert limit([*values, *[-0.3] * 10]) == pytest.approx(-0.3)
 
 
+def test_of_many_pieces_some_are_measured_from_all_over() -> None:
+    def place(pieces: Sequence[Piece]) -> list[float]:
+        return [float(piece.pitch[0]) for piece in pieces]
+
+    found = Bounds.of([scale(start) for start in range(20, 100)], place, 80)
+    assert found is not None
+    assert found.medians["nats"] == pytest.approx(63.5, abs=1.5)  # of 24 to 103
+
+
 def test_damage_keeps_the_notes() -> None:
     piece = scale(60)
     for damaged in (bars_shuffled(piece, np.random.default_rng(0)), voice_moved(piece, -1)):
