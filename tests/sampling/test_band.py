@@ -120,7 +120,7 @@ def composer_of(codec: Codec, bands: tuple[frozenset[int], ...] = BANDS) -> Comp
 
 @pytest.mark.parametrize("ending", ["exact", "own"])
 def test_from_nothing_the_seed_names_the_band_of_a_training_piece(ending: str) -> None:
-    options = Sampling(num_notes=200, top_p=1.0, seed=1, ending=ending)
+    options = Sampling(num_notes=80, top_p=1.0, seed=1, ending=ending)
     pieces = composer_of(CODEC).compose_each([[]] * 3, options)
     assert [heard(piece) for piece in pieces] == [set(BANDS[1]), set(BANDS[2]), set(BANDS[0])]
 
@@ -151,6 +151,22 @@ def test_a_sample_with_its_band_is_the_same_alone_and_among_others() -> None:
     for one, other in zip(together, alone, strict=True):
         assert one.pitch.tolist() == other.pitch.tolist()
         assert one.program.tolist() == other.program.tolist()
+
+
+def test_a_band_has_the_probability_of_those_who_do_not_play() -> None:
+    instruments, mask = Instruments(CODEC), np.ones(len(CODEC.vocabulary), dtype=np.bool_)
+    passing = instruments.passing(mask, frozenset({0, 33, DRUMS}))
+    assert passing is not None
+    log_probs = np.log(np.random.default_rng(0).dirichlet(np.ones(len(mask))))
+    before = np.exp(log_probs)
+    passing.on(log_probs)
+    after, of = np.exp(log_probs), [CODEC.vocabulary.id(f"Program_{program}") for program in PROGRAMS]
+    assert after[passing.own].sum() == pytest.approx(before[of].sum())
+    assert after[of[0]] / after[of[3]] == pytest.approx(before[of[0]] / before[of[3]])
+    changed = set(np.flatnonzero(after != before).tolist())
+    assert changed == {of[0], of[3]}
+    assert instruments.passing(mask, frozenset({DRUMS})) is None
+    assert instruments.passing(mask, frozenset({*PROGRAMS})) is None
 
 
 def test_the_band_of_a_piece_is_heard_in_its_first_512_notes() -> None:
