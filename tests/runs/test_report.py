@@ -131,7 +131,7 @@ def test_a_run_that_still_learned_is_told_more_epochs_and_a_larger_network() -> 
 def test_a_run_whose_minutes_chose_its_epochs_is_told_more_minutes() -> None:
     timed = with_settings(trainer={"minutes": 5, "max_epochs": 3, "gradient_clip_val": 1.0})
     (line,) = advice(STILL_LEARNING, timed, num_validation_pieces=50, num_train_notes=MANY)
-    assert line.startswith("try more epochs: trainer.minutes=10 (twice the time")
+    assert line.startswith("try more epochs: trainer.minutes=10 (on the chorales")
 
 
 def test_a_run_that_knows_its_training_pieces_much_better_is_told_a_cure_and_no_larger_network() -> None:
