@@ -50,7 +50,7 @@ class Plan(Protocol[S]):
 class _Particle(Generic[S]):
     """A sample under way.
 
-    `log_prob` is the network's of the ids that were drawn, and `before` that before each of the last notes.
+    `log_prob` is the network's of the pitches that were drawn, and `before` that before each last note.
     """
 
     ids: list[int]
@@ -128,8 +128,8 @@ def draw(
         most: ids of a stage.
         sharpness: the power to which the probability of an end is raised: above 1 the end comes where it is
             most likely, and more often than the network would end there.
-        sharp_notes: so many notes before the end have their probability raised with it: how long they are
-            tells the network that the end is near, and not whether they are the right ones.
+        sharp_notes: of so many notes before the end the probability of their pitches is raised with it: how
+            long they are tells the network that the end is near, and not whether they are the right ones.
         build: makes what gives the log-probabilities.
         band: the instruments that play, to which the probability of others goes, see
             `noternn.sampling.band.Passing`; None for all.
@@ -283,8 +283,8 @@ class _Filter(Generic[S]):
             self.log_probs[streams[part]] = self.lanes.step_some(ids[part], streams[part])
 
     def _note(self, particle: _Particle[S], id_: int, log_prob: float) -> None:
-        """How probable an id was that was drawn."""
-        if self.sharp_notes:
+        """How probable an id was that was drawn, if it says notes."""
+        if self.sharp_notes and self.note_counts[id_]:
             before = particle.before + (particle.log_prob,) * self.note_counts[id_]
             particle.before = before[-self.sharp_notes :]
             particle.log_prob += log_prob
