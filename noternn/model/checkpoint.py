@@ -277,7 +277,8 @@ def _trained(checkpoint: dict[str, Any]) -> Trained:
 
 def _pedal(config: Mapping[str, Any]) -> bool:
     """Whether the pedal held the notes of the training music; frames and earlier versions do not say."""
-    return config.get("dataset", {}).get("pedal", False) is True
+    dataset = config.get("dataset")
+    return isinstance(dataset, Mapping) and dataset.get("pedal") is True
 
 
 def _drawing(plain: Mapping[str, Any]) -> dict[str, Any]:
