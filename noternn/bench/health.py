@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from noternn.datasets.sources import installed_sources
 from noternn.evaluation.loading import TrainedRun, load_runs
 from noternn.evaluation.samplers import build_inverted
 from noternn.health.checkup import check
-from noternn.health.excerpts import excerpts
+from noternn.health.excerpts import in_turn, whole_excerpts
 from noternn.health.surprise import (
     MAX_EXCERPTS,
     MIN_EXCERPTS,
@@ -32,7 +32,6 @@ from noternn.music.piece import Piece
 from noternn.sampling.sampler import sample_each
 from noternn.sampling.scoring import scorer
 
-T = TypeVar("T")
 LENGTH = 7 / 8  # of a run's samples, as at the end of training
 FOREIGN = (
     "bach",
@@ -72,7 +71,8 @@ def bench_health(
         num_notes = yardstick.network.num_notes
     each = _each_alone(measured, train, nats, num_notes) if is_alone else [yardstick] * len(test)
     judged = zip(measured if is_alone else test, each, strict=True)
-    real = _in_turn([[(part, own) for part in _cut(piece, num_notes)] for piece, own in judged])[:num_each]
+    cut = [[(part, own) for part in whole_excerpts(piece, num_notes)] for piece, own in judged]
+    real = in_turn(cut)[:num_each]
     planted = _planted(run, real, yardstick, num_notes, num_each, foreign or _foreign(run, num_each))
     rows = [_row(name, pieces, nats) for name, pieces in [("held-out excerpts", real), *planted]]
     others = "each beside the others of" if is_alone else "beside"
@@ -94,24 +94,13 @@ def _each_alone(
 ) -> list[Yardstick]:
     """For each piece the yardstick of the others; the network measures each once."""
     each = -(-MAX_EXCERPTS // max(1, len(pieces)))
-    rows = [surprises(_cut(piece, num_notes)[:each], nats) for piece in pieces]
+    rows = [surprises(whole_excerpts(piece, num_notes)[:each], nats) for piece in pieces]
     yardsticks = []
     for k in range(len(pieces)):
         others = [row for n, own in enumerate(rows) if n != k for row in own]
         bounds = Bounds.of_rows(num_notes, others) if len(others) >= MIN_EXCERPTS else None
         yardsticks.append(replace(Yardstick.of([*pieces[:k], *pieces[k + 1 :]], train), network=bounds))
     return yardsticks
-
-
-def _cut(piece: Piece, num_notes: int) -> list[Piece]:
-    """Excerpts of so many notes."""
-    return [part for part in excerpts(piece, num_notes) if part.num_notes >= num_notes]
-
-
-def _in_turn(each: Sequence[Sequence[T]]) -> list[T]:
-    """Of each list the first, then the second."""
-    most = max(map(len, each), default=0)
-    return [parts[k] for k in range(most) for parts in each if k < len(parts)]
 
 
 def _planted(
@@ -134,7 +123,7 @@ def _planted(
     moved = [(voice_moved(piece, 1), own) for piece, own in real]
     yield "shuffled bars", [(piece, own) for piece, own in shuffled if piece is not None]
     yield "highest voice a beat late", [(piece, own) for piece, own in moved if piece is not None]
-    other_music = _in_turn([_cut(piece, num_notes) for piece in foreign])
+    other_music = in_turn([whole_excerpts(piece, num_notes) for piece in foreign])
     yield "another corpus", judged(other_music[:num_each])
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeVar
+
 import numpy as np
 
 from noternn.music.piece import Piece
+
+T = TypeVar("T")
 
 
 def excerpts(piece: Piece, num_notes: int) -> list[Piece]:
@@ -25,3 +30,14 @@ def excerpts(piece: Piece, num_notes: int) -> list[Piece]:
         later = later[later > part.onset[-1]]
         parts.append(part.until(int(later[0])) if len(later) else part)
     return parts
+
+
+def whole_excerpts(piece: Piece, num_notes: int) -> list[Piece]:
+    """Excerpts of so many notes, without what is shorter."""
+    return [part for part in excerpts(piece, num_notes) if part.num_notes >= num_notes]
+
+
+def in_turn(each: Sequence[Sequence[T]]) -> list[T]:
+    """Of each list the first, then the second."""
+    most = max(map(len, each), default=0)
+    return [parts[k] for k in range(most) for parts in each if k < len(parts)]

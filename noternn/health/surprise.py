@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from noternn.health.excerpts import excerpts
+from noternn.health.excerpts import in_turn, whole_excerpts
 from noternn.music.piece import Piece
 
 Nats = Callable[[Sequence[Piece]], Sequence[float]]  # nats a note of each piece, from nothing on
@@ -102,7 +102,7 @@ class Bounds:
 
     def faults(self, piece: Piece, nats: Nats) -> list[str]:
         """What is wrong with a sample in words; nothing of one with fewer notes than the excerpts."""
-        parts = [part for part in excerpts(piece, self.num_notes) if part.num_notes >= self.num_notes]
+        parts = whole_excerpts(piece, self.num_notes)
         if not parts:
             return []
         rows, found = surprises(parts, nats), []
@@ -120,9 +120,7 @@ class Bounds:
 
 def _parts(pieces: Sequence[Piece], num_notes: int) -> list[Piece]:
     """Excerpts of so many notes, 48 at most: the first of each piece, then the second."""
-    each = [[part for part in excerpts(piece, num_notes) if part.num_notes >= num_notes] for piece in pieces]
-    most = max(map(len, each), default=0)
-    return [parts[k] for k in range(most) for parts in each if k < len(parts)][:MAX_EXCERPTS]
+    return in_turn([whole_excerpts(piece, num_notes) for piece in pieces])[:MAX_EXCERPTS]
 
 
 WORDS = {
