@@ -207,9 +207,12 @@ def _seed(path: Path, own: Mapping[str, str]) -> int:
 
 
 def _dataset(path: Path) -> str:
+    """Its name, and of how many files it was to take some: they are split anew."""
     try:
-        return str(read_settings(path)["dataset"]["name"])
-    except (KeyError, TypeError) as error:
+        dataset = read_settings(path)["dataset"]
+        files = dataset.get("max_files")
+        return str(dataset["name"]) + (f" ({files} files)" if files else "")
+    except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: its record of settings cannot be read") from error
 
 

@@ -96,6 +96,15 @@ def test_each_dataset_has_a_table_and_arms_of_its_own(sweep):
     assert "no seed in common" in as_markdown(study)
 
 
+def test_runs_on_other_numbers_of_files_are_not_compared_for_they_have_other_splits(tmp_path):
+    for files, nats in ((8, 3.0), (20, 2.0)):
+        run_of(tmp_path / f"a{files}", [nats], "recipe=full", f"dataset.max_files={files}")
+        run_of(tmp_path / f"b{files}", [nats - 0.5], "recipe=from_base", f"dataset.max_files={files}")
+    study = read_study([tmp_path], "full")
+    assert study.datasets == ["bach (20 files)", "bach (8 files)"]
+    assert [[row.arm for row in study.rows(each)] for each in study.datasets] == [["full", "from_base"]] * 2
+
+
 @pytest.mark.parametrize(("rates", "is_flagged"), [((2.5, 2.0, 2.4), False), ((2.0, 2.1, 2.4), True)])
 def test_a_best_value_at_the_edge_of_its_sweep_is_flagged(tmp_path, rates, is_flagged):
     for lr, nats in zip((0.001, 0.01, 0.1), rates, strict=True):
