@@ -8,6 +8,7 @@ import numpy as np
 
 from noternn.config.sampling import Sampling
 from noternn.music.piece import Piece
+from noternn.sampling.band import Instruments
 from noternn.sampling.composer import Composer
 from noternn.sampling.events import check_is_event
 from noternn.sampling.given import ComposedNote, Given, given_notes
@@ -48,6 +49,7 @@ def infill(
     num_particles: int,
     wishes: Wishes = ANYTHING,
     lookahead: int = LOOKAHEAD,
+    instruments: str = "",
 ) -> Filled:
     """Compose what begins in a span of a piece anew; all else stays.
 
@@ -59,6 +61,7 @@ def infill(
         num_particles: see `noternn.sampling.particles.draw`.
         wishes: of what is composed.
         lookahead: so many notes after the span weigh the particles.
+        instruments: names of those that play, see `Composer.compose_each`; "" for those of what stays.
 
     Raises:
         UserError: if nothing can be composed there.
@@ -67,7 +70,10 @@ def infill(
     is_out = (piece.onset >= start) & (piece.onset < end)
     if not composer.codec.tokenizer.writes_drums:
         is_out &= ~piece.is_drum
-    return _fill(composer, piece.select(~is_out), (start, end), options, num_particles, wishes, lookahead)
+    kept = piece.select(~is_out)
+    heard = _heard(composer, kept)
+    band = heard if heard and not instruments else _band(composer, heard, options, instruments)
+    return _fill(composer, kept, (start, end), options, num_particles, wishes, band, lookahead)
 
 
 def harmonize(
@@ -76,6 +82,7 @@ def harmonize(
     options: Sampling,
     num_particles: int,
     wishes: Wishes = BELOW,
+    instruments: str = "",
 ) -> Filled:
     """Compose notes around given ones, from the first onset to the last end.
 
@@ -85,12 +92,30 @@ def harmonize(
         options: how to choose.
         num_particles: see `noternn.sampling.particles.draw`.
         wishes: of what is composed.
+        instruments: names of those that play, see `Composer.compose_each`; "" for those of the melody and of
+            a training piece's band, however long the melody is.
 
     Raises:
         UserError: if nothing can be composed there.
     """
     span = int(melody.onset.min(initial=0)), melody.end
-    return _fill(composer, melody, span, options, num_particles, wishes, 0)
+    band = _band(composer, _heard(composer, melody), options, instruments)
+    return _fill(composer, melody, span, options, num_particles, wishes, band)
+
+
+def _heard(composer: Composer, kept: Piece) -> frozenset[int]:
+    """The instruments of given notes; none where the tokens tell none apart."""
+    check_is_event(composer.codec)
+    ids = (id_ for note in given_notes(composer.codec, kept) for id_ in note.ids)
+    return Instruments(composer.codec).heard(ids)
+
+
+def _band(
+    composer: Composer, heard: frozenset[int], options: Sampling, instruments: str
+) -> frozenset[int] | None:
+    """The named instruments, or those of given notes and of a training piece's band; None for any."""
+    players = [composer.codec.vocabulary.id(f"Program_{'drum' if own == DRUM else own}") for own in heard]
+    return composer.playing([sorted(players)], options.seed, instruments)[0]
 
 
 def _fill(
@@ -100,15 +125,17 @@ def _fill(
     options: Sampling,
     num_particles: int,
     wishes: Wishes,
-    lookahead: int,
+    band: frozenset[int] | None,
+    lookahead: int = 0,
 ) -> Filled:
     codec = composer.codec
-    check_is_event(codec)
     beat = codec.tokenizer.steps_per_beat
     start, end = (round(tick * beat / kept.ticks_per_beat) for tick in span)
     notes = given_notes(codec, kept)
+    if band is not None:
+        wishes = wishes.among(Instruments(codec).mask(band))
     plan = Given(codec, notes, [(start, end)], wishes, lookahead, end - LAST_BEATS * beat)
-    drawn = draw(composer.network, codec, plan, options, num_particles, MAX_IDS)
+    drawn = draw(composer.network, codec, plan, options, num_particles, MAX_IDS, band=band)
     composed = _placed(kept, drawn.plan.notes, beat)
     together, composed = (
         replace(part, is_pedalled=composer.pedal) for part in (_together(kept, composed), composed)

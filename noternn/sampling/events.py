@@ -20,6 +20,7 @@ class Tables:
     steps: NDArray[np.int64]  # of a Shift
     pitch: NDArray[np.int64]  # of a Pitch or Drum, else -1
     program: NDArray[np.int64]  # else -1
+    rank: NDArray[np.int64]  # of the program in an onset, else -1
     duration: NDArray[np.int64]
     velocity: NDArray[np.int64]
     is_drum: NDArray[np.bool_]
@@ -44,9 +45,9 @@ class Tables:
         begins, goes_on = (pitch >= 0) | (program >= 0), (duration > 0) | (velocity > 0)
         longest = tokenizer.max_shift_beats * tokenizer.steps_per_beat
         steps = values("Shift", other=0)
-        return cls(
-            steps, pitch, program, duration, velocity, is_drum, begins, goes_on, longest, tokenizer.program
-        )
+        rank = np.array([tokenizer.rank(p) if p >= 0 else -1 for p in program.tolist()], dtype=np.int64)
+        columns = steps, pitch, program, rank, duration, velocity, is_drum, begins, goes_on
+        return cls(*columns, longest, tokenizer.program)
 
     def crowded(self, time: int, ends: Sequence[int], most: int) -> NDArray[np.bool_]:
         """Which ids would begin a note where `most` sound, or move time on to where no other may begin.

@@ -38,11 +38,6 @@ class GivenNote(NamedTuple):
     steps: int
     ids: tuple[int, ...]
 
-    @property
-    def order(self) -> tuple[int, int]:
-        """By which the notes of an onset are written."""
-        return self.program, -self.pitch
-
 
 class ComposedNote(NamedTuple):
     """A note that was composed; times in grid steps, `steps` 0 until its duration is known."""
@@ -206,7 +201,8 @@ class Given:
             pitch_is_free = tables.pitch > due.pitch
             if tables.has_programs:
                 pitch_is_free |= program != due.program
-            notes &= np.where(tables.program >= 0, tables.program <= due.program, pitch_is_free)
+            rank = tables.rank[tables.program == due.program].max(initial=0)
+            notes &= np.where(tables.program >= 0, tables.rank <= rank, pitch_is_free)
             is_own = (
                 (tables.pitch == due.pitch) if not tables.has_programs else (tables.program == due.program)
             )
@@ -223,6 +219,8 @@ class Given:
         notes = tables.begins.copy()
         if self.wishes.ids is not None:
             notes &= self.wishes.ids
+            if tables.has_programs and not self.wishes.ids[tables.program == program].any():
+                notes &= tables.program >= 0  # of this instrument given notes alone
         sounding = [n for n in self.notes if n.onset <= time < n.onset + n.steps]
         for note in sounding:
             if note.onset < time and (not tables.has_programs or note.program == program):

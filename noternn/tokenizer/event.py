@@ -220,7 +220,7 @@ class EventTokenizer(Tokenizer):
         """Before the first token: a note must come, for a piece has at least one."""
         return _State(program=self._first_program)
 
-    def _rank(self, program: int) -> int:
+    def rank(self, program: int) -> int:
         """The place of a program in an onset."""
         return (program + 1) % (DRUM + 1) if self.drums_first else program
 
@@ -240,8 +240,8 @@ class EventTokenizer(Tokenizer):
             case "Shift":
                 return state.last == self._tail or (state.last == "Shift" and state.maximal)
             case "Program":
-                last = (self._rank(state.program), -state.pitch)
-                return self._may_begin_note(state) and last < (self._rank(value), 0)
+                last = (self.rank(state.program), -state.pitch)
+                return self._may_begin_note(state) and last < (self.rank(value), 0)
             case _:
                 is_due = state.last == "Program" if self.program else self._may_begin_note(state)
                 is_drum = self.program and state.program == DRUM

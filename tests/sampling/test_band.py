@@ -16,9 +16,11 @@ from noternn.model.build import network_for
 from noternn.model.checkpoint import checkpoint_content, trained_of
 from noternn.model.lstm import NoteLSTM
 from noternn.music.piece import Piece
+from noternn.sampling.arrange import harmonize, infill
 from noternn.sampling.band import OPENING_BEATS, Instruments
 from noternn.sampling.composer import Composer
 from noternn.sampling.sampler import sample_each
+from noternn.sampling.wishes import ANYTHING
 from noternn.tokenizer import BpeTokenizer, Codec, EventTokenizer, Merges, Vocabulary
 from noternn.tokenizer.bands import bands_of
 from noternn.tokenizer.pace import Pace
@@ -208,3 +210,30 @@ def test_a_checkpoint_keeps_the_bands_of_its_training_pieces() -> None:
 def test_instruments_that_cannot_play_are_answered_in_one_line(names: str, reason: str) -> None:
     with pytest.raises(UserError, match=rf"^instruments {names}: {reason}[^\n]*$"):
         Instruments(CODEC).named(names)
+
+
+@pytest.mark.parametrize("drums_first", [True, False])
+def test_notes_are_composed_beside_given_drums_and_drums_beside_given_notes(drums_first: bool) -> None:
+    tokenizer = EventTokenizer(program=True, drums_first=drums_first)
+    tokens = [tokenizer.tokenize(piece_of((program,), 16)) for program in (33, DRUMS)]
+    codec = Codec(tokenizer, Vocabulary([*tokens[0], *tokens[1]]))
+    composer = composer_of(codec, (frozenset({33, DRUMS}),))
+    for given, other in ((DRUMS, 33), (33, DRUMS)):
+        kept = piece_of((given,), 16)
+        filled = harmonize(composer, kept, Sampling(top_p=1.0), 8, ANYTHING)
+        assert heard(filled.composed) == {33, DRUMS}
+        is_other = filled.composed.is_drum == (other == DRUMS)
+        assert set(filled.composed.onset[is_other].tolist()) & set(kept.onset.tolist())
+
+
+def test_a_gap_is_filled_by_the_band_around_it() -> None:
+    piece = piece_of((4, 33), OPENING_BEATS + 8)
+    filled = infill(composer_of(CODEC), piece, (480 * 8, 480 * 16), Sampling(top_p=1.0), 8)
+    assert heard(filled.composed) == {4, 33}
+
+
+def test_a_melody_is_harmonized_by_the_band_of_a_training_piece_or_by_a_named_one() -> None:
+    melody = piece_of((4,), OPENING_BEATS + 8)
+    composer, options = composer_of(CODEC), Sampling(top_p=1.0)
+    assert heard(harmonize(composer, melody, options, 8, ANYTHING).composed) == {4, 27, DRUMS}
+    assert heard(harmonize(composer, melody, options, 8, ANYTHING, "violin").composed) == {40}
