@@ -226,7 +226,8 @@ def _infilled(options: argparse.Namespace, composer: Composer) -> tuple[Callable
         if span[0] >= piece.end:
             raise UserError(f"--beats {options.beats[0]:g}-: {options.infill} ends at beat {piece.beats:g}")
     wishes = wished(options, composer)
-    return lambda sampling: infill(composer, piece, span, sampling, options.particles, wishes), where
+    asked, names = (options.particles, wishes), options.instruments
+    return lambda sampling: infill(composer, piece, span, sampling, *asked, instruments=names), where
 
 
 def _harmonized(options: argparse.Namespace, composer: Composer) -> tuple[Callable[[Sampling], Filled], str]:
@@ -243,4 +244,5 @@ def _harmonized(options: argparse.Namespace, composer: Composer) -> tuple[Callab
         )
     wishes = replace(wished(options, composer), is_below=is_soprano)
     where = f"{'below' if is_soprano else 'around'} {kept.num_notes} notes of {options.melody}"
-    return lambda sampling: harmonize(composer, kept, sampling, options.particles, wishes), where
+    asked, names = (options.particles, wishes), options.instruments
+    return lambda sampling: harmonize(composer, kept, sampling, *asked, instruments=names), where

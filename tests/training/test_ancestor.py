@@ -145,6 +145,8 @@ def test_the_base_composes_and_can_be_started_from(train_tiny: TrainTiny, tmp_pa
     summary = train_tiny(tmp_path / "run", "init_from=base", "trainer.max_epochs=1")
     assert summary["started_from"]["init_from"] == "base"
     assert summary["started_from"]["licences"] == {"freedoom": "BSD-3-Clause"}
+    tokenizer = load_checkpoint(tmp_path / "run" / "best.ckpt")["noternn"]["config"]["tokenizer"]
+    assert (tokenizer["program"], tokenizer["velocity"]) == (True, True)  # of bands it keeps all
 
 
 def test_the_small_form_of_a_checkpoint_starts_a_run_too(
