@@ -144,6 +144,8 @@ def _cures(config: Mapping[str, Any], best_epoch: int) -> list[str]:
     model, optimizer, epochs = config["model"], config["optimizer"], config["trainer"]["max_epochs"]
     is_decayed = optimizer["name"] == "AdamW" and optimizer.get("weight_decay", 0) >= 0.6
     cures = {
+        # of 8 pieces of a band: the start knew more than all epochs after the first added
+        f"optimizer.lr={optimizer['lr'] / 4:g}": bool(config.get("init_from")) and best_epoch == 1,
         "model.num_pitches=8 model.pitch_channels=16": not model["num_pitches"]
         and not config.get("init_from"),
         "model.dropout=0.5": model["dropout"] < 0.4,

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from noternn.errors import UserError
 from noternn.music.instruments import INSTRUMENT_FAMILIES, instrument_name, program_of
 from noternn.tokenizer import Codec
-from noternn.tokenizer.bands import programs_of
+from noternn.tokenizer.bands import BAND_NOTES, programs_of
 from noternn.tokenizer.grid import DRUM
 from noternn.tokenizer.pace import note_counts
 
-OPENING_BEATS = 32  # quarter notes, after which no instrument comes in: eight bars
-OPENING_NOTES = 512  # after which none does either
+OPENING_BEATS = 32  # quarter notes, after which no instrument comes in, as after `BAND_NOTES`: eight bars
 
 
 class Passing(NamedTuple):
@@ -116,7 +115,7 @@ class Instruments:
         """Whether some ids are shorter than eight bars and 512 notes."""
         steps = int(self.codec.token_steps()[list(ids)].sum())
         num_notes = int(note_counts(self.codec)[list(ids)].sum())
-        return steps < OPENING_BEATS * self.codec.tokenizer.steps_per_beat and num_notes < OPENING_NOTES
+        return steps < OPENING_BEATS * self.codec.tokenizer.steps_per_beat and num_notes < BAND_NOTES
 
     def band_after(self, ids: Sequence[int], band: frozenset[int] | None) -> frozenset[int] | None:
         """The instruments that may play after some ids; None for all.

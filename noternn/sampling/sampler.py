@@ -15,10 +15,11 @@ from noternn.model.lstm import NoteLSTM
 from noternn.model.products import MAX_STREAMS
 from noternn.model.stepper import DraftStepper, Stepper, build_stepper
 from noternn.model.threads import one_thread
-from noternn.sampling.band import OPENING_BEATS, OPENING_NOTES, Instruments, Passing
+from noternn.sampling.band import OPENING_BEATS, Instruments, Passing
 from noternn.sampling.copies import Bound
 from noternn.sampling.probabilities import ROUNDING, UNDECIDED, choose, draw, is_close, probabilities
 from noternn.tokenizer import BOS_ID, EOS_ID, Codec, State
+from noternn.tokenizer.bands import BAND_NOTES
 from noternn.tokenizer.pace import Pace, note_counts
 
 BuildStepper = Callable[[NoteLSTM, int], Stepper]  # for so many streams
@@ -199,7 +200,7 @@ class _Grammar:
 
     def is_opening(self, stream: _Stream) -> bool:
         """Whether instruments may still come in."""
-        return stream.at < self.opening_steps and stream.num_heard < OPENING_NOTES
+        return stream.at < self.opening_steps and stream.num_heard < BAND_NOTES
 
     def repeated(self, streams: Sequence[_Stream]) -> NDArray[np.bool_] | None:
         """What the repetition penalty acts on, (num_streams, vocab_size)."""

@@ -155,6 +155,15 @@ def test_a_run_on_few_notes_is_told_to_start_from_the_base_first() -> None:
         assert "base" not in "".join(advice(SETTLED, other, **few))
 
 
+def test_a_start_that_is_forgotten_after_an_epoch_is_told_smaller_steps() -> None:
+    steps = {"optimizer": {"name": "AdamW", "lr": 0.002, "weight_decay": 0.6}}
+    tuned = with_settings(**DEFAULT_CURES | steps) | {"init_from": "base"}
+    for best, is_told in ((1, True), (2, False)):
+        rows = rows_of([2.0] * (best - 1) + [1.9, 2.5, 2.6], [2.0] * (best - 1) + [1.9, 1.0, 0.5])
+        (line,) = advice(rows, tuned, num_validation_pieces=50, num_train_notes=MANY)
+        assert ("optimizer.lr=0.0005" in line) == is_told
+
+
 def test_a_large_network_on_very_few_notes_is_told_a_small_one() -> None:
     chords = with_settings(tokenizer={"name": "chord"}, model={"hidden_size": 256})
     told = [advice(SETTLED, chords, 50, num_notes)[0] for num_notes in (9_999, 10_000)]
