@@ -21,7 +21,7 @@ from noternn.config.model import Model
 from noternn.config.optimizer import SGD, Adadelta, Adagrad, Adam, RMSprop, Schedule, check_free
 from noternn.config.sampling import Sampling
 from noternn.config.sweeper import Search
-from noternn.config.tokenizer import TOKENIZERS, FramesTokenizer, Tokenizer, VoicesTokenizer
+from noternn.config.tokenizer import TOKENIZERS, EventTokenizer, FramesTokenizer, Tokenizer, VoicesTokenizer
 from noternn.config.training import (
     Augmentation,
     Checkpoint,
@@ -44,6 +44,7 @@ BEFORE: dict[str, dict[str, Any]] = {
     "model": {"memory": 0, "part_memory": False, "labels": "none"},
     "dataset": {"min_validation": 0, "fold": None, "more": []},
     "trainer": {"minutes": None},
+    "augmentation": {"cut": 0.0},
 }
 
 
@@ -79,6 +80,10 @@ class Config:
         merges = self.tokenizer.bpe_vocab_size is not None and self.augmentation.transpose > 0
         allowed = "0 (augmentation=none) with tokenizer.bpe_vocab_size: merged tokens are of one key"
         require(not merges, "augmentation.transpose", self.augmentation.transpose, allowed)
+        is_cut, is_event = self.augmentation.cut > 0, isinstance(self.tokenizer, EventTokenizer)
+        can_be_cut = is_event and self.tokenizer.bpe_vocab_size is None
+        allowed = "0 but with tokenizer=event, without merged tokens, which says where an onset begins"
+        require(can_be_cut or not is_cut, "augmentation.cut", self.augmentation.cut, allowed)
         is_of_frames = isinstance(self.tokenizer, (FramesTokenizer, VoicesTokenizer))
         penalty, allowed = self.sampling.repetition_penalty, f"1 with tokenizer={self.tokenizer.name}"
         can_hold = penalty == 1 or not is_of_frames

@@ -79,6 +79,18 @@ class Pieces(Sequence[NDArray[np.int64]]):
         """The first tokens of some of the pieces: so many of each, no more than it has."""
         return Pieces(self.stretches, self.stretch[order], self.start[order], lengths)
 
+    def followed_by(self, others: Pieces) -> Pieces:
+        """These pieces and others."""
+        columns = [
+            np.concatenate([own, more])
+            for own, more in (
+                (self.stretch, others.stretch + np.int32(len(self.stretches))),
+                (self.start, others.start),
+                (self.lengths, others.lengths),
+            )
+        ]
+        return Pieces([*self.stretches, *others.stretches], *columns)
+
     def __iter__(self) -> Iterator[NDArray[np.int64]]:
         return (self[i] for i in range(len(self)))
 

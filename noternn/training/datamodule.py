@@ -19,6 +19,7 @@ from noternn.corpus.splits import SPLITS
 from noternn.datasets.sources import MORE
 from noternn.tokenizer.pitch_kinds import PitchKinds
 from noternn.training.beside import beside
+from noternn.training.cuts import cut
 from noternn.training.recalled import Recalled
 
 UNTOLD = 0.1  # share of the training pieces whose label is not told, so that a network can do without one
@@ -212,6 +213,7 @@ class MidiDataModule(pl.LightningDataModule):
         seed: decides the order of the training pieces.
         transpose: each epoch, every training piece is moved by up to so many semitones, up or down.
         velocity: and made louder or softer by up to so many of the tokenizer's bins.
+        cut: each epoch, this share of the training pieces is cut in two, see `noternn.training.cuts.cut`.
         memory: how many ids each search of a piece's own past suggests, see `PieceMemory`; 0 for none.
         part_memory: whether to search each instrument's own past too, where the tokens tell instruments.
     """
@@ -225,6 +227,7 @@ class MidiDataModule(pl.LightningDataModule):
         seed: int,
         transpose: int = 0,
         velocity: int = 0,
+        cut: float = 0,
         memory: int = 0,
         part_memory: bool = False,
     ) -> None:
@@ -235,6 +238,7 @@ class MidiDataModule(pl.LightningDataModule):
         self.seed = seed
         self.transpose = transpose
         self.velocity = velocity
+        self.cut = cut
         self.memory = memory
         self.part_memory = part_memory
         self._recalled: dict[str, Recalled] = {}
@@ -248,7 +252,17 @@ class MidiDataModule(pl.LightningDataModule):
         if labels is not None:
             is_told = np.random.default_rng((*seed, 2)).random(len(labels)) >= UNTOLD
             labels = labels * is_told
-        return self._loader(self._ids("train"), self._recall("train"), labels, seed, variation)
+        pieces, recalled = self._ids("train"), self._recall("train")
+        if not self.cut:
+            return self._loader(pieces, recalled, labels, seed, variation)
+        parts = cut(pieces, self.corpus.codec.token_steps(), self.cut, np.random.default_rng((*seed, 3)))
+        return self._loader(
+            parts.of(pieces),
+            parts.recalled(recalled) if recalled else None,
+            None if labels is None else labels[parts.source],
+            seed,
+            variation and Variation(variation.tables, variation.table[parts.source]),
+        )
 
     def _variation(self, rng: np.random.Generator) -> Variation | None:
         """A key and a loudness for every training piece."""

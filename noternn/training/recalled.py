@@ -34,8 +34,9 @@ class Recalled:
         self.count = count
         self.width = num_searches(kinds) * count
         self.lengths = pieces.lengths
-        self.starts = np.cumsum(pieces.lengths) - pieces.lengths
-        self.entry = cache.get(self._fingerprint(pieces), lambda: self._make(pieces))
+        self.starts = _starts(pieces.lengths)
+        self.entry = np.zeros(len(pieces), dtype=np.int64)  # which of the entries each piece is in
+        self.entries = [cache.get(self._fingerprint(pieces), lambda: self._make(pieces))]
 
     def _fingerprint(self, pieces: Pieces) -> str:
         """A hash of all that decides what is suggested."""
@@ -48,12 +49,15 @@ class Recalled:
         return digest.hexdigest()
 
     def _make(self, pieces: Pieces) -> Entry:
-        if self.lengths.sum() > LONG:
+        if pieces.lengths.sum() > LONG:
             log.info("looking up what each piece repeats of itself ...")
+        return self._looked_up(pieces)
+
+    def _looked_up(self, pieces: Pieces) -> Entry:
         dtype = np.uint16 if self.kinds.vocab_size < 2**16 else np.uint32
-        found = np.empty((self.lengths.sum(), self.width), dtype=dtype)
+        found = np.empty((pieces.lengths.sum(), self.width), dtype=dtype)
         classes = np.empty(found.shape, dtype=np.uint8)
-        for piece, start in zip(pieces, self.starts, strict=True):
+        for piece, start in zip(pieces, _starts(pieces.lengths), strict=True):
             both = suggestions(piece, self.kinds, self.count)
             rows = slice(start, start + len(piece))
             found[rows], classes[rows] = both[:, 0], both[:, 1]
@@ -62,8 +66,17 @@ class Recalled:
     def openings(self, order: NDArray[np.int64], lengths: NDArray[np.int64]) -> Recalled:
         """The same of the first tokens of some of the pieces, see `Pieces.openings`."""
         some = copy.copy(self)
-        some.starts, some.lengths = self.starts[order], lengths
+        some.starts, some.lengths, some.entry = self.starts[order], lengths, self.entry[order]
         return some
+
+    def followed_by(self, others: Pieces) -> Recalled:
+        """The same and what others suggest, which is looked up now and not kept."""
+        both = copy.copy(self)
+        both.starts = np.concatenate([self.starts, _starts(others.lengths)])
+        both.lengths = np.concatenate([self.lengths, others.lengths])
+        both.entry = np.concatenate([self.entry, np.full(len(others), len(self.entries))])
+        both.entries = [*self.entries, self._looked_up(others)]
+        return both
 
     def windows(
         self, pieces: NDArray[np.int64], positions: NDArray[np.int64], length: int
@@ -81,7 +94,13 @@ class Recalled:
         both = np.zeros((len(pieces), length, 2, self.width), dtype=np.int64)
         starts = (self.starts[pieces] + positions).tolist()
         sizes = np.minimum(length, self.lengths[pieces] - positions).tolist()
-        found, classes = self.entry.arrays["suggested"], self.entry.arrays["classes"]
-        for row, start, size in zip(both, starts, sizes, strict=True):
-            row[:size, 0], row[:size, 1] = found[start : start + size], classes[start : start + size]
+        entries = self.entry[pieces].tolist()
+        for row, number, start, size in zip(both, entries, starts, sizes, strict=True):
+            arrays, rows = self.entries[number].arrays, slice(start, start + size)
+            row[:size, 0], row[:size, 1] = arrays["suggested"][rows], arrays["classes"][rows]
         return both
+
+
+def _starts(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each piece begins, one after the other."""
+    return np.cumsum(lengths) - lengths

@@ -407,6 +407,8 @@ OUT_OF_RANGE = [
     "schedule.patience=0",
     "augmentation.transpose=-1",
     "augmentation.velocity=128",
+    "augmentation.cut=1.5",
+    "tokenizer=chord augmentation.cut=0.5",
     "optimizer.lr=0",
     "optimizer.lr=-0.1",
     "optimizer.lr=nan",
