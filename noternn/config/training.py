@@ -26,9 +26,7 @@ class Augmentation(Section, group="augmentation"):
 
     transpose: int = setting(at_least=0, at_most=127, help="semitones up or down, at most")
     velocity: int = setting(at_least=0, at_most=127, help="bins of velocity louder or softer, at most")
-    cut: float = setting(
-        at_least=0, at_most=1, help="share of the pieces cut in two, each epoch anew"
-    )
+    cut: float = setting(at_least=0, at_most=1, help="share of the pieces cut in two, each epoch anew")
 
 
 @dataclass

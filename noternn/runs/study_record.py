@@ -21,6 +21,7 @@ from noternn.runs.study import Arm, FinishedRun, Study, save_results, training_n
 MARKERS = re.compile(
     r"(<!-- results(?:: baseline=(?P<baseline>.*?))? -->\n).*?(<!-- end of results -->)", re.S
 )
+MAX_IN_ROW = 3  # panels of a picture
 MAX_CURVES = 6  # arms whose curves can be told apart
 
 NEW_README = """\
@@ -140,13 +141,25 @@ def save_picture(study: Study, path: Path) -> None:
     """Draw the arms' differences to the baseline on each dataset: a point a run, the mean, its interval."""
     rows = {dataset: study.rows(dataset) for dataset in study.datasets}
     height = 1.3 + 0.3 * max(map(len, rows.values()))
-    figure = Figure(figsize=(3 + 4.2 * len(rows), height), layout="constrained")
-    FigureCanvasAgg(figure)
-    for axes, (dataset, arms) in zip(np.atleast_1d(figure.subplots(1, len(rows))), rows.items(), strict=True):
+    figure, panels = _panels(study.datasets, 3 + 4.2 * min(len(rows), MAX_IN_ROW), height)
+    for dataset, arms in rows.items():
+        axes = panels[dataset]
         _draw_arms(axes, arms, study.baseline)
         axes.set_title(dataset, fontsize=11)
     with replacing(path) as file:
         figure.savefig(file, format="png", dpi=120)
+
+
+def _panels(datasets: Sequence[str], width: float, height: float) -> tuple[Figure, dict[str, Axes]]:
+    """A figure with a panel a dataset, a few in a row, and its sizes in inches: of it all, and of a row."""
+    num_rows = -(-len(datasets) // MAX_IN_ROW)
+    figure = Figure(figsize=(width, height * num_rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    in_row = min(len(datasets), MAX_IN_ROW)
+    places = range(1, len(datasets) + 1)
+    return figure, {
+        dataset: figure.add_subplot(num_rows, in_row, k) for k, dataset in zip(places, datasets, strict=True)
+    }
 
 
 def _draw_arms(axes: Axes, rows: Sequence[Arm], baseline: str) -> None:
@@ -173,9 +186,7 @@ def save_curves(study: Study, path: Path) -> bool:
     arms = list(dict.fromkeys(run.arm for run in study.runs))
     if len(arms) > MAX_CURVES:
         return False
-    figure = Figure(figsize=(6.5 * len(study.datasets), 5), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = dict(zip(study.datasets, np.atleast_1d(figure.subplots(1, len(study.datasets))), strict=True))
+    figure, panels = _panels(study.datasets, 6.5 * min(len(study.datasets), MAX_IN_ROW), 5)
     for run in study.runs:
         _draw_curves(panels[run.dataset], run, f"C{arms.index(run.arm)}")
     for dataset, axes in panels.items():

@@ -16,7 +16,7 @@ VERY_FEW_PIECES = 5  # with fewer that stands before everything else
 FEW_NOTES = 30_000  # to learn from; with 800 to 34,000 a trained start gained what `FROM_BASE` says
 FROM_BASE = (
     "try recipe=from_base first: with 8 to 20 pieces the network that comes with NoteRNN as a start ended "
-    "0.4 to 3.5 nats a note lower"
+    "0.1 to 3.5 nats a note lower"
 )
 
 VERY_FEW_NOTES = 10_000  # with which a small network ended lower, see docs/starting.md
