@@ -94,10 +94,13 @@ class Recalled:
         both = np.zeros((len(pieces), length, 2, self.width), dtype=np.int64)
         starts = (self.starts[pieces] + positions).tolist()
         sizes = np.minimum(length, self.lengths[pieces] - positions).tolist()
+        arrays = [
+            (entry.arrays["suggested"], entry.arrays["classes"]) for entry in self.entries
+        ]  # mapped once
         entries = self.entry[pieces].tolist()
         for row, number, start, size in zip(both, entries, starts, sizes, strict=True):
-            arrays, rows = self.entries[number].arrays, slice(start, start + size)
-            row[:size, 0], row[:size, 1] = arrays["suggested"][rows], arrays["classes"][rows]
+            found, classes = arrays[number]
+            row[:size, 0], row[:size, 1] = found[start : start + size], classes[start : start + size]
         return both
 
 
