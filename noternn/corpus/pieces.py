@@ -81,15 +81,10 @@ class Pieces(Sequence[NDArray[np.int64]]):
 
     def followed_by(self, others: Pieces) -> Pieces:
         """These pieces and others."""
-        columns = [
-            np.concatenate([own, more])
-            for own, more in (
-                (self.stretch, others.stretch + np.int32(len(self.stretches))),
-                (self.start, others.start),
-                (self.lengths, others.lengths),
-            )
-        ]
-        return Pieces([*self.stretches, *others.stretches], *columns)
+        stretch = np.concatenate([self.stretch, others.stretch + np.int32(len(self.stretches))])
+        start = np.concatenate([self.start, others.start])
+        lengths = np.concatenate([self.lengths, others.lengths])
+        return Pieces([*self.stretches, *others.stretches], stretch, start, lengths)
 
     def __iter__(self) -> Iterator[NDArray[np.int64]]:
         return (self[i] for i in range(len(self)))

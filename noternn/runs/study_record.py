@@ -156,10 +156,8 @@ def _panels(datasets: Sequence[str], width: float, height: float) -> tuple[Figur
     figure = Figure(figsize=(width, height * num_rows), layout="constrained")
     FigureCanvasAgg(figure)
     in_row = min(len(datasets), MAX_IN_ROW)
-    places = range(1, len(datasets) + 1)
-    return figure, {
-        dataset: figure.add_subplot(num_rows, in_row, k) for k, dataset in zip(places, datasets, strict=True)
-    }
+    panels = {name: figure.add_subplot(num_rows, in_row, k) for k, name in enumerate(datasets, start=1)}
+    return figure, panels
 
 
 def _draw_arms(axes: Axes, rows: Sequence[Arm], baseline: str) -> None:
