@@ -11,7 +11,7 @@ from noternn.music.piece import Piece
 from noternn.sampling.band import Instruments
 from noternn.sampling.composer import Composer
 from noternn.sampling.events import check_is_event
-from noternn.sampling.given import ComposedNote, Given, given_notes
+from noternn.sampling.given import ComposedNote, Given, GivenNote, given_notes
 from noternn.sampling.particles import draw
 from noternn.sampling.wishes import ANYTHING, BELOW, Wishes
 from noternn.tokenizer.grid import DRUM
@@ -71,9 +71,10 @@ def infill(
     if not composer.codec.tokenizer.writes_drums:
         is_out &= ~piece.is_drum
     kept = piece.select(~is_out)
-    heard = _heard(composer, kept)
+    notes = _given(composer, kept)
+    heard = _heard(composer, notes)
     band = heard if heard and not instruments else _band(composer, heard, options, instruments)
-    return _fill(composer, kept, (start, end), options, num_particles, wishes, band, lookahead)
+    return _fill(composer, kept, notes, (start, end), options, num_particles, wishes, band, lookahead)
 
 
 def harmonize(
@@ -99,15 +100,19 @@ def harmonize(
         UserError: if nothing can be composed there.
     """
     span = int(melody.onset.min(initial=0)), melody.end
-    band = _band(composer, _heard(composer, melody), options, instruments)
-    return _fill(composer, melody, span, options, num_particles, wishes, band)
+    notes = _given(composer, melody)
+    band = _band(composer, _heard(composer, notes), options, instruments)
+    return _fill(composer, melody, notes, span, options, num_particles, wishes, band)
 
 
-def _heard(composer: Composer, kept: Piece) -> frozenset[int]:
-    """The instruments of given notes; none where the tokens tell none apart."""
+def _given(composer: Composer, kept: Piece) -> list[GivenNote]:
     check_is_event(composer.codec)
-    ids = (id_ for note in given_notes(composer.codec, kept) for id_ in note.ids)
-    return Instruments(composer.codec).heard(ids)
+    return given_notes(composer.codec, kept)
+
+
+def _heard(composer: Composer, notes: list[GivenNote]) -> frozenset[int]:
+    """The instruments of given notes; none where the tokens tell none apart."""
+    return Instruments(composer.codec).heard(id_ for note in notes for id_ in note.ids)
 
 
 def _band(
@@ -121,6 +126,7 @@ def _band(
 def _fill(
     composer: Composer,
     kept: Piece,
+    notes: list[GivenNote],
     span: tuple[int, int],
     options: Sampling,
     num_particles: int,
@@ -131,7 +137,6 @@ def _fill(
     codec = composer.codec
     beat = codec.tokenizer.steps_per_beat
     start, end = (round(tick * beat / kept.ticks_per_beat) for tick in span)
-    notes = given_notes(codec, kept)
     if band is not None:
         wishes = wishes.among(Instruments(codec).mask(band))
     plan = Given(codec, notes, [(start, end)], wishes, lookahead, end - LAST_BEATS * beat)
