@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, embedding_bag
 
+from noternn.model import bf16_layer
 from noternn.model.dropout import Dropout, dropout
 from noternn.model.intervals import MEMORY, Intervals
 from noternn.model.memory import PieceMemory
@@ -99,6 +100,9 @@ class NoteLSTM(nn.Module):
     followers: Tensor | None
     before_pitch: Tensor
     token_steps: Tensor
+
+    #: True where the layers multiply numbers of bfloat16 in training; other products are too small to gain
+    trains_in_bfloat16 = False
 
     def __init__(
         self,
@@ -346,11 +350,13 @@ class NoteLSTM(nn.Module):
     def _recur(
         self, layer: nn.Module, values: Tensor, state: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        if not (self.training and self.weight_dropout):
+        if not (self.training and (self.weight_dropout or self.trains_in_bfloat16)):
             output, after = layer(values, state)
             return output, after
         w_ih, w_hh, b_ih, b_hh = layer.parameters()
-        weights = [w_ih, dropout(w_hh, self.weight_dropout), b_ih, b_hh]
+        weights = w_ih, dropout(w_hh, self.weight_dropout) if self.weight_dropout else w_hh, b_ih, b_hh
+        if self.trains_in_bfloat16:
+            return bf16_layer.recur(values, state, weights)
         # with biases, 1 layer, no dropout, training, one direction, batch first
         output, hidden, cell = torch.lstm(values, state, weights, True, 1, 0.0, True, False, True)
         return output, (hidden, cell)

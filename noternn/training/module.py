@@ -184,6 +184,9 @@ class NoteRNN(pl.LightningModule):
         self.schedule.state = dict(checkpoint["schedule"])
 
     def on_fit_start(self) -> None:
+        is_on_cpu = self.device.type == "cpu"  # elsewhere autocast takes care of it
+        self.network.trains_in_bfloat16 = is_on_cpu and self.trainer.precision == "bf16-mixed"
+        self._twins = Twins(self.network)
         # Every epoch has its own order of pieces and keys.
         self.trainer.reload_dataloaders_every_n_epochs = 1  # type: ignore[attr-defined]
 

@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 from lightning_fabric.plugins import ClusterEnvironment
 from pytorch_lightning.callbacks import Checkpoint, Timer
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.plugins.precision import Precision
 from pytorch_lightning.profilers import AdvancedProfiler, SimpleProfiler
 from pytorch_lightning.strategies import DDPStrategy
 
@@ -34,7 +35,7 @@ from noternn.training.callbacks import (
     SampleEveryCheckpoint,
 )
 from noternn.training.devices import device_type
-from noternn.training.precision import FULL, MixedInTraining
+from noternn.training.precision import FULL, HALF, LayersInBfloat16, MixedInTraining
 from noternn.training.stopping import StopRequest
 from noternn.training.time_left import TimeLeft
 
@@ -74,11 +75,14 @@ def build_trainer(
     )
 
 
-def _mixed(settings: Settings) -> list[MixedInTraining]:
+def _mixed(settings: Settings) -> list[Precision]:
     """What computes in 16 bits, if the settings ask for them."""
     if settings.precision == FULL:
         return []
-    return [MixedInTraining(settings.precision, device_type(settings.accelerator))]
+    device = device_type(settings.accelerator)
+    if settings.precision == HALF and device == "cpu":
+        return [LayersInBfloat16()]
+    return [MixedInTraining(settings.precision, device)]
 
 
 def _settings(settings: Settings, run_dir: Path) -> dict[str, Any]:

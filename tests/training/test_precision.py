@@ -106,7 +106,7 @@ def test_the_gain_is_a_number_on_any_machine() -> None:
 
 
 def test_only_training_steps_are_computed_in_16_bits() -> None:
-    mixed = MixedInTraining("bf16-mixed", "cpu")
+    mixed = MixedInTraining("16-mixed", "cpu")
     seen = {}
     for name in ("train", "val", "test", "predict"):
         with getattr(mixed, f"{name}_step_context")():
@@ -129,22 +129,21 @@ def test_bfloat16_trains_as_32_bits_do_and_is_validated_in_32(
 ) -> None:
     """Without oneDNN, which has no such layer for a processor without units; torch's own is slow."""
     monkeypatch.setattr(torch.cpu, UNITS[0], lambda: True)
-    types: dict[bool, set[torch.dtype]] = {False: set(), True: set()}
-    forward = NoteLSTM.forward
+    seen: dict[bool, set[bool]] = {False: set(), True: set()}  # by whether it trains: in bfloat16?
+    forward = NoteLSTM._recur
 
     def watched(self: NoteLSTM, *args: Any) -> tuple[Tensor, Any]:
-        logits, state = forward(self, *args)
-        types[self.training].add(
-            torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
-        )
-        return logits, state
+        output, state = forward(self, *args)
+        assert {part.dtype for part in (output, *state)} == {torch.float32}
+        seen[self.training].add(self.training and self.trains_in_bfloat16)
+        return output, state
 
     options = ["model.num_pitches=4", "model.pitch_channels=4", "trainer.max_epochs=2"]
     with torch.backends.mkldnn.flags(enabled=False):  # type: ignore[no-untyped-call]
         train_tiny(tmp_path / "full", "trainer.precision=32-true", *options)
-        monkeypatch.setattr(NoteLSTM, "forward", watched)
+        monkeypatch.setattr(NoteLSTM, "_recur", watched)
         half = train_tiny(tmp_path / "half", "trainer.precision=bf16-mixed", *options)
-    assert types == {True: {torch.bfloat16}, False: {torch.float32}}
+    assert seen == {True: {True}, False: {False}}
     assert half["precision"] == "bf16-mixed"
     assert not same_weights(tmp_path / "full" / "last.ckpt", tmp_path / "half" / "last.ckpt")
     for full_row, half_row in zip(rows_of(tmp_path / "full"), rows_of(tmp_path / "half"), strict=True):
