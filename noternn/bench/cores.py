@@ -16,17 +16,23 @@ import torch
 from torch import nn
 
 from noternn.bench.timing import Timing, interleaved
+from noternn.corpus.cache import ArrayCache
 from noternn.corpus.pieces import Pieces
+from noternn.model.build import network_for
 from noternn.model.lstm import NoteLSTM
+from noternn.tokenizer import Codec, EventTokenizer, Vocabulary
 from noternn.training.datamodule import LaneLoader
 from noternn.training.module import NoteRNN
+from noternn.training.recalled import Recalled
 
-PITCHES = range(21, 109)
-NUM_OTHERS = 100  # ids that say no pitch
-VOCAB_SIZE = NUM_OTHERS + len(PITCHES)
+EVENTS = [  # about those of the chorales
+    *(f"Pitch_{pitch}" for pitch in range(36, 82)),
+    *(f"{kind}_{steps}" for kind in ("Shift", "Duration") for steps in range(2, 49, 2)),
+]
+CODEC = Codec(EventTokenizer(), Vocabulary(EVENTS))
 NETWORK: dict[str, Any] = {  # the default one
     "embedding_dim": 128, "hidden_size": 256, "num_layers": 1, "dropout": 0.4, "num_fc_layers": 1,
-    "variational": True, "residual": True, "num_pitches": 8, "pitch_channels": 16,
+    "variational": True, "residual": True, "num_pitches": 8, "pitch_channels": 16, "memory": 2,
 }  # fmt: skip
 BATCH_SIZE, WINDOW_LENGTH = 16, 64
 NUM_STEPS = 20
@@ -56,20 +62,24 @@ def time_cores(num_steps: int = NUM_STEPS, repeats: int = 7) -> list[Timing]:
 
 
 def default_network() -> NoteLSTM:
-    """The default network with a vocabulary as large as that of the chorales, new weights."""
-    return NoteLSTM(VOCAB_SIZE, **NETWORK, token_pitches=[-1] * NUM_OTHERS + list(PITCHES))
+    """The default network for ids about as many as those of the chorales, new weights."""
+    return network_for(CODEC, NETWORK)
 
 
-def step_of(network: NoteLSTM, num_steps: int) -> Callable[[], None]:
+def step_of(network: NoteLSTM, num_steps: int, in_bfloat16: bool = False) -> Callable[[], None]:
     """A function that takes a step of training, on and on through the same random pieces.
 
     Args:
-        network: with as many ids as the default one.
+        network: as `default_network` makes it.
         num_steps: after which the pieces begin again.
+        in_bfloat16: see `NoteLSTM.trains_in_bfloat16`.
     """
     module = NoteRNN(network, {"name": "AdamW", "lr": 0.001}, seed=0, ema_decay=0.995)
-    ids = np.random.default_rng(0).integers(1, VOCAB_SIZE, (BATCH_SIZE, num_steps * WINDOW_LENGTH + 1))
-    batches = list(LaneLoader(Pieces.of(list(ids)), BATCH_SIZE, WINDOW_LENGTH))
+    network.trains_in_bfloat16 = in_bfloat16
+    pieces = _random_pieces(num_steps * WINDOW_LENGTH + 1)
+    assert network.memory is not None
+    recalled = Recalled(pieces, network.memory.kinds, network.memory.count, ArrayCache(None))
+    batches = list(LaneLoader(pieces, BATCH_SIZE, WINDOW_LENGTH, recalled=recalled))
     optimizer, number = module.configure_optimizers(), 0
 
     def step() -> None:
@@ -81,3 +91,15 @@ def step_of(network: NoteLSTM, num_steps: int) -> Callable[[], None]:
         optimizer.step()
 
     return step
+
+
+def _random_pieces(length: int) -> Pieces:
+    """As many pieces as lanes, of two notes at a time."""
+    generator, of = np.random.default_rng(0), CODEC.vocabulary.id
+    ids = {
+        kind: [of(token) for token in EVENTS if token.startswith(kind)]
+        for kind in ("Shift", "Pitch", "Duration")
+    }
+    order = ("Shift", "Pitch", "Duration", "Pitch", "Duration")
+    columns = [generator.choice(ids[order[place % len(order)]], BATCH_SIZE) for place in range(length)]
+    return Pieces.of(list(np.stack(columns, axis=1)))

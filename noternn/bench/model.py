@@ -25,7 +25,7 @@ from torch.nn.functional import cross_entropy, one_hot
 
 from noternn.bench.cores import (
     BATCH_SIZE,
-    NETWORK,
+    CODEC,
     NUM_STEPS,
     WINDOW_LENGTH,
     default_network,
@@ -36,28 +36,24 @@ from noternn.bench.timing import Timing, interleaved
 from noternn.bench.transformer import Transformer
 from noternn.config.sampling import Sampling
 from noternn.corpus.pieces import Pieces
-from noternn.model.build import network_for
 from noternn.model.lstm import NoteLSTM
 from noternn.model.threads import one_thread
 from noternn.sampling.sampler import sample_batch
-from noternn.tokenizer import ChordTokenizer, Codec, EventTokenizer, Vocabulary
+from noternn.tokenizer import ChordTokenizer, Codec, Vocabulary
 from noternn.training.datamodule import Batch, LaneLoader
+from noternn.training.devices import has_bfloat16_units
 from noternn.training.module import NoteRNN
 from noternn.training.optim import build_optimizer
 from noternn.training.tracking import track
 
 Row = dict[str, Any]
-VOCAB_SIZE = 190  # of the default tokenizer on the default corpus, about
+VOCAB_SIZE = 190  # of the reference and of what is as large
 DROPOUT = 0.5
 ADAM: dict[str, Any] = {"name": "Adam", "lr": 0.001}
 TOP_K = 10
 LOG_EVERY = 50  # steps
 TRAINED_DEVIATION = 2.5  # of logits
 READINGS = 20  # of all weights in a turn
-EVENTS = [  # about those of the chorales
-    *(f"Pitch_{pitch}" for pitch in range(36, 82)),
-    *(f"{kind}_{steps}" for kind in ("Shift", "Duration") for steps in range(2, 49, 2)),
-]
 
 
 class Size(NamedTuple):
@@ -170,14 +166,16 @@ def _default_rows(size: Size) -> list[Row]:
     transformer = Transformer(VOCAB_SIZE)
     matrix = torch.randn(1024, 1024)
     half = matrix.bfloat16()
-    step = step_of(ours, NUM_STEPS)
     name = f"the default network, batch {size.batch_size}, window {size.window_length}"
+    steps = {name: step_of(ours, NUM_STEPS)}
+    if has_bfloat16_units():
+        steps[f"{name}, bf16-mixed"] = step_of(default_network(), NUM_STEPS, in_bfloat16=True)
     timings = interleaved(
         {
             f"Note-RNN's loop, {size}": _training_step(
                 theirs, torch.optim.Adam(theirs.parameters(), 0.001), size
             ),
-            name: step,
+            **steps,
             "a transformer of as many weights": _training_step(
                 transformer, build_optimizer(transformer.parameters(), **ADAM), size
             ),
@@ -188,13 +186,14 @@ def _default_rows(size: Size) -> list[Row]:
     )
     num_tokens = size.batch_size * size.window_length
     needed = 6 * sum(p.numel() for p in ours.parameters() if p.dim() == 2)  # as in `_train_rows`
-    seconds = [num_tokens * needed * timing.seconds / (2 * 1024**3) for timing in timings[3:]]
+    trained, both = timings[:-2], timings[-2:]
+    seconds = [num_tokens * needed * timing.seconds / (2 * 1024**3) for timing in both]
     limits = [
         Timing(f"{timing.name} as many as the default network's", least, timing.spread)
-        for timing, least in zip(timings[3:], seconds, strict=True)
+        for timing, least in zip(both, seconds, strict=True)
     ]
-    rows = _rows([*timings[:3], *limits], [num_tokens] * 5, seconds[0] / num_tokens)
-    for row in (rows[0], rows[2]):  # they multiply other numbers
+    rows = _rows([*trained, *limits], [num_tokens] * (len(trained) + 2), seconds[0] / num_tokens)
+    for row in (rows[0], rows[len(steps) + 1]):  # they multiply other numbers
         row["share_of_limit"] = None
     return rows
 
@@ -340,12 +339,11 @@ def bench_generate(
     pitches = [str(pitch) for pitch in range(VOCAB_SIZE - 4)]
     notes = Codec(ChordTokenizer(durations=False, rests=False, min_count=1), Vocabulary(pitches))
     same_size = NoteLSTM(VOCAB_SIZE, hidden_size, hidden_size, num_layers, DROPOUT, 2)
-    events = Codec(EventTokenizer(), Vocabulary(EVENTS))
     contestants = {
         f"NoteRNN{size}, {count}": _Composing(network, codec, num_notes, num_samples)
         for size, network, codec in (
             ("", same_size, notes),
-            (", the default network", network_for(events, NETWORK | {"memory": 2}), events),
+            (", the default network", default_network(), CODEC),
         )
         for count, num_samples in (("one sample", 1), (f"{num_streams} together", num_streams))
     }

@@ -21,6 +21,7 @@ from noternn.bench.timing import interleaved
 from noternn.config.schema import to_plain
 from noternn.launch.command_line import settings
 from noternn.music import midi_parser
+from noternn.training.devices import has_bfloat16_units
 from tests.helpers import small_piece
 
 
@@ -52,9 +53,13 @@ def test_a_folder_without_music_is_refused(tmp_path: Path, capsys: pytest.Captur
 def test_training_is_compared_with_the_predecessor_and_the_machine() -> None:
     tiny = Size(2, 8, 3, 5, repeats=1)
     _, rows = bench_train([tiny], num_steps=3, default=tiny)
+    in_half = [row for row in rows if "bf16-mixed" in row["name"]]
+    assert len(in_half) == bool(has_bfloat16_units())
+    others = [row for row in rows if row not in in_half]
     theirs, ours, masked, reference, default, transformer, limit, half, lightning, logging, one_core, *_ = (
-        rows
+        others
     )
+    assert all(row["share_of_limit"] > 0 for row in in_half)
     assert reference["times_reference"] == 1
     assert [row["name"].split(",")[0] for row in (default, transformer)] == [
         "the default network", "a transformer of as many weights",
