@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
     output = options.output or (options.network if is_run else Path()) / "studio.html"
     check_output("-o", output, ".html")
     from noternn.config.sampling import Sampling
-    from noternn.model.checkpoint import checkpoint_path, load_checkpoint, trained_of
+    from noternn.model.checkpoint import BASE, checkpoint_path, load_checkpoint, trained_of
     from noternn.model.labels import network_told
     from noternn.model.plain import plain_of
     from noternn.pages.listen import HeardRun, read_run
@@ -67,7 +67,8 @@ def run(options: argparse.Namespace) -> None:
     told = network_told(options.label, trained.network, trained.labels)
     trained = trained._replace(network=told)
     plain = plain_of(trained)
-    index, why = _index(folder)
+    is_base = options.network == Path(BASE)
+    index, why = (None, "base comes without the music it has learned") if is_base else _index(folder)
     studio = Studio(
         heard,
         read_card(folder),

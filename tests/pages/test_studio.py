@@ -55,6 +55,13 @@ def test_the_page_loads_nothing_and_runs_no_other_script(page_path: Path) -> Non
     assert text.count("<script>") == 1
 
 
+def test_the_page_of_base_says_why_nothing_is_marked(tmp_path: Path, capsys: Capture) -> None:
+    path = tmp_path / "studio.html"
+    assert main(["studio", "base", "-o", str(path)]) == 0
+    assert "are not marked: base comes without the music" in path.read_text(encoding="utf-8")
+    assert capsys.readouterr().err == f"written: {path}\n"
+
+
 def test_32_bits_take_twice_the_room_and_hold_the_very_weights(
     tiny_run: Path, page_path: Path, tmp_path: Path
 ) -> None:
