@@ -440,7 +440,7 @@ def test_a_run_that_stopped_early_goes_on_without_early_stopping(
 def test_epochs_on_the_way_down_from_a_worse_loss_do_not_stop_a_run(
     train_tiny: TrainTiny, tmp_path: Path
 ) -> None:
-    options = [*TOO_FAST, "optimizer.lr=100", "schedule=cosine", "schedule.warmup_epochs=0"]
+    options = [*TOO_FAST, "optimizer.lr=50", "schedule=cosine", "schedule.warmup_epochs=0"]
     options += ["early_stopping=patience", "early_stopping.patience=2"]
     train_tiny(tmp_path, *options, "trainer.max_epochs=1")
     train_tiny(tmp_path, *options, "trainer.max_epochs=4", f"resume={tmp_path}")
