@@ -38,6 +38,14 @@ HARDLY_OFF = rows_of(
 FALLING_AT_ITS_END = rows_of(
     [3.0, 2.5, 2.2, 2.1, 2.07, 2.05, 2.005, 2.006], [2.9, 2.3, 2.0, 1.9, 1.8, 1.7, 1.6, 1.59]
 )
+
+
+def slowly_falling(num_epochs: int) -> list[dict[str, float]]:
+    """By more than 1 % over the last quarter, by less than 0.5 % over the last tenth."""
+    left = [(1 - epoch / num_epochs) ** 2 for epoch in range(1, num_epochs + 1)]
+    return rows_of([2.0 + 0.6 * part for part in left], [1.8 + part for part in left])
+
+
 STALLED = rows_of([3.0, 2.5, 2.6], [2.9, 2.3, 2.4])
 CONFIG: dict[str, Any] = {
     "dataset": {"validation_fraction": 0.1},
@@ -76,6 +84,8 @@ def cures(config: dict[str, Any]) -> list[str]:
         (SETTLED, "best at epoch 8 of 8: validation has come to rest"),
         (HARDLY_OFF, "best at epoch 7 of 8: validation has come to rest"),
         (FALLING_AT_ITS_END, "best at epoch 7 of 8: validation fell to the end"),
+        (slowly_falling(20), "best at epoch 20 of 20: validation has come to rest"),
+        (slowly_falling(19), "best at epoch 19 of 19: validation fell to the end"),
         (STILL_LEARNING[:1], "best at epoch 1 of 1: validation fell to the end"),
         (
             OVERFITTED,
@@ -97,6 +107,8 @@ def cures(config: dict[str, Any]) -> list[str]:
         "settled",
         "hardly off its best",
         "hardly off its best, and falling before",
+        "enough epochs",
+        "too few epochs",
         "one epoch",
         "memorized",
         "stalled",
