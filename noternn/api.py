@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noternn.config.sampling import Sampling
+from noternn.config.sampling import DRAWING, Sampling
 from noternn.config.schema import Config
 from noternn.corpus.inspection import sources_at
 from noternn.corpus.loading import corpus_of
@@ -76,6 +76,7 @@ class Network:
         top_k: int | None = None,
         top_p: float | None = None,
         min_p: float | None = None,
+        steering: int | None = None,
         label: str = "",
         ending: str = Sampling.ending,
         instruments: str = "",
@@ -86,8 +87,8 @@ class Network:
             num_notes: notes to add to the primer, at least 1.
             seed: of the random choices, at least 0.
             primer: a piece, MIDI file or score to continue; None starts from nothing.
-            temperature, top_k, top_p, min_p: see `noternn.config.sampling.Sampling`; None as the end of the
-                run has found, or as there.
+            temperature, top_k, top_p, min_p, steering: see `noternn.config.sampling.Sampling`; None as the
+                end of the run has found, or as there.
             label: of a network with labels, or a mix such as "chrono:0.7,zelda:0.3"; "" tells none.
             ending: own, which ends by itself near `num_notes`; exact, which is cut; or any: see `Sampling`.
             instruments: that play, such as "piano,bass,drums", of a network that tells them apart; "" for
@@ -99,8 +100,10 @@ class Network:
         """
         from noternn.sampling.clock import clock_of
 
-        given = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
-        told: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        given = (temperature, top_k, top_p, min_p, steering)
+        told: dict[str, Any] = {
+            name: value for name, value in zip(DRAWING, given, strict=True) if value is not None
+        }
         told |= {"num_notes": num_notes, "seed": seed, "ending": ending}
         options = Sampling(**{**self.composer.drawing, **told})
         composer = self.composer.told(label)

@@ -9,7 +9,7 @@ from noternn.config.checks import Section, setting
 
 LEAST_SECONDS = 20  # of a run's samples: ten bars at 120 beats a minute
 MOST_NOTES = 2000
-DRAWING = ("temperature", "top_k", "top_p", "min_p")
+DRAWING = ("temperature", "top_k", "top_p", "min_p", "steering")
 
 
 @dataclass(kw_only=True)
@@ -32,7 +32,7 @@ class Sampling(Section, group="sampling"):
     way: str = setting(
         "auto",
         one_of=("auto", "given"),
-        help="auto: the end of a run chooses temperature, top_k, top_p and min_p, unless one is set",
+        help="auto: the end of a run chooses temperature, top_k, top_p, min_p, steering, unless one is set",
     )
     primer_notes: int = setting(16, at_least=0, help="notes of a validation piece that samples continue")
     num_notes: int = setting(
@@ -65,6 +65,13 @@ class Sampling(Section, group="sampling"):
         at_least=0,
         at_most=1,
         help="choose among tokens of at least this part of the highest probability; 0 for all",
+    )
+    steering: int = setting(
+        1,
+        at_least=1,
+        at_most=64,
+        note=", which is none",
+        help="of so many samples side by side go on those that are most like held-out music; 1 for none",
     )
     repetition_penalty: float = setting(
         1.0,

@@ -20,6 +20,7 @@ from noternn.config.tokenizer import tokenizer_of
 from noternn.errors import UserError, require
 from noternn.files import replacing
 from noternn.model.build import network_for
+from noternn.model.course import Course
 from noternn.model.labels import Labels
 from noternn.model.lstm import NoteLSTM
 from noternn.music.midi import is_writable_metre, is_writable_tempo
@@ -47,7 +48,7 @@ class Trained(NamedTuple):
     `drawing` holds the settings of sampling that the end of its run has chosen; none before the end. One with
     labels is told none; `labels` tells others. `bands` are those of the training pieces, see
     `noternn.tokenizer.bands.bands_of`; none where they are not known. `pedal` is whether that music was read
-    with the pedal.
+    with the pedal. `course` is that of held-out music; None before the end of a run.
     """
 
     network: NoteLSTM
@@ -59,6 +60,7 @@ class Trained(NamedTuple):
     labels: Labels | None = None
     bands: tuple[frozenset[int], ...] = ()
     pedal: bool = False
+    course: Course | None = None
 
 
 def checkpoint_content(
@@ -271,8 +273,8 @@ def _trained(checkpoint: dict[str, Any]) -> Trained:
     drawing = _drawing(content.get("sampling", {}))
     labels = Labels(network.eval(), names) if names else None
     metre, bands = (int(numerator), int(denominator)), _bands(content.get("bands", ()), codec)
-    pedal = _pedal(config)
-    return Trained(network.eval().told(), codec, tempo, metre, pace, drawing, labels, bands, pedal)
+    heard = _pedal(config), Course.from_plain(content["course"]) if content.get("course") else None
+    return Trained(network.eval().told(), codec, tempo, metre, pace, drawing, labels, bands, *heard)
 
 
 def _pedal(config: Mapping[str, Any]) -> bool:

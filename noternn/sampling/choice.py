@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from noternn.config.sampling import Sampling
 from noternn.health.checkup import check
 from noternn.health.measures import measure
 from noternn.health.yardstick import Yardstick
+from noternn.sampling.band import Instruments
 from noternn.sampling.composer import Composer
 from noternn.sampling.primers import opening
-from noternn.sampling.sampler import sample_each
 from noternn.sampling.scoring import token_nlls
+from noternn.sampling.steering import continue_each
 from noternn.tokenizer import BOS_ID
 from noternn.tokenizer.pace import note_counts
 
@@ -26,6 +28,8 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     "top-p 0.9": {"top_p": 0.9},
     "top-k 10": {"top_k": 10, "top_p": 1.0},
 }
+# Of a band one wrong note leads to the next, from which it finds no way back by itself.
+BAND_WAYS = {**WAYS, "top-k 10, steered": {"top_k": 10, "top_p": 1.0, "steering": 12}}
 NUM_SAMPLES = 8  # with each way, made together
 LEAST_SPREAD = 0.1  # of nats a note and of shares heard before, where held-out pieces differ less
 
@@ -88,13 +92,13 @@ def choose(
     length = options.primer_notes + options.num_notes
     real = [opening(piece, composer.codec, length) for piece in chosen[: len(pieces)]]
     nats, heard = _measured(composer, real, primers[: len(pieces)])
-    tried = []
-    for name, way in WAYS.items():
+    is_band = composer.course is not None and bool(Instruments(composer.codec).known)
+    ways, tried = BAND_WAYS if is_band else WAYS, []
+    for name, way in tqdm(ways.items(), "ways of sampling", leave=False, disable=None):
         settings = replace(options, **{**Sampling().drawing, **way})
         bands = composer.playing(primers, settings.seed)
-        ids = sample_each(
-            composer.network, composer.codec, primers, settings, pace=composer.pace, bands=bands
-        )
+        asked = (settings, None, composer.pace, bands, None, composer.course)
+        ids = continue_each(composer.network, composer.codec, primers, *asked)
         own_nats, own_heard = _measured(composer, ids, primers)
         music = [composer.codec.decode(sample, composer.tempo) for sample in ids]
         healthy = sum(check(piece, yardstick).verdict == "healthy" for piece in music)
@@ -104,7 +108,7 @@ def choose(
     most = max(row.healthy for row in tried)
     best = min(tried, key=lambda row: (row.healthy < most - 1, row.distance))
     return Choice(
-        {**Sampling().drawing, **WAYS[best.way]}, [best, *(row for row in tried if row is not best)]
+        {**Sampling().drawing, **ways[best.way]}, [best, *(row for row in tried if row is not best)]
     )
 
 

@@ -10,15 +10,16 @@ from typing import Any
 from noternn.config.sampling import Sampling
 from noternn.errors import UserError
 from noternn.model.checkpoint import load_checkpoint, trained_of
+from noternn.model.course import Course
 from noternn.model.labels import Labels, network_told
 from noternn.model.lstm import NoteLSTM
-from noternn.model.stepper import build_stepper
 from noternn.music.piece import Piece
 from noternn.sampling.band import Instruments
 from noternn.sampling.clock import Clock
 from noternn.sampling.copies import Bound
 from noternn.sampling.ending import MARGIN, end_each
-from noternn.sampling.sampler import end_in_beats, sample_each
+from noternn.sampling.sampler import end_in_beats
+from noternn.sampling.steering import continue_each
 from noternn.sampling.wishes import ANYTHING, Wishes
 from noternn.tokenizer import Codec
 from noternn.tokenizer.pace import Pace
@@ -39,6 +40,7 @@ class Composer:
         labels: of the network, which tell others than it is told; None where it has none.
         bands: of the training pieces, see `noternn.tokenizer.bands.bands_of`; none where they are not known.
         pedal: whether the training music was read with the pedal: given music is too, and files get it back.
+        course: of held-out music, which samples can be steered by; None where it is not known.
     """
 
     network: NoteLSTM
@@ -50,6 +52,7 @@ class Composer:
     labels: Labels | None = None
     bands: Sequence[frozenset[int]] = ()
     pedal: bool = False
+    course: Course | None = None
 
     def told(self, mix: str) -> Composer:
         """The same that is told a mix of labels, see `noternn.model.labels.shares_of`; "" changes nothing.
@@ -96,7 +99,7 @@ class Composer:
             raise UserError("a key, a range or a number of notes at once need samples that end by themselves")
         if options.ending != "exact" and options.repetition_penalty == 1:
             pace = self.pace or Pace.default(self.codec.tokenizer.steps_per_beat)
-            asked = (wishes, num_particles, bands)
+            asked = (wishes, num_particles, bands, self.course)
             ended = end_each(self.network, self.codec, primers, options, beats, pace, *asked)
             pieces = {k: self._piece(ids, clock) for k, ids in enumerate(ended) if ids}
             if beats is not None:
@@ -141,8 +144,8 @@ class Composer:
         bound: Bound | None,
     ) -> list[Piece]:
         """Samples that stop at their length."""
-        build, pace = build_stepper, self.pace
-        samples = sample_each(self.network, self.codec, primers, options, build, beats, pace, bands, bound)
+        asked = (options, beats, self.pace, bands, bound, self.course)
+        samples = continue_each(self.network, self.codec, primers, *asked)
         pieces = [self._piece(ids, clock) for ids in samples]
         if beats is None:
             return pieces

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from noternn.config.sampling import Sampling
 from noternn.errors import UserError
+from noternn.model.course import Course
 from noternn.model.lstm import NoteLSTM
 from noternn.sampling.band import Instruments
 from noternn.sampling.copies import Place
 from noternn.sampling.events import Tables, check_is_event
 from noternn.sampling.particles import draw
-from noternn.sampling.sampler import end_in_beats, sample_each
+from noternn.sampling.sampler import end_in_beats
+from noternn.sampling.steering import continue_each
 from noternn.sampling.wishes import ANYTHING, Wishes
 from noternn.tokenizer import EOS_ID, Codec
 from noternn.tokenizer.pace import Pace, note_counts
@@ -142,6 +144,7 @@ def end_each(
     wishes: Wishes = ANYTHING,
     num_particles: int | None = None,
     bands: Sequence[frozenset[int] | None] | None = None,
+    course: Course | None = None,
 ) -> list[list[int] | None]:
     """What `sample_each` gives, but samples end by themselves.
 
@@ -154,6 +157,7 @@ def end_each(
         wishes: of what is composed; then particles go on from the primer.
         num_particles: see `draw`; None for more of them where there are fewer places to end.
         bands: the instruments that play, see `sample_each`.
+        course: see `continue_each`.
 
     Returns:
         For each primer it and what follows; None where no end was found.
@@ -168,9 +172,8 @@ def end_each(
     if options.ending == "own" and not wishes.need_particles:
         least = replace(options, num_notes=max(1, int((1 - margin) * length)))
         sooner = None if beats is None else (1 - margin) * beats
-        begun = sample_each(
-            network, codec, primers, least, beats=sooner, pace=pace, bands=bands, bound=wishes.bound
-        )
+        asked = (least, sooner, pace, bands, wishes.bound, course)
+        begun = continue_each(network, codec, primers, *asked)
     instruments = Instruments(codec)
     samples: list[list[int] | None] = []
     for k, (primer, ids) in enumerate(zip(primers, begun, strict=True)):
@@ -180,9 +183,9 @@ def end_each(
         stands = _until(codec, ids, len(primer), low) if is_timed else ids
         counts = codec.token_steps()[stands] if is_timed else note_counts(codec)[stands[len(primer) :]]
         band = instruments.band_after(stands, bands[k] if bands else None)
-        asked = wishes if band is None else wishes.among(instruments.mask(band))
+        wished = wishes if band is None else wishes.among(instruments.mask(band))
         plan = Ending(
-            codec, stands, int(counts.sum()), max(1.0, low), high, is_timed, pace, asked, len(primer)
+            codec, stands, int(counts.sum()), max(1.0, low), high, is_timed, pace, wished, len(primer)
         )
         number = num_particles or _num_particles(high - low, codec, ids, is_timed)
         try:

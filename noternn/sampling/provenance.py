@@ -20,7 +20,14 @@ from noternn.terminal import printable
 MARK = "noternn"  # the first name of the record, which holds the version
 BEGIN = f'{{"{MARK}"'  # of its JSON
 OPTION = re.compile(r"[a-z][a-z-]*")
-CHANGE_NOTHING = {"temperature": 1, "top-k": 0, "top-p": 1, "min-p": 0, "repetition-penalty": 1}
+CHANGE_NOTHING = {
+    "temperature": 1,
+    "top-k": 0,
+    "top-p": 1,
+    "min-p": 0,
+    "steering": 1,
+    "repetition-penalty": 1,
+}
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import takewhile
@@ -88,10 +89,10 @@ def sample_each(
             f"repetition penalty {options.repetition_penalty:g}: this tokenizer writes a held note anew in "
             "every step, so that a penalty would cut notes short; leave it at 1"
         )
-    grammar = _Grammar(codec, options, beats, pace or Pace.default(codec.tokenizer.steps_per_beat))
+    grammar = Grammar(codec, options, beats, pace or Pace.default(codec.tokenizer.steps_per_beat))
     grammar.bound = bound
     streams = [
-        _Stream(grammar, primer, np.random.default_rng(options.seed + k), bands[k] if bands else None)
+        Stream(grammar, primer, np.random.default_rng(options.seed + k), bands[k] if bands else None)
         for k, primer in enumerate(primers)
     ]
     was_training = network.training
@@ -111,7 +112,7 @@ def end_in_beats(codec: Codec, primer: Sequence[int], beats: float) -> float:
     return (piece.span[1] if piece.span else piece.end) / piece.ticks_per_beat + beats
 
 
-class _Grammar:
+class Grammar:
     """A codec's grammar over ids, and when a sample is long enough; what was asked once is kept.
 
     Its states are numbered in the order in which they come up. What is known of each stands in lists.
@@ -183,7 +184,7 @@ class _Grammar:
         return known[id_]
 
     def passed_on(
-        self, log_probs: NDArray[np.float64], rows: Sequence[tuple[int, _Stream]]
+        self, log_probs: NDArray[np.float64], rows: Sequence[tuple[int, Stream]]
     ) -> NDArray[np.float64]:
         """Log-probabilities with those of instruments that do not play given to a band, see `Passing`."""
         passing = [(k, how) for k, stream in rows if (how := self._passing[stream.state]) is not None]
@@ -198,11 +199,11 @@ class _Grammar:
         """The same state, after which none but a band may play."""
         return self._number(self._states[number][0], band)
 
-    def is_opening(self, stream: _Stream) -> bool:
+    def is_opening(self, stream: Stream) -> bool:
         """Whether instruments may still come in."""
         return stream.at < self.opening_steps and stream.num_heard < BAND_NOTES
 
-    def repeated(self, streams: Sequence[_Stream]) -> NDArray[np.bool_] | None:
+    def repeated(self, streams: Sequence[Stream]) -> NDArray[np.bool_] | None:
         """What the repetition penalty acts on, (num_streams, vocab_size)."""
         if not self.penalizes:
             return None
@@ -211,14 +212,14 @@ class _Grammar:
             row[list(stream.recent)] = True
         return repeated
 
-    def lingers(self, stream: _Stream, id_: int) -> bool:
+    def lingers(self, stream: Stream, id_: int) -> bool:
         """Whether a stream would go without a note for longer than the training pieces do."""
         steps = self.num_steps[id_]
         if steps and stream.steps_since + steps > self.most_steps(stream):
             return True
         return not self.note_counts[id_] and stream.tokens_since >= self.pace.tokens
 
-    def most_steps(self, stream: _Stream) -> int:
+    def most_steps(self, stream: Stream) -> int:
         """The grid steps that a stream may go from one note to the next.
 
         A beat, once it is slower than the slowest training piece and has rested longer than any.
@@ -227,7 +228,7 @@ class _Grammar:
         left = pace.steps_per_note * stream.num_notes + pace.steps - (stream.num_steps - stream.steps_since)
         return int(min(pace.steps, max(left, self.codec.tokenizer.steps_per_beat)))
 
-    def mask_onward(self, stream: _Stream) -> NDArray[np.bool_]:
+    def mask_onward(self, stream: Stream) -> NDArray[np.bool_]:
         """What may come next in a stream that must not linger, (vocab_size,): all if nothing else is left.
 
         Where the grammar has no note next it rules out what might come again and again.
@@ -240,11 +241,11 @@ class _Grammar:
         found: NDArray[np.bool_] = onward if onward.any() else allowed
         return found
 
-    def copies(self, stream: _Stream, id_: int) -> bool:
+    def copies(self, stream: Stream, id_: int) -> bool:
         """Whether an id would copy more than may be."""
         return self.bound is not None and stream.place is not None and self.bound.copies(stream.place, id_)
 
-    def mask_bounded(self, stream: _Stream, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def mask_bounded(self, stream: Stream, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """What of a mask copies no more than may be, (vocab_size,)."""
         if self.bound is None or stream.place is None:
             return mask
@@ -262,13 +263,13 @@ class _Grammar:
         chains[ids] = [bool(self.masks[self.advance(number, id_)][id_]) for id_ in ids.tolist()]
         return chains
 
-    def is_over(self, stream: _Stream) -> bool:
+    def is_over(self, stream: Stream) -> bool:
         """Whether a stream has its notes or beats and may end, or must."""
         state = stream.state
         has_all = stream.num_notes >= self.options.num_notes if self.beats is None else self._has_come(stream)
         return (has_all and self.may_end[state]) or stream.num_added >= self.most or self.must_end[state]
 
-    def _has_come(self, stream: _Stream) -> bool:
+    def _has_come(self, stream: Stream) -> bool:
         """Whether a stream's last onset is no longer before its end, looked at now and then."""
         if not stream.has_come and stream.num_added % TOKENS_BETWEEN_LOOKS == 0:
             piece = self.codec.decode(stream.ids)
@@ -277,12 +278,12 @@ class _Grammar:
         return stream.has_come
 
 
-class _Stream:
+class Stream:
     """One primer and its continuation under way."""
 
     def __init__(
         self,
-        grammar: _Grammar,
+        grammar: Grammar,
         primer: Sequence[int],
         rng: np.random.Generator,
         band: frozenset[int] | None = None,
@@ -307,6 +308,13 @@ class _Stream:
         self.place = grammar.bound.start() if grammar.bound else None
         self._rng = rng
         self._points: list[float] = []  # the next ones last
+
+    def copy(self, rng: np.random.Generator) -> Stream:
+        """One that goes its own way, with random numbers of its own."""
+        other = copy.copy(self)
+        other.ids, other.recent = [*self.ids], self.recent.copy()
+        other._rng, other._points = rng, []  # one of its own kind
+        return other
 
     def point(self) -> float:
         """The next number of its generator, evenly random in [0, 1)."""
@@ -337,7 +345,7 @@ class _Stream:
             self.recent.append(id_)
 
 
-def _continue(stepper: Stepper, grammar: _Grammar, streams: Sequence[_Stream]) -> None:
+def _continue(stepper: Stepper, grammar: Grammar, streams: Sequence[Stream]) -> None:
     """Fill some streams, which have no ids yet."""
     log_probs = stepper.step([BOS_ID])
     columns = zip(*(stream.primer for stream in streams), strict=False)
@@ -355,7 +363,7 @@ def _continue(stepper: Stepper, grammar: _Grammar, streams: Sequence[_Stream]) -
             return
         drawing = [(k, s) for k, s in under_way if s.num_added >= 0]
         if drawing:
-            drawn = _draw(stepper, grammar, log_probs, drawing)
+            drawn = draw_next(stepper, grammar, log_probs, drawing)
             for (k, _), id_ in zip(drawing, drawn, strict=True):
                 ids[k] = id_
         for k, stream in under_way:
@@ -365,11 +373,11 @@ def _continue(stepper: Stepper, grammar: _Grammar, streams: Sequence[_Stream]) -
         log_probs = stepper.step(ids)
 
 
-def _draw(
+def draw_next(
     stepper: Stepper,
-    grammar: _Grammar,
+    grammar: Grammar,
     log_probs: NDArray[np.float64],
-    rows: Sequence[tuple[int, _Stream]],
+    rows: Sequence[tuple[int, Stream]],
 ) -> list[int]:
     """The next id of some streams, which stand in these rows of `log_probs`."""
     options, masks = grammar.options, grammar.masks

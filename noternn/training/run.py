@@ -347,9 +347,10 @@ class TrainingRun:
         best = self.folder.best_checkpoint
         checkpoint = load_checkpoint(best)
         statistics = self.samples.make_best(composer_of(checkpoint, best), epoch)
-        content = checkpoint[CHECKPOINT_KEY]
-        if content.get("sampling") != self.samples.choice.way:
-            content["sampling"] = dict(self.samples.choice.way)
+        content, course = checkpoint[CHECKPOINT_KEY], self.samples.course
+        found = {"sampling": dict(self.samples.choice.way), "course": course and course.as_plain()}
+        if any(content.get(name) != value for name, value in found.items()):
+            content.update(found)
             AtomicCheckpointIO().save_checkpoint(checkpoint, best)
         return statistics
 

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from noternn.corpus.loading import Corpus
 from noternn.health.checkup import as_rows, check
 from noternn.health.surprise import Bounds, Nats
 from noternn.health.yardstick import Yardstick
+from noternn.model.course import Course
 from noternn.model.lstm import NoteLSTM
 from noternn.music.keys import key_of
 from noternn.music.midi import read_midi, write_midi
@@ -28,6 +30,7 @@ from noternn.sampling.choice import Choice, choose
 from noternn.sampling.composer import Composer
 from noternn.sampling.primers import opening, primer_end
 from noternn.sampling.scoring import scorer
+from noternn.sampling.steering import course_of
 from noternn.tables import read_csv
 from noternn.training.ancestor import music_of
 from noternn.training.messages import say_not_audited
@@ -66,6 +69,7 @@ class Samples:
         self.tracker = tracker
         self.options = sampling
         self.choice = Choice(sampling.drawing)
+        self.course: Course | None = None  # of held-out music, for the best weights
         pieces = corpus.encoded.ids["validation"]
         numbers = range(min(NUM_AUDITED, len(pieces)))
         self.primers = [opening(pieces[number], corpus.codec, sampling.primer_notes) for number in numbers]
@@ -89,8 +93,11 @@ class Samples:
         bounds = Bounds.of(self.corpus.pieces("validation"), nats, self.options.num_notes * 7 // 8)
         self._yardstick = replace(self._yardstick, network=bounds)
         self._yardstick.save(self.folder.health)
+        pieces = self.corpus.encoded.ids["validation"]
+        music = chain(self.corpus.pieces("validation"), self.corpus.pieces("train"))
+        self.course = course_of(composer.network, composer.codec, pieces, music)
+        composer = replace(composer, course=self.course)
         if self.options.is_chosen:
-            pieces = self.corpus.encoded.ids["validation"]
             self.choice = choose(composer, pieces[: len(self.primers)], self._yardstick, self.options)
             self.options = replace(self.options, **self.choice.way)
         return self._save(self._compose(composer, epoch), self.folder.sample.with_suffix(""), epoch, nats)
