@@ -8,6 +8,7 @@ from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from noternn.config.sampling import Sampling
 from noternn.errors import UserError
@@ -206,6 +207,7 @@ class _Flock:
         """The ids of the sample."""
         log_probs = np.repeat(lanes.read([BOS_ID, *self.primer]), len(self.streams), axis=0)
         lanes.select([0] * len(self.streams))
+        progress = tqdm(desc="composing", unit=" notes", leave=False, disable=None)
         while not all(map(self.grammar.is_over, self.streams)):
             self.notes += BLOCK
             while active := self._under_way():
@@ -218,6 +220,8 @@ class _Flock:
             chosen = self._look()
             lanes.select(chosen)
             log_probs = log_probs[chosen]
+            progress.update(BLOCK)
+        progress.close()
         return self.streams[int(self.rng.integers(len(self.streams)))].ids
 
     def _under_way(self) -> list[int]:
