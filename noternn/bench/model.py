@@ -126,13 +126,16 @@ def bench_train(
 def _train_rows(size: Size) -> list[Row]:
     theirs = Predecessor(size.num_layers, size.hidden_size)
     # as wide as one-hot vectors, for the same number of multiplications, and no dropout where they have none
+    once = "NoteRNN, one dropout mask a window"
     ours = {
         name: NoteLSTM(
             VOCAB_SIZE, VOCAB_SIZE, size.hidden_size, size.num_layers, DROPOUT, 2,
             input_dropout=0.0, variational=name != "NoteRNN",
         )
-        for name in ("NoteRNN", "NoteRNN, one dropout mask a window")
+        for name in ("NoteRNN", once, *([f"{once}, bf16-mixed"] if has_bfloat16_units() else []))
     }  # fmt: skip
+    for name, network in ours.items():
+        network.trains_in_bfloat16 = "bf16" in name
     num_tokens = size.batch_size * size.window_length
     matrix = torch.randn(1024, 1024)
     timings = interleaved(
@@ -151,10 +154,11 @@ def _train_rows(size: Size) -> list[Row]:
         },
         size.repeats,
     )
-    peak = 2 * 1024**3 / min(timing.seconds for timing in timings[3:])  # operations a second
+    trained, products = timings[:-2], timings[-2:]
+    peak = 2 * 1024**3 / min(timing.seconds for timing in products)  # operations a second
     # a multiplication and an addition a weight and token, forward and twice backward
     needed = 6 * sum(p.numel() for p in theirs.parameters() if p.dim() == 2) / peak
-    return _rows(timings[:3], [num_tokens] * 3, needed)
+    return _rows(trained, [num_tokens] * len(trained), needed)
 
 
 def _default_rows(size: Size) -> list[Row]:
