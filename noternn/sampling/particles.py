@@ -192,7 +192,7 @@ class _Filter(Generic[S]):
             raise _Stuck
         candidates = [ended for ended in self.ended if ended.has_notes] or self.ended
         weights = np.array([ended.log_weight for ended in candidates])
-        place = choose(_normalized(weights), np.array(self.rng.random()))
+        place = choose(normalized(weights), np.array(self.rng.random()))
         chosen = candidates[int(weights.argmax() if self.options.top_k == 1 else place)]
         evidence = float(np.logaddexp.reduce(weights) - np.log(self.num_particles))
         return Drawn(chosen.ids, chosen.plan, evidence, self.num_resampled)
@@ -292,7 +292,7 @@ class _Filter(Generic[S]):
     def _resample_if_few_count(self) -> None:
         if effective_size(self.log_weights) >= RESAMPLED_BELOW * self.num_particles:
             return
-        chosen = in_place(resampled(_normalized(self.log_weights), self.rng.random()))
+        chosen = in_place(resampled(normalized(self.log_weights), self.rng.random()))
         mean = np.logaddexp.reduce(self.log_weights) - np.log(self.num_particles)
         self.particles = [self.particles[k].copy() for k in chosen]
         self.lanes.select(chosen)
@@ -307,7 +307,8 @@ def _log_sum(log_probs: NDArray[np.float64], mask: NDArray[np.bool_]) -> NDArray
     return sums
 
 
-def _normalized(log_weights: NDArray[np.float64]) -> NDArray[np.float64]:
+def normalized(log_weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights with the sum 1, (n,), from their logarithms."""
     weights = np.exp(log_weights - log_weights.max())
     shares: NDArray[np.float64] = weights / weights.sum()
     return shares
@@ -315,7 +316,7 @@ def _normalized(log_weights: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def effective_size(log_weights: NDArray[np.float64]) -> float:
     """How many particles of equal weight would say as much (Kong et al., JASA 89, 1994)."""
-    return float(1 / (_normalized(log_weights) ** 2).sum())
+    return float(1 / (normalized(log_weights) ** 2).sum())
 
 
 def resampled(weights: NDArray[np.float64], point: float) -> list[int]:

@@ -84,13 +84,7 @@ def sample_each(
         UserError: on a repetition penalty for tokens that hold notes (`Tokenizer.holds_notes`), or if a
             bound leaves nothing that may come.
     """
-    if options.repetition_penalty != 1 and codec.tokenizer.holds_notes:
-        raise UserError(
-            f"repetition penalty {options.repetition_penalty:g}: this tokenizer writes a held note anew in "
-            "every step, so that a penalty would cut notes short; leave it at 1"
-        )
-    grammar = Grammar(codec, options, beats, pace or Pace.default(codec.tokenizer.steps_per_beat))
-    grammar.bound = bound
+    grammar = Grammar(codec, options, beats, pace, bound)
     streams = [
         Stream(grammar, primer, np.random.default_rng(options.seed + k), bands[k] if bands else None)
         for k, primer in enumerate(primers)
@@ -116,6 +110,12 @@ class Grammar:
     """A codec's grammar over ids, and when a sample is long enough; what was asked once is kept.
 
     Its states are numbered in the order in which they come up. What is known of each stands in lists.
+
+    Args:
+        codec, options, beats, pace, bound: see `sample_each`.
+
+    Raises:
+        UserError: on a repetition penalty for tokens that hold notes (`Tokenizer.holds_notes`).
     """
 
     def __init__(
@@ -123,12 +123,19 @@ class Grammar:
         codec: Codec,
         options: Sampling,
         beats: float | None,
-        pace: Pace,
+        pace: Pace | None,
+        bound: Bound | None,
     ) -> None:
+        if options.repetition_penalty != 1 and codec.tokenizer.holds_notes:
+            raise UserError(
+                f"repetition penalty {options.repetition_penalty:g}: this tokenizer writes a held note anew "
+                "in every step, so that a penalty would cut notes short; leave it at 1"
+            )
         self.codec = codec
         self.options = options
         self.beats = beats
-        self.pace = pace
+        self.pace = pace or Pace.default(codec.tokenizer.steps_per_beat)
+        self.bound = bound
         tokens, tokenizer = codec.vocabulary.tokens, codec.tokenizer
         self.has_notes, self.steps = note_counts(codec) > 0, codec.token_steps()
         self.note_counts: list[int] = note_counts(codec).tolist()
@@ -136,7 +143,6 @@ class Grammar:
         self.is_pitched = [tokenizer.transposed(token, 1) != token for token in tokens]  # drums stay
         self.penalizes = options.repetition_penalty != 1
         self.instruments = Instruments(codec)
-        self.bound: Bound | None = None
         self.opening_steps = OPENING_BEATS * tokenizer.steps_per_beat
         self._numbers: dict[tuple[State, frozenset[int] | None], int] = {}
         self._states: list[tuple[State, frozenset[int] | None]] = []

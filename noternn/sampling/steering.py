@@ -18,7 +18,7 @@ from noternn.model.stepper import Lanes, build_lanes
 from noternn.model.threads import one_thread
 from noternn.music.piece import Piece
 from noternn.sampling.copies import Bound
-from noternn.sampling.particles import resampled
+from noternn.sampling.particles import normalized, resampled
 from noternn.sampling.sampler import Grammar, Stream, draw_next, sample_each
 from noternn.sampling.scoring import SIDE_BY_SIDE, token_nlls
 from noternn.tokenizer import BOS_ID, Codec
@@ -141,7 +141,7 @@ def continue_each(
     """What `sample_each` gives, steered if `options.steering` is more than 1.
 
     So many streams begin each sample. After every `BLOCK` notes each is weighted by how usual its last notes
-    are for held-out music: in surprise, density and polyphony. Streams of low weight are replaced by copies
+    are for held-out music, in surprise and in what `shape` tells. Those of low weight are replaced by copies
     of others (a particle filter, see `noternn.sampling.particles.draw`). One wrong note makes the next one
     likelier; here it costs the stream its place.
 
@@ -160,8 +160,7 @@ def continue_each(
             "earlier version wrote it, its run is not over, or it has fewer than 5 validation pieces; leave "
             "it at 1"
         )
-    grammar = Grammar(codec, options, beats, pace or Pace.default(codec.tokenizer.steps_per_beat))
-    grammar.bound = bound
+    grammar = Grammar(codec, options, beats, pace, bound)
     was_training = network.training
     network.eval()
     try:
@@ -234,9 +233,8 @@ class _Flock:
 
     def _look(self) -> list[int]:
         """Choose the streams that go on: their numbers, in the order in which they stand from now on."""
-        weights = np.array([self._likeness(s, n) for s, n in zip(self.streams, self.nats, strict=True)])
-        weights = np.exp(weights - weights.max())
-        chosen = resampled(weights / weights.sum(), self.rng.random())
+        weights = [self._likeness(s, n) for s, n in zip(self.streams, self.nats, strict=True)]
+        chosen = resampled(normalized(np.array(weights)), self.rng.random())
         self.streams = [self._copy(self.streams[k]) for k in chosen]
         self.nats[:] = 0
         return chosen

@@ -21,7 +21,7 @@ from noternn.music.midi import read_midi
 from noternn.music.piece import Piece
 from noternn.sampling.scoring import token_nlls
 from noternn.sampling.steering import continue_each, course_of, shape
-from noternn.tokenizer import Codec, EventTokenizer, Vocabulary
+from noternn.tokenizer import Codec, EventTokenizer, FramesTokenizer, Vocabulary
 from noternn.tokenizer.pace import note_counts
 
 Capture = pytest.CaptureFixture[str]
@@ -170,6 +170,13 @@ def test_a_length_in_beats_is_kept_and_silence_stays_bounded() -> None:
 def test_without_a_course_it_is_refused() -> None:
     with pytest.raises(UserError, match="does not say how held-out music goes along"):
         steered(None, 2)
+
+
+def test_a_penalty_that_would_cut_notes_short_is_refused_here_too() -> None:
+    frames = Codec(FramesTokenizer(), Vocabulary([]))
+    own = Sampling(steering=2, repetition_penalty=1.1)
+    with pytest.raises(UserError, match="held note anew"):
+        continue_each(network_of(), frames, [[]], own, course=course_with(1.0))
 
 
 # A run
