@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noternn.config.sampling import DRAWING, Sampling
+from noternn.config.sampling import Sampling
 from noternn.config.schema import Config
 from noternn.corpus.inspection import sources_at
 from noternn.corpus.loading import corpus_of
@@ -100,10 +100,14 @@ class Network:
         """
         from noternn.sampling.clock import clock_of
 
-        given = (temperature, top_k, top_p, min_p, steering)
-        told: dict[str, Any] = {
-            name: value for name, value in zip(DRAWING, given, strict=True) if value is not None
+        given = {
+            "temperature": temperature,
+            "top_k": top_k,
+            "top_p": top_p,
+            "min_p": min_p,
+            "steering": steering,
         }
+        told: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         told |= {"num_notes": num_notes, "seed": seed, "ending": ending}
         options = Sampling(**{**self.composer.drawing, **told})
         composer = self.composer.told(label)

@@ -273,8 +273,8 @@ def _trained(checkpoint: dict[str, Any]) -> Trained:
     drawing = _drawing(content.get("sampling", {}))
     labels = Labels(network.eval(), names) if names else None
     metre, bands = (int(numerator), int(denominator)), _bands(content.get("bands", ()), codec)
-    heard = _pedal(config), Course.from_plain(content["course"]) if content.get("course") else None
-    return Trained(network.eval().told(), codec, tempo, metre, pace, drawing, labels, bands, *heard)
+    pedal, course = _pedal(config), _course(content.get("course"))
+    return Trained(network.eval().told(), codec, tempo, metre, pace, drawing, labels, bands, pedal, course)
 
 
 def _pedal(config: Mapping[str, Any]) -> bool:
@@ -306,6 +306,11 @@ def _bands(plain: Any, codec: Codec) -> tuple[frozenset[int], ...]:
     if not all(band and band <= known for band in bands):
         raise WrongContentError("a band of its training pieces is none")
     return bands
+
+
+def _course(plain: Any) -> Course | None:
+    """The course of held-out music; earlier versions, and runs under way, have not noted it."""
+    return Course.from_plain(plain) if plain else None
 
 
 def _check_sizes(weights: Mapping[str, torch.Tensor]) -> None:

@@ -55,12 +55,11 @@ def outcome(rows: Sequence[Row]) -> Outcome:
     """What became of a run, from the rows of its metrics.csv."""
     best, last = best_row(rows), rows[-1]
     before = rows[-1 - len(rows) // 4]
+    since, least = (before, 0.99) if len(rows) < ENOUGH_EPOCHS else (rows[-1 - len(rows) // 10], 0.995)
     is_late = len(rows) >= 4 and best["epoch"] > before["epoch"] and last["val/nll"] < 1.001 * best["val/nll"]
     fell = last["train_eval/nll"] < best["train_eval/nll"]
     if best is last or (is_late and fell):
-        is_level = is_late and last["val/nll"] > 0.99 * before["val/nll"]
-        if len(rows) >= ENOUGH_EPOCHS:
-            is_level = is_late and last["val/nll"] > 0.995 * rows[-1 - len(rows) // 10]["val/nll"]
+        is_level = is_late and last["val/nll"] > least * since["val/nll"]
         return Outcome.SETTLED if is_level else Outcome.STILL_LEARNING
     return Outcome.MEMORIZED if fell else Outcome.STALLED
 
