@@ -13,7 +13,7 @@ import numpy as np
 from noternn.config.sampling import Sampling
 from noternn.datasets.sources import installed_sources
 from noternn.evaluation.loading import TrainedRun, load_runs
-from noternn.evaluation.samplers import build_inverted
+from noternn.evaluation.samplers import compose_inverted
 from noternn.health.checkup import check
 from noternn.health.excerpts import in_turn, whole_excerpts
 from noternn.health.surprise import (
@@ -27,9 +27,8 @@ from noternn.health.surprise import (
 )
 from noternn.health.voices import parallels
 from noternn.health.yardstick import MIN_PIECES, Yardstick
-from noternn.model.stepper import build_stepper
 from noternn.music.piece import Piece
-from noternn.sampling.sampler import sample_each
+from noternn.sampling.composer import Composer
 from noternn.sampling.scoring import scorer
 
 LENGTH = 7 / 8  # of a run's samples, as at the end of training
@@ -130,14 +129,8 @@ def _planted(
 def _samples(run: TrainedRun, options: Sampling | None, num_notes: int, count: int) -> list[Piece]:
     """Samples of a run's network; without options by the inverted sampler."""
     drawing = replace(options or Sampling(top_p=1.0), num_notes=num_notes)
-    composer = run.composer
-    primers: list[list[int]] = [[] for _ in range(count)]
-    build = build_stepper if options else build_inverted
-    bands = composer.playing(primers, drawing.seed)
-    samples = sample_each(
-        composer.network, composer.codec, primers, drawing, build, pace=composer.pace, bands=bands
-    )
-    return [composer.codec.decode(ids) for ids in samples]
+    compose = Composer.compose_ids if options else compose_inverted
+    return [run.composer.codec.decode(ids) for ids in compose(run.composer, [[]] * count, drawing)]
 
 
 def _foreign(run: TrainedRun, count: int) -> list[Piece]:

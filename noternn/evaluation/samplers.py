@@ -20,9 +20,10 @@ from noternn.health.checkup import check
 from noternn.health.yardstick import Yardstick
 from noternn.model.lstm import NoteLSTM
 from noternn.model.stepper import Stepper, build_stepper
+from noternn.sampling.choice import STEERED_WAYS
 from noternn.sampling.composer import Composer
 from noternn.sampling.primers import opening, primer_end
-from noternn.sampling.sampler import BuildStepper, sample_each
+from noternn.sampling.sampler import sample_each
 from noternn.sampling.scoring import token_nlls
 from noternn.tokenizer import BOS_ID
 
@@ -71,9 +72,18 @@ class Inverted:
         self.stepper.select(streams)
 
 
-def build_inverted(network: NoteLSTM, num_streams: int) -> Stepper:
-    """For `sample_each`."""
-    return Inverted(build_stepper(network, max(2, num_streams)))
+def compose_inverted(
+    composer: Composer, primers: Sequence[Sequence[int]], options: Sampling
+) -> list[list[int]]:
+    """What `Composer.compose_ids` gives, drawn with that mistake."""
+
+    def build(network: NoteLSTM, num_streams: int) -> Stepper:
+        return Inverted(build_stepper(network, max(2, num_streams)))
+
+    bands = composer.playing(primers, options.seed)
+    return sample_each(
+        composer.network, composer.codec, primers, options, build, pace=composer.pace, bands=bands
+    )
 
 
 def compare(run: TrainedRun, yardstick: Yardstick, num_samples: int, num_notes: int) -> list[dict[str, Any]]:
@@ -100,13 +110,11 @@ def compare(run: TrainedRun, yardstick: Yardstick, num_samples: int, num_notes: 
     primers = [opening(piece, composer.codec, num_given) for piece in chosen]
     real = [opening(piece, composer.codec, num_given + num_notes) for piece in chosen]
     samples = {REAL: real}
-    for name, options in tqdm(WAYS.items(), "sampling", leave=False, disable=None):
+    ways = WAYS if composer.course is None else {**WAYS, **STEERED_WAYS}
+    for name, options in tqdm(ways.items(), "sampling", leave=False, disable=None):
         settings = Sampling(**({"num_notes": num_notes, "top_p": 1.0} | options))
-        build: BuildStepper = build_inverted if name == INVERTED else build_stepper
-        bands = composer.playing(primers, settings.seed)
-        samples[name] = sample_each(
-            composer.network, composer.codec, primers, settings, build, pace=composer.pace, bands=bands
-        )
+        compose = compose_inverted if name == INVERTED else Composer.compose_ids
+        samples[name] = compose(composer, primers, settings)
     return [_row(name, ids, primers, composer, yardstick, index) for name, ids in samples.items()]
 
 

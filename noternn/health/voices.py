@@ -20,18 +20,22 @@ def parallels(pieces: Iterable[Piece]) -> float:
     pair of voices counts, by height. It is parallel if both move by as many semitones and stand 0 or 7
     semitones apart, modulo 12. Drums do not count.
     """
+    counts = np.array([count_parallels(piece) for piece in pieces]).reshape(-1, 2).sum(axis=0)
+    return float(counts[0] / counts[1]) if counts[1] else float("nan")
+
+
+def count_parallels(piece: Piece) -> tuple[int, int]:
+    """How many pairs of voices `parallels` calls parallel, of how many."""
     num_pairs = num_parallel = 0
-    for piece in pieces:
-        chords = _chords(piece)
-        for before, after in pairwise(chords):
-            if len(before) != len(after) or not MIN_VOICES <= len(after) <= MAX_VOICES or before == after:
-                continue
-            steps = [b - a for a, b in zip(before, after, strict=True)]
-            for low, high in combinations(range(len(after)), 2):
-                num_pairs += 1
-                moves = steps[low] == steps[high] != 0
-                num_parallel += moves and (after[high] - after[low]) % 12 in PARALLEL
-    return num_parallel / num_pairs if num_pairs else float("nan")
+    for before, after in pairwise(_chords(piece)):
+        if len(before) != len(after) or not MIN_VOICES <= len(after) <= MAX_VOICES or before == after:
+            continue
+        steps = [b - a for a, b in zip(before, after, strict=True)]
+        for low, high in combinations(range(len(after)), 2):
+            num_pairs += 1
+            moves = steps[low] == steps[high] != 0
+            num_parallel += moves and (after[high] - after[low]) % 12 in PARALLEL
+    return num_parallel, num_pairs
 
 
 def _chords(piece: Piece) -> list[list[int]]:

@@ -10,7 +10,7 @@ from typing import Any
 BLOCK = 16  # notes that are looked at together
 PLACES = (0, 1, 2, 4, 8, 16)  # blocks at which a stretch begins whose surprise is like that of no other
 
-NUM_SHAPES = 4  # quantities
+NUM_SHAPES = 5  # quantities
 
 Usual = tuple[float, float]  # a mean and a standard deviation
 

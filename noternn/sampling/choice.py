@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -13,14 +14,15 @@ from tqdm import tqdm
 from noternn.config.sampling import Sampling
 from noternn.health.checkup import check
 from noternn.health.measures import measure
+from noternn.health.voices import parallels
 from noternn.health.yardstick import Yardstick
-from noternn.sampling.band import Instruments
 from noternn.sampling.composer import Composer
 from noternn.sampling.primers import opening
 from noternn.sampling.scoring import token_nlls
-from noternn.sampling.steering import continue_each
 from noternn.tokenizer import BOS_ID
 from noternn.tokenizer.pace import note_counts
+
+Floats = NDArray[np.float64]
 
 WAYS: Mapping[str, Mapping[str, Any]] = {
     "temperature 1": {"top_p": 1.0},
@@ -28,10 +30,11 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     "top-p 0.9": {"top_p": 0.9},
     "top-k 10": {"top_k": 10, "top_p": 1.0},
 }
-# Of a band one wrong note leads to the next, from which it finds no way back by itself.
-BAND_WAYS = {**WAYS, "top-k 10, steered": {"top_k": 10, "top_p": 1.0, "steering": 12}}
+# Where the course of held-out music is known.
+STEERED_WAYS = {"top-k 10, steered": {"top_k": 10, "top_p": 1.0, "steering": 12}}
 NUM_SAMPLES = 8  # with each way, made together
-LEAST_SPREAD = 0.1  # of nats a note and of shares heard before, where held-out pieces differ less
+LEAST_SPREAD = 0.1  # of what is compared, where held-out pieces differ less
+LEAST_PARALLEL = 0.01  # added before a logarithm is taken, so that few and none are alike
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,9 @@ class Tried:
         num_samples: that were made.
         nats_per_note: how unlikely they are to the network.
         heard_before: mean of `repeated_fraction`, see `noternn.health.measures.Health`.
-        distance: of these two from held-out music, in its standard deviations, added up.
+        parallel: share of pairs of voices in parallel fifths or octaves, see
+            `noternn.health.voices.parallels`; None where no voices move together.
+        distance: of these three from held-out music, in its standard deviations, added up.
     """
 
     way: str
@@ -52,6 +57,7 @@ class Tried:
     num_samples: int
     nats_per_note: float
     heard_before: float
+    parallel: float | None
     distance: float
 
 
@@ -91,20 +97,23 @@ def choose(
     primers = [opening(piece, composer.codec, options.primer_notes) for piece in chosen]
     length = options.primer_notes + options.num_notes
     real = [opening(piece, composer.codec, length) for piece in chosen[: len(pieces)]]
-    nats, heard = _measured(composer, real, primers[: len(pieces)])
-    is_band = composer.course is not None and bool(Instruments(composer.codec).known)
-    ways, tried = BAND_WAYS if is_band else WAYS, []
+    usual = _measured(composer, real, primers[: len(pieces)])
+    ways, tried = WAYS if composer.course is None else {**WAYS, **STEERED_WAYS}, []
     for name, way in tqdm(ways.items(), "ways of sampling", leave=False, disable=None):
         settings = replace(options, **{**Sampling().drawing, **way})
-        bands = composer.playing(primers, settings.seed)
-        asked = (settings, None, composer.pace, bands, None, composer.course)
-        ids = continue_each(composer.network, composer.codec, primers, *asked)
-        own_nats, own_heard = _measured(composer, ids, primers)
+        ids = composer.compose_ids(primers, settings)
+        own = _measured(composer, ids, primers)
         music = [composer.codec.decode(sample, composer.tempo) for sample in ids]
         healthy = sum(check(piece, yardstick).verdict == "healthy" for piece in music)
-        distance = _distance(own_nats, nats) + _distance(own_heard, heard)
-        mean_nats, mean_heard = float(own_nats.mean()), float(own_heard.mean())
-        tried.append(Tried(name, healthy, len(primers), mean_nats, mean_heard, distance))
+        distance = sum(_distance(values, real) for values, real in zip(own, usual, strict=True))
+        parallel = parallels(music)
+        tried.append(
+            Tried(
+                *(name, healthy, len(primers), float(own[0].mean()), float(own[1].mean())),
+                None if math.isnan(parallel) else parallel,
+                distance,
+            )
+        )
     most = max(row.healthy for row in tried)
     best = min(tried, key=lambda row: (row.healthy < most - 1, row.distance))
     return Choice(
@@ -114,8 +123,8 @@ def choose(
 
 def _measured(
     composer: Composer, samples: Sequence[list[int]], primers: Sequence[list[int]]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The nats a note of each sample after its primer, and the share of its notes that was heard before."""
+) -> tuple[Floats, Floats, Floats]:
+    """What is compared of samples: nats a note after the primer, the share heard before, parallels."""
     counts = note_counts(composer.codec)
     network = composer.network.eval()
     nats = []
@@ -123,9 +132,11 @@ def _measured(
     for ids, nlls, primer in zip(pieces, token_nlls(network, pieces), primers, strict=True):
         own = slice(len(primer), None)
         nats.append(nlls[own].sum() / max(1, counts[ids[1:]][own].sum()))
-    heard = [measure(composer.codec.decode(sample)).repeated_fraction for sample in samples]
-    return np.array(nats), np.nan_to_num(np.array(heard))
+    music = [composer.codec.decode(sample) for sample in samples]
+    heard = [measure(piece).repeated_fraction for piece in music]
+    shares = np.nan_to_num([parallels([piece]) for piece in music])
+    return np.array(nats), np.nan_to_num(np.array(heard)), np.log(shares + LEAST_PARALLEL)
 
 
-def _distance(values: NDArray[np.float64], real: NDArray[np.float64]) -> float:
+def _distance(values: Floats, real: Floats) -> float:
     return float(abs(values.mean() - real.mean()) / max(real.std(), LEAST_SPREAD))

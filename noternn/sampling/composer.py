@@ -108,6 +108,12 @@ class Composer:
             pieces = dict(enumerate(self._cut(primers, options, beats, clock, bands, wishes.bound))) | pieces
         return list(pieces.values())
 
+    def compose_ids(self, primers: Sequence[Sequence[int]], options: Sampling) -> list[list[int]]:
+        """The primers, each with `options.num_notes` more notes, as ids; see `continue_each`."""
+        bands = self.playing(primers, options.seed)
+        asked = (options, None, self.pace, bands, None, self.course)
+        return continue_each(self.network, self.codec, primers, *asked)
+
     def playing(
         self, primers: Sequence[Sequence[int]], seed: int, instruments: str = ""
     ) -> list[frozenset[int] | None]:

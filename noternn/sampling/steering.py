@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,10 @@ from tqdm import tqdm
 
 from noternn.config.sampling import Sampling
 from noternn.errors import UserError
+from noternn.health.voices import count_parallels
 from noternn.model.course import BLOCK, PLACES, Course, Usual
 from noternn.model.lstm import NoteLSTM
+from noternn.model.products import MAX_STREAMS
 from noternn.model.stepper import Lanes, build_lanes
 from noternn.model.threads import one_thread
 from noternn.music.piece import Piece
@@ -30,9 +32,13 @@ MAX_PIECES = 32
 MAX_NOTES = 1200  # of each
 LEAST_SPREAD = 0.1
 # What is added before a logarithm is taken, so that little and nothing are alike.
-LEAST_NATS, LEAST_DENSITY, LEAST_POLYPHONY = 0.05, 0.2, 0.3
+LEAST_NATS, LEAST_DENSITY, LEAST_POLYPHONY, LEAST_PARALLEL = 0.05, 0.2, 0.3, 0.01
 LEAST_BEATS = 0.5  # in which a block of notes is played
 ON_TIME = 1 / 24  # beats
+MIN_HITS = 4  # of drums in a bar, of which a share says something
+NO_DRUMS = 0.75  # what stands for that share where there are fewer
+# Within so many standard deviations of its mean density says nothing: the ends of phrases are slow.
+FREE_DENSITY = 1.5
 
 Floats = NDArray[np.float64]
 
@@ -94,37 +100,40 @@ def shape(piece: Piece, end: int) -> tuple[float, ...]:
 
     Returns:
         Logarithms of notes a beat, and of notes that sound at a time, drums left out; the share of the notes
-        that begin on a sixteenth; and of those of the last bar the share that stand in the rhythm of the bar
-        before, where the same instrument or drum began at the same place. Bars are of four beats.
+        that begin on a sixteenth; the logarithm of the share of parallel pairs of voices (see
+        `noternn.health.voices.parallels`); and of the drum hits of the last bar but one the share that the
+        same drum strikes again a bar later. Bars are of four beats.
     """
-    notes = slice(max(0, end - 2 * BLOCK), end)
-    onset, duration = (part[notes] / piece.ticks_per_beat for part in (piece.onset, piece.duration))
+    number = np.arange(piece.num_notes)
+    last = piece.select((number >= end - 2 * BLOCK) & (number < end))
+    onset, duration = last.onset / piece.ticks_per_beat, last.duration / piece.ticks_per_beat
     begin = float(onset[0])
     beats = max(float(onset[-1]) - begin, LEAST_BEATS)
-    sounding = (np.minimum(onset + duration, begin + beats) - onset).clip(0)[~piece.is_drum[notes]]
+    sounding = (np.minimum(onset + duration, begin + beats) - onset).clip(0)[~last.is_drum]
     density, polyphony = len(onset) / beats, float(sounding.sum()) / beats
     on_grid = float((np.abs(4 * onset - np.round(4 * onset)) < 4 * ON_TIME).mean())
+    num_parallel, num_pairs = count_parallels(last)
     return (
         float(np.log(density + LEAST_DENSITY)),
         float(np.log(polyphony + LEAST_POLYPHONY)),
         on_grid,
-        _in_rhythm(piece, end),
+        float(np.log(num_parallel / max(1, num_pairs) + LEAST_PARALLEL)),
+        _drums_back(piece, end),
     )
 
 
-def _in_rhythm(piece: Piece, end: int) -> float:
-    """See `shape`; of a piece that has no bar before, 0.5."""
+def _drums_back(piece: Piece, end: int) -> float:
+    """See `shape`; `NO_DRUMS` of few hits, and before there are two bars."""
     onset = piece.onset[:end] / piece.ticks_per_beat
-    begin = onset[-1] - BEATS_A_BAR
-    if begin - BEATS_A_BAR < onset[0] - ON_TIME:
-        return 0.5
-    first = int(np.searchsorted(onset, begin - BEATS_A_BAR - ON_TIME))
-    part = np.where(piece.is_drum[first:end], -1 - piece.pitch[first:end], piece.program[first:end])
-    step = np.round(onset[first:] / ON_TIME).astype(np.int64)
-    key = part.astype(np.int64) * 2**40 + step
-    last = onset[first:] > begin + ON_TIME / 2
-    before = key + int(BEATS_A_BAR / ON_TIME)
-    return float(np.isin(key[last], before).mean())
+    begin = onset[-1] - 2 * BEATS_A_BAR
+    if begin < onset[0] - ON_TIME:
+        return NO_DRUMS
+    is_hit = piece.is_drum[:end] & (onset > begin + ON_TIME / 2)
+    step = np.round((onset[is_hit] - begin) / ON_TIME).astype(np.int64)
+    bar = round(BEATS_A_BAR / ON_TIME)
+    hits = 128 * step + piece.pitch[:end][is_hit]
+    earlier = np.unique(hits[step <= bar])
+    return float(np.isin(earlier + 128 * bar, hits).mean()) if len(earlier) >= MIN_HITS else NO_DRUMS
 
 
 def continue_each(
@@ -161,17 +170,19 @@ def continue_each(
             "it at 1"
         )
     grammar = Grammar(codec, options, beats, pace, bound)
+    flocks = [
+        _Flock(grammar, primer, options.seed + k, bands[k] if bands else None, course)
+        for k, primer in enumerate(primers)
+    ]
+    together = max(1, MAX_STREAMS // options.steering)
     was_training = network.training
     network.eval()
     try:
-        return [
-            _Flock(grammar, primer, options.seed + k, bands[k] if bands else None, course).run(
-                build_lanes(network)
-            )
-            for k, primer in enumerate(primers)
-        ]
+        for start in range(0, len(flocks), together):
+            _run(build_lanes(network), grammar, flocks[start : start + together])
     finally:
         network.train(was_training)
+    return [flock.chosen() for flock in flocks]
 
 
 class _Flock:
@@ -194,57 +205,89 @@ class _Flock:
         for id_ in primer:
             first.append(id_)
         self.streams = [self._copy(first) for _ in range(grammar.options.steering)]
-        self.nats = np.zeros(len(self.streams))  # of each stream since the last look
-        self.notes = 0  # of each, at least, when they are looked at
 
     def _copy(self, stream: Stream) -> Stream:
         """One that goes its own way, with random numbers of its own."""
         return stream.copy(np.random.default_rng(self.rng.integers(2**63)))
 
-    @one_thread()
-    def run(self, lanes: Lanes) -> list[int]:
-        """The ids of the sample."""
-        log_probs = np.repeat(lanes.read([BOS_ID, *self.primer]), len(self.streams), axis=0)
-        lanes.select([0] * len(self.streams))
-        progress = tqdm(desc="composing", unit=" notes", leave=False, disable=None)
-        while not all(map(self.grammar.is_over, self.streams)):
-            self.notes += BLOCK
-            while active := self._under_way():
-                ids = draw_next(lanes, self.grammar, log_probs, [(k, self.streams[k]) for k in active])
-                for k, id_ in zip(active, ids, strict=True):
-                    allowed = log_probs[k][self.grammar.masks[self.streams[k].state]]
-                    self.nats[k] += np.logaddexp.reduce(allowed) - log_probs[k, id_]
-                    self.streams[k].append(id_)
-                log_probs[active] = lanes.step_some(ids, active)
-            chosen = self._look()
-            lanes.select(chosen)
-            log_probs = log_probs[chosen]
-            progress.update(BLOCK)
-        progress.close()
+    def chosen(self) -> list[int]:
+        """The ids of one of its streams."""
         return self.streams[int(self.rng.integers(len(self.streams)))].ids
 
-    def _under_way(self) -> list[int]:
-        """The numbers of the streams that go on before the next look."""
-        return [
-            k
-            for k, stream in enumerate(self.streams)
-            if stream.num_notes < self.notes and not self.grammar.is_over(stream)
-        ]
+    def look(self, nats: Floats, notes: int) -> list[int]:
+        """Choose the streams that go on: their numbers, in the order in which they stand from now on.
 
-    def _look(self) -> list[int]:
-        """Choose the streams that go on: their numbers, in the order in which they stand from now on."""
-        weights = [self._likeness(s, n) for s, n in zip(self.streams, self.nats, strict=True)]
+        Args:
+            nats: what the last notes of each stream cost, (num_streams,).
+            notes: that each has, or would have if it were not over.
+        """
+        weights = [self._likeness(s, n, notes) for s, n in zip(self.streams, nats, strict=True)]
         chosen = resampled(normalized(np.array(weights)), self.rng.random())
         self.streams = [self._copy(self.streams[k]) for k in chosen]
-        self.nats[:] = 0
         return chosen
 
-    def _likeness(self, stream: Stream, nats: float) -> float:
+    def _likeness(self, stream: Stream, nats: float, notes: int) -> float:
         """How usual the last notes of a stream are, as the logarithm of normal densities."""
-        course, piece = self.course, self.grammar.codec.decode(stream.ids)
-        surprise = nats / max(1, stream.num_notes - self.notes + BLOCK)
+        piece = self.grammar.codec.decode(stream.ids)
+        surprise = nats / max(1, stream.num_notes - notes + BLOCK)
         place = _place(max(0, stream.num_heard - 1) // BLOCK)
-        usual = [(float(np.log(surprise + LEAST_NATS)), course.surprise[place])]
+        away = [_away(float(np.log(surprise + LEAST_NATS)), self.course.surprise[place])]
         if piece.num_notes > 1:
-            usual += zip(shape(piece, piece.num_notes), course.shape, strict=True)
-        return -0.5 * sum(((value - mean) / spread) ** 2 for value, (mean, spread) in usual)
+            density, *others = map(_away, shape(piece, piece.num_notes), self.course.shape)
+            away += [max(0.0, abs(density) - FREE_DENSITY), *others]
+        return -0.5 * sum(z**2 for z in away)
+
+
+def _away(value: float, usual: Usual) -> float:
+    """How far a value is from what is usual, in standard deviations."""
+    mean, spread = usual
+    return (value - mean) / spread
+
+
+@one_thread()
+def _run(lanes: Lanes, grammar: Grammar, flocks: Sequence[_Flock]) -> None:
+    """Compose some samples side by side."""
+    size = grammar.options.steering
+    log_probs = _read(lanes, [flock.primer for flock in flocks])
+    each = np.repeat(np.arange(len(flocks)), size)
+    lanes.select(each.tolist())
+    log_probs = log_probs[each]  # (num_streams, vocab_size)
+    nats = np.zeros(len(each))  # of each stream since the last look
+    notes = 0  # of each, at least, when they are looked at
+    progress = tqdm(desc="composing", unit=" notes", leave=False, disable=None)
+    while True:
+        streams = [stream for flock in flocks for stream in flock.streams]
+        under_way = [k for k, stream in enumerate(streams) if not grammar.is_over(stream)]
+        if not under_way:
+            break
+        notes += BLOCK
+        while active := [k for k in under_way if streams[k].num_notes < notes]:
+            ids = draw_next(lanes, grammar, log_probs, [(k, streams[k]) for k in active])
+            for k, id_ in zip(active, ids, strict=True):
+                allowed = log_probs[k][grammar.masks[streams[k].state]]
+                nats[k] += np.logaddexp.reduce(allowed) - log_probs[k, id_]
+                streams[k].append(id_)
+            log_probs[active] = lanes.step_some(ids, active)
+            under_way = [k for k in under_way if not grammar.is_over(streams[k])]
+        chosen = [
+            size * n + k
+            for n, flock in enumerate(flocks)
+            for k in flock.look(nats[size * n : size * (n + 1)], notes)
+        ]
+        lanes.select(chosen)
+        log_probs, nats = log_probs[chosen], np.zeros(len(each))
+        progress.update(BLOCK)
+    progress.close()
+
+
+def _read(lanes: Lanes, primers: Sequence[Sequence[int]]) -> Floats:
+    """Begin a stream with each primer: the log-probabilities that follow, (num_primers, vocab_size)."""
+    begun = [[BOS_ID, *primer] for primer in primers]
+    columns = zip(*begun, strict=False)
+    common = [ids[0] for ids in takewhile(lambda ids: len(set(ids)) == 1, columns)]
+    log_probs = np.repeat(lanes.read(common), len(begun), axis=0)
+    lanes.select([0] * len(begun))
+    for at in range(len(common), max(map(len, begun))):
+        longer = [k for k, ids in enumerate(begun) if len(ids) > at]
+        log_probs[longer] = lanes.step_some([begun[k][at] for k in longer], longer)
+    return log_probs
