@@ -17,7 +17,7 @@ class Model(Section, group="model"):
     """See `noternn.model.lstm.NoteLSTM` and `noternn.model.build.build_network`; null takes `dropout`."""
 
     embedding_dim: int = setting(at_least=1, help="numbers that stand for a token")
-    hidden_size: int = setting(at_least=1, help="units of a layer")
+    hidden_size: Any = setting(help="units of a layer; auto: as many as its training notes call for")
     num_layers: int = setting(at_least=1, help="layers of the LSTM")
     dropout: float = setting(at_least=0, below=1, help="share of the activations that is left out")
     num_fc_layers: int = setting(one_of=(1, 2), help="fully connected layers behind the LSTM")
@@ -40,9 +40,12 @@ class Model(Section, group="model"):
     def __post_init__(self) -> None:
         """Refuse what is outside its range, and what does not go together."""
         super().__post_init__()
+        size = self.hidden_size
+        is_size = size == AUTO or (type(size) is int and size >= 1)
+        require(is_size, "model.hidden_size", size, f"{AUTO}, or a whole number of at least 1")
         can_be_tied = self.num_fc_layers == 2 or self.embedding_dim == self.hidden_size
         allowed = (
-            f"false, or give model.embedding_dim={self.hidden_size} (the hidden_size) or num_fc_layers=2"
+            f"false, or give model.hidden_size={self.embedding_dim} (the embedding_dim) or num_fc_layers=2"
         )
         require(can_be_tied or not self.tied, "model.tied", self.tied, allowed)
         beats = self.position_beats

@@ -15,11 +15,25 @@ from noternn.tokenizer.parts import parts_of
 from noternn.tokenizer.pitch_kinds import PitchKinds
 
 BAND_BEATS = [1, 4]  # in which the place is told where the tokens tell instruments
+# Units of a layer, and up to how many training notes: larger networks learn so few by heart, see
+# docs/starting.md.
+SIZES = ((5_000, 64), (10_000, 128))
+USUAL_SIZE = 256
 
 
-def decided(options: Mapping[str, Any], codec: Codec) -> dict[str, Any]:
-    """The options with what `auto` stands for: with instruments the place in the beat and the bar is told."""
+def decided(options: Mapping[str, Any], codec: Codec, num_notes: int | None = None) -> dict[str, Any]:
+    """The options with what `auto` stands for.
+
+    Args:
+        options: as `build_network` takes them, with `auto` for `hidden_size` or `position_beats`: with
+            instruments the place in the beat and the bar is told.
+        codec: of the ids.
+        num_notes: that are trained on; None for many.
+    """
     options = dict(options)
+    if options["hidden_size"] == AUTO:
+        fitting = [size for most, size in SIZES if num_notes is not None and num_notes < most]
+        options["hidden_size"] = min(fitting, default=USUAL_SIZE)
     if options.get("position_beats") == AUTO:
         options["position_beats"] = BAND_BEATS if parts_of(codec) else []
     return options

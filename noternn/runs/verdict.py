@@ -20,11 +20,8 @@ FROM_BASE = (
 )
 
 VERY_FEW_NOTES = 10_000  # with which a small network ended lower, see docs/starting.md
-SMALL_SIZE = 128
-SMALLER = (
-    f"try model.hidden_size={SMALL_SIZE} from scratch: with 20 to 60 pieces it ended 0.2 to 0.9 nats a note "
-    "lower than 256"
-)
+SMALLEST_LARGE = 256  # units, of which there are then too many
+SMALLER = "try model.hidden_size=auto: with 8 to 20 pieces a small network ended 0.9 to 2.4 nats a note lower"
 # On `bach`, seeds 0 and 1: 1.876 and 1.675 nats a note after 20 epochs, 1.888 and 1.659 after 30.
 ENOUGH_EPOCHS = 20
 MORE_EPOCHS = "on the chorales 30 instead of 20 bought nothing"
@@ -118,7 +115,7 @@ def advice(
 
 def _for_few_notes(config: Mapping[str, Any], num_train_notes: int) -> list[str]:
     """What little music wants before all else, a line each."""
-    is_large = config["model"]["hidden_size"] > SMALL_SIZE and num_train_notes < VERY_FEW_NOTES
+    is_large = config["model"]["hidden_size"] >= SMALLEST_LARGE and num_train_notes < VERY_FEW_NOTES
     return [FROM_BASE] * fits_base(config["tokenizer"]) + [SMALLER] * is_large
 
 

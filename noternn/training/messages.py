@@ -13,7 +13,7 @@ from noternn.config.training import Logger
 from noternn.files import shortest
 from noternn.runs.epochs import interval_of
 from noternn.runs.folder import RunFolder
-from noternn.runs.verdict import SMALL_SIZE, fits_base
+from noternn.runs.verdict import fits_base
 from noternn.sampling.choice import Choice
 from noternn.training.tracking import Tracker
 
@@ -35,11 +35,9 @@ def describe_network(num_parameters: int, num_train_notes: int, tokenizer: Mappi
     log.info("network: %s parameters, %.1f a training note", f"{num_parameters:,}", per_note)
     if per_note > MAX_PARAMETERS_PER_NOTE:
         log.warning(
-            "  far too many for this corpus (above %d a note): it may learn it by heart; "
-            "%stake a smaller one (model.hidden_size=%d), or more music",
+            "  far too many for this corpus (above %d a note): it may learn it by heart; %stake more music",
             MAX_PARAMETERS_PER_NOTE,
-            "start from a trained one (recipe=from_base), " if fits_base(tokenizer) else "",
-            SMALL_SIZE,
+            "start from a trained one (recipe=from_base), or " if fits_base(tokenizer) else "",
         )
 
 

@@ -13,6 +13,7 @@ import torch
 from pytorch_lightning.loggers import Logger
 
 from noternn.config import schema as configuration
+from noternn.config.checks import AUTO
 from noternn.config.schema import Config
 from noternn.corpus.changes import changed_files
 from noternn.corpus.loading import Corpus, corpus_of
@@ -20,7 +21,7 @@ from noternn.datasets.configured import licences_of
 from noternn.datasets.sources import Source
 from noternn.errors import UserError
 from noternn.files import shortest, write_text
-from noternn.model.build import decided, num_parameters
+from noternn.model.build import USUAL_SIZE, decided, num_parameters
 from noternn.model.checkpoint import CHECKPOINT_KEY, load_checkpoint
 from noternn.runs.curves import save_curves
 from noternn.runs.epochs import best_row
@@ -171,7 +172,7 @@ def loaded(
     if not resumed:
         size = corpus.encoded.sizes["train"]
         config = replace(config, sampling=config.sampling.as_long_as(size.num_notes / max(1.0, size.seconds)))
-    return with_places(_with_precision(config, resumed), corpus, resumed), corpus, resumed
+    return _with_precision(with_network(config, corpus, resumed), resumed), corpus, resumed
 
 
 def _origin(
@@ -191,11 +192,16 @@ def _with_precision(config: Config, resumed: dict[str, Any] | None) -> Config:
     return replace(config, trainer=replace(config.trainer, precision=precision))
 
 
-def with_places(config: Config, corpus: Corpus, resumed: dict[str, Any] | None) -> Config:
-    """The settings with the places that `auto` stands for of these tokens, or in the run that goes on."""
+def with_network(config: Config, corpus: Corpus, resumed: dict[str, Any] | None) -> Config:
+    """The settings with the network that `auto` stands for with this music, or in the run that goes on."""
     begun = resumed[CHECKPOINT_KEY]["config"]["model"] if resumed else None
-    options = begun or decided(asdict(config.model), corpus.codec)
-    return replace(config, model=replace(config.model, position_beats=options.get("position_beats", [])))
+    options = begun or decided(asdict(config.model), corpus.codec, corpus.encoded.sizes["train"].num_notes)
+    size, beats = options["hidden_size"], options.get("position_beats", [])
+    if config.model.hidden_size == AUTO and size != USUAL_SIZE and not begun:
+        log.info(
+            "a network of %d units, not %d, for so few training notes (model.hidden_size)", size, USUAL_SIZE
+        )
+    return replace(config, model=replace(config.model, position_beats=beats, hidden_size=size))
 
 
 def _as_trained_on(corpus: Corpus, content: dict[str, Any], resume: str, folder: RunFolder) -> Corpus:

@@ -461,6 +461,21 @@ def test_a_run_resumed_in_a_folder_of_another_name_keeps_its_best_epoch(
     assert not before.exists()
 
 
+def test_the_size_that_few_notes_call_for_is_decided_told_and_kept(
+    train_tiny: TrainTiny, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    size = "model.hidden_size=auto"
+    train_tiny(tmp_path, size, "trainer.max_epochs=1")
+    assert "a network of 64 units, not 256" in caplog.text
+    caplog.clear()
+    train_tiny(tmp_path, size, "trainer.max_epochs=2", f"resume={tmp_path}")
+    assert "a network of" not in caplog.text
+    content = torch.load(tmp_path / "last.ckpt", weights_only=True)["noternn"]
+    assert content["config"]["model"]["hidden_size"] == 64
+    assert len(timed_rows_of(tmp_path)) == 2
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
