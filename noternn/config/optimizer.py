@@ -112,3 +112,6 @@ class Schedule(Section, group="schedule"):
     final_fraction: float = setting(0.0, at_least=0, at_most=1, help="of the rate, where a cosine ends")
     factor: float = setting(0.5, at_least=0, at_most=1, help="what a plateau multiplies the rate by")
     patience: int = setting(2, at_least=1, help="epochs without a lower val/nll that are a plateau")
+    piece_tokens: int | None = setting(
+        None, at_least=1, help="smaller steps where pieces are longer than this"
+    )

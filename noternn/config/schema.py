@@ -45,6 +45,7 @@ BEFORE: dict[str, dict[str, Any]] = {
     "dataset": {"min_validation": 0, "fold": None, "more": []},
     "trainer": {"minutes": None},
     "augmentation": {"cut": 0.0},
+    "schedule": {"piece_tokens": None},
 }
 
 

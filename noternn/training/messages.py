@@ -11,10 +11,12 @@ from typing import Any
 from noternn.config.programs import program_command, python_command, quoted, train_command
 from noternn.config.training import Logger
 from noternn.files import shortest
+from noternn.metrics import SplitSize
 from noternn.runs.epochs import interval_of
 from noternn.runs.folder import RunFolder
 from noternn.runs.verdict import fits_base
 from noternn.sampling.choice import Choice
+from noternn.training.optim import Schedule
 from noternn.training.tracking import Tracker
 
 log = logging.getLogger(__name__)
@@ -38,6 +40,16 @@ def describe_network(num_parameters: int, num_train_notes: int, tokenizer: Mappi
             "  far too many for this corpus (above %d a note): it may learn it by heart; %stake more music",
             MAX_PARAMETERS_PER_NOTE,
             "start from a trained one (recipe=from_base), or " if fits_base(tokenizer) else "",
+        )
+
+
+def describe_steps(schedule: Schedule, training: SplitSize, lr: float) -> None:
+    """Say so where steps are smaller than `optimizer.lr`, for pieces are long."""
+    share = schedule.by_length(training.num_tokens, training.num_pieces)
+    if share < 1:
+        log.info(
+            "learning rate %.2g, not %g: a training piece has %s tokens (schedule.piece_tokens=%d)",
+            *(share * lr, lr, f"{training.num_tokens // training.num_pieces:,}", schedule.piece_tokens),
         )
 
 

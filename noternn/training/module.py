@@ -84,6 +84,7 @@ class NoteRNN(pl.LightningModule):
         self.seed = seed
         self.label_smoothing = label_smoothing
         self.schedule = Schedule(**(schedule or {}))
+        self._by_length = 1.0
         self.network = network
         self.averaged = Averaged(network, ema_decay) if ema_decay else None
         self.settings = settings or {
@@ -187,6 +188,10 @@ class NoteRNN(pl.LightningModule):
         is_on_cpu = self.device.type == "cpu"  # elsewhere autocast takes care of it
         self.network.trains_in_bfloat16 = is_on_cpu and self.trainer.precision == "bf16-mixed"
         self._twins = Twins(self.network)
+        data = getattr(self.trainer, "datamodule", None)
+        if isinstance(data, MidiDataModule):
+            size = data.corpus.encoded.sizes["train"]
+            self._by_length = self.schedule.by_length(size.num_tokens, size.num_pieces)
         # Every epoch has its own order of pieces and keys.
         self.trainer.reload_dataloaders_every_n_epochs = 1  # type: ignore[attr-defined]
 
@@ -252,7 +257,7 @@ class NoteRNN(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         epochs = self.current_epoch + (batch_idx + 1) / float(self.trainer.num_training_batches)
-        multiple = self.schedule.at(epochs, self.trainer.max_epochs or 1)
+        multiple = self._by_length * self.schedule.at(epochs, self.trainer.max_epochs or 1)
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self.optimizer_options["lr"] * multiple
 

@@ -78,6 +78,8 @@ class Schedule:
             `factor` times less whenever `val/nll` has not fallen for `patience` epochs.
         warmup_epochs: over which it rises from 0, in a straight line; may be a fraction, or 0.
         final_fraction, factor, patience: see `name`.
+        piece_tokens: of pieces that are longer in the mean each step is smaller by as much, so that a piece
+            counts alike, however long it is; None for steps that do not depend on it.
     """
 
     def __init__(
@@ -87,12 +89,14 @@ class Schedule:
         final_fraction: float = 0.0,
         factor: float = 0.5,
         patience: int = 2,
+        piece_tokens: int | None = None,
     ) -> None:
         self.name = name
         self.warmup_epochs = warmup_epochs
         self.final_fraction = final_fraction
         self.factor = factor
         self.patience = patience
+        self.piece_tokens = piece_tokens
         #: the part that depends on the losses so far
         self.state = {"scale": 1.0, "best": math.inf, "num_bad_epochs": 0}
 
@@ -105,6 +109,12 @@ class Schedule:
             half_wave = (1 + math.cos(math.pi * min(epochs / max_epochs, 1.0))) / 2
             multiple *= self.final_fraction + (1 - self.final_fraction) * half_wave
         return multiple
+
+    def by_length(self, num_tokens: int, num_pieces: int) -> float:
+        """By what it is multiplied besides, with so many tokens in the training pieces."""
+        if self.piece_tokens is None or not num_tokens:
+            return 1.0
+        return min(1.0, self.piece_tokens * num_pieces / num_tokens)
 
     def note(self, val_nll: float) -> None:
         """Take note of the loss after an epoch."""

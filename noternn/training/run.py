@@ -37,7 +37,13 @@ from noternn.training.devices import check_devices
 from noternn.training.followers import started_ranks
 from noternn.training.length import with_length
 from noternn.training.loggers import build_loggers, check_loggers
-from noternn.training.messages import describe_network, describe_ranks, say_how_to_resume, summary_text
+from noternn.training.messages import (
+    describe_network,
+    describe_ranks,
+    describe_steps,
+    say_how_to_resume,
+    summary_text,
+)
 from noternn.training.module import NoteRNN
 from noternn.training.monitors import build_monitors, check_monitors
 from noternn.training.optim import check_optimizer
@@ -127,6 +133,7 @@ def _train(
     if not config.init_from:  # a network that knows more music than this may be larger
         num_notes = corpus.encoded.sizes["train"].num_notes
         describe_network(num_parameters(module.network), num_notes, plain["tokenizer"])
+    describe_steps(module.schedule, corpus.encoded.sizes["train"], plain["optimizer"]["lr"])
     describe_ranks(config.trainer.devices * config.trainer.num_nodes, config.datamodule.batch_size)
     log.info("run folder: %s", shortest(run_dir))
     wandb, of_sweep = config.logger, sweep.name if sweep else None

@@ -111,6 +111,22 @@ def test_its_network_is_that_of_the_start(train_tiny: TrainTiny, tmp_path: Path)
     assert content["config"]["model"]["hidden_size"] == 24
 
 
+def test_smaller_steps_for_long_pieces_are_told(
+    train_tiny: TrainTiny, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    train_tiny(tmp_path, "trainer.max_epochs=1", "schedule.piece_tokens=10", "optimizer.lr=0.01")
+    assert "not 0.01: a training piece has" in caplog.text
+    with pytest.raises(UserError, match=r"with schedule\.piece_tokens=10, not 20"):
+        train_tiny(
+            tmp_path,
+            "trainer.max_epochs=2",
+            "optimizer.lr=0.01",
+            "schedule.piece_tokens=20",
+            f"resume={tmp_path}",
+        )
+
+
 @pytest.mark.parametrize(
     ("start", "reason"),
     [

@@ -158,6 +158,25 @@ def test_every_epoch_has_its_own_order_of_pieces(data: MidiDataModule) -> None:
     assert orders[0] != orders[1]
 
 
+def test_long_pieces_make_the_steps_smaller(data: MidiDataModule) -> None:
+    size = data.corpus.encoded.sizes["train"]
+    module = new_module(data)
+    module.schedule.piece_tokens = size.num_tokens // size.num_pieces // 4
+    share = module.schedule.by_length(size.num_tokens, size.num_pieces)
+    rates = []
+
+    class Rates(pl.Callback):
+        def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+            rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    settings = dict(max_epochs=1, logger=False, enable_checkpointing=False, **QUIET)
+    pl.Trainer(callbacks=[Rates()], **settings).fit(module, datamodule=data)
+    small, rates = rates, []
+    pl.Trainer(callbacks=[Rates()], **settings).fit(new_module(data), datamodule=data)
+    assert small == pytest.approx([share * rate for rate in rates])
+    assert share == pytest.approx(0.25, rel=0.1)
+
+
 def test_the_first_batches_that_lightning_tries_tell_the_schedule_nothing(data: MidiDataModule) -> None:
     noted: list[float] = []
     module = new_module(data)

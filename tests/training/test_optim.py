@@ -104,6 +104,12 @@ def test_cosine_falls_along_half_a_wave_to_its_last_fraction() -> None:
     assert [schedule.at(epochs, 8) for epochs in (0, 4, 8, 9)] == pytest.approx([1, 0.55, 0.1, 0.1])
 
 
+def test_steps_are_smaller_by_as_much_as_pieces_are_longer() -> None:
+    schedule = Schedule(piece_tokens=1000)
+    assert [schedule.by_length(tokens, 8) for tokens in (0, 8_000, 16_000, 80_000)] == [1, 1, 0.5, 0.1]
+    assert Schedule().by_length(80_000, 8) == 1
+
+
 def test_plateau_lowers_the_rate_once_the_loss_has_not_fallen_for_some_epochs() -> None:
     schedule = Schedule("plateau", factor=0.5, patience=2)
     multiples = []
