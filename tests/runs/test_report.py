@@ -178,7 +178,7 @@ def test_a_start_that_is_forgotten_after_an_epoch_is_told_smaller_steps() -> Non
 
 def test_a_large_network_on_very_few_notes_is_told_a_small_one() -> None:
     chords = with_settings(tokenizer={"name": "chord"}, model={"hidden_size": 256})
-    told = [advice(SETTLED, chords, 50, num_notes)[0] for num_notes in (9_999, 10_000)]
+    told = [advice(SETTLED, chords, 50, num_notes)[0] for num_notes in (19_999, 20_000)]
     assert [line.startswith("try model.hidden_size=auto: ") for line in told] == [True, False]
     small = with_settings(tokenizer={"name": "chord"}, model={"hidden_size": 128})
     assert "model.hidden_size=auto" not in "".join(advice(SETTLED, small, 50, 5_000))
