@@ -13,10 +13,11 @@ MAX_CURES = 3  # in the advice, which is read, not worked through
 # With another ten chorales the mean changes by about a tenth of a nat a note (standard error).
 FEW_PIECES = 10
 VERY_FEW_PIECES = 5  # with fewer that stands before everything else
-FEW_NOTES = 30_000  # to learn from; with 800 to 34,000 a trained start gained what `FROM_BASE` says
+# To learn from; with fewer a trained start ended lower. Pieces of a band have more notes each.
+FEW_NOTES, FEW_NOTES_OF_BANDS = 5_000, 50_000
 FROM_BASE = (
     "try recipe=from_base first: with 8 to 20 pieces the network that comes with NoteRNN as a start ended "
-    "0.1 to 3.5 nats a note lower"
+    "0.1 to 1.1 nats a note lower"
 )
 
 VERY_FEW_NOTES = 20_000  # with which a small network ended lower, see docs/starting.md
@@ -106,7 +107,7 @@ def advice(
         lines = [f"try {'; then '.join(_more_learning(rows[-1], config))}"]
     else:
         lines = [f"try {' and '.join(_smaller_steps(config))}"]
-    if num_train_notes < FEW_NOTES and not config.get("init_from"):
+    if num_train_notes < FEW_NOTES_OF_BANDS and not config.get("init_from"):
         lines[:0] = _for_few_notes(config, num_train_notes)
     if num_validation_pieces < FEW_PIECES:
         lines.append(few_pieces(num_validation_pieces, config["dataset"]["validation_fraction"]))
@@ -115,8 +116,11 @@ def advice(
 
 def _for_few_notes(config: Mapping[str, Any], num_train_notes: int) -> list[str]:
     """What little music wants before all else, a line each."""
+    tokenizer = config["tokenizer"]
+    few = FEW_NOTES_OF_BANDS if tokenizer.get("program") is True else FEW_NOTES
+    wants_base = num_train_notes < few and fits_base(tokenizer)
     is_large = config["model"]["hidden_size"] >= SMALLEST_LARGE and num_train_notes < VERY_FEW_NOTES
-    return [FROM_BASE] * fits_base(config["tokenizer"]) + [SMALLER] * is_large
+    return [FROM_BASE] * wants_base + [SMALLER] * is_large
 
 
 def fits_base(tokenizer: Mapping[str, Any]) -> bool:
@@ -145,7 +149,9 @@ def _cures(config: Mapping[str, Any], best_epoch: int) -> list[str]:
     is_decayed = optimizer["name"] == "AdamW" and optimizer.get("weight_decay", 0) >= 0.6
     cures = {
         # of 8 pieces of a band: the start knew more than all epochs after the first added
-        f"optimizer.lr={optimizer['lr'] / 4:g}": bool(config.get("init_from")) and best_epoch == 1,
+        "recipe=finetune": bool(config.get("init_from"))
+        and best_epoch == 1
+        and config["schedule"].get("piece_tokens") is None,
         "model.num_pitches=8 model.pitch_channels=16": not model["num_pitches"]
         and not config.get("init_from"),
         "model.dropout=0.5": model["dropout"] < 0.4,

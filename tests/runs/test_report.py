@@ -157,11 +157,12 @@ def test_a_run_that_knows_its_training_pieces_much_better_is_told_a_cure_and_no_
 
 
 def test_a_run_on_few_notes_is_told_to_start_from_the_base_first() -> None:
-    few = {"num_validation_pieces": 50, "num_train_notes": 5_000}
+    few = {"num_validation_pieces": 50, "num_train_notes": 4_999}
     event = with_settings(tokenizer={"name": "event"})
-    for tokens in ({"name": "event"}, {"name": "event", "program": True}):
-        (first, *_) = advice(SETTLED, with_settings(tokenizer=tokens), **few)
-        assert first.startswith("try recipe=from_base first:")
+    for tokens, most in (({"name": "event"}, 5_000), ({"name": "event", "program": True}, 50_000)):
+        for num_notes in (most - 1, most):
+            (first, *_) = advice(SETTLED, with_settings(tokenizer=tokens), 50, num_notes)
+            assert first.startswith("try recipe=from_base first:") == (num_notes < most)
     others = [{"name": "chord"}, {"name": "event", "steps_per_beat": 50}]
     for other in (*(with_settings(tokenizer=tokens) for tokens in others), event | {"init_from": "base"}):
         assert "base" not in "".join(advice(SETTLED, other, **few))
@@ -173,7 +174,10 @@ def test_a_start_that_is_forgotten_after_an_epoch_is_told_smaller_steps() -> Non
     for best, is_told in ((1, True), (2, False)):
         rows = rows_of([2.0] * (best - 1) + [1.9, 2.5, 2.6], [2.0] * (best - 1) + [1.9, 1.0, 0.5])
         (line,) = advice(rows, tuned, num_validation_pieces=50, num_train_notes=MANY)
-        assert ("optimizer.lr=0.0005" in line) == is_told
+        assert ("recipe=finetune" in line) == is_told
+    with_it = tuned | {"schedule": {"name": "cosine", "piece_tokens": 1000}}
+    first = rows_of([1.9, 2.5, 2.6], [1.9, 1.0, 0.5])
+    assert "recipe=finetune" not in "".join(advice(first, with_it, 50, MANY))
 
 
 def test_a_large_network_on_very_few_notes_is_told_a_small_one() -> None:
