@@ -260,6 +260,7 @@ def _run(lanes: Lanes, grammar: Grammar, flocks: Sequence[_Flock]) -> None:
         under_way = [k for k, stream in enumerate(streams) if not grammar.is_over(stream)]
         if not under_way:
             break
+        going = {k // size for k in under_way}  # which samples
         notes += BLOCK
         while active := [k for k in under_way if streams[k].num_notes < notes]:
             ids = draw_next(lanes, grammar, log_probs, [(k, streams[k]) for k in active])
@@ -272,7 +273,7 @@ def _run(lanes: Lanes, grammar: Grammar, flocks: Sequence[_Flock]) -> None:
         chosen = [
             size * n + k
             for n, flock in enumerate(flocks)
-            for k in flock.look(nats[size * n : size * (n + 1)], notes)
+            for k in (flock.look(nats[size * n : size * (n + 1)], notes) if n in going else range(size))
         ]
         lanes.select(chosen)
         log_probs, nats = log_probs[chosen], np.zeros(len(each))

@@ -179,6 +179,15 @@ def test_samples_that_go_on_from_different_primers_are_those_of_each_alone() -> 
         assert together[k][: len(primer)] == primer
 
 
+def test_samples_of_some_beats_are_those_of_each_alone_though_one_is_over_first() -> None:
+    own, course = Sampling(**{**OPTIONS.drawing, "steering": 8}), course_with(1.0, 1e6)
+    together = continue_each(network_of(), CODEC, [[]] * 4, own, beats=90, course=course)
+    assert len({int(note_counts(CODEC)[ids].sum()) // BLOCK for ids in together}) > 1
+    for k, ids in enumerate(together):
+        alone = Sampling(**{**vars(own), "seed": k})
+        assert continue_each(network_of(), CODEC, [[]], alone, beats=90, course=course)[0] == ids
+
+
 def test_a_primer_stands_and_the_length_is_kept() -> None:
     primer = ids_of(even(num_notes=20))[1:-1].tolist()
     own = Sampling(**{**OPTIONS.drawing, "num_notes": 40, "steering": 4})
