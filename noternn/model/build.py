@@ -17,7 +17,7 @@ from noternn.tokenizer.pitch_kinds import PitchKinds
 BAND_BEATS = [1, 4]  # in which the place is told where the tokens tell instruments
 # Units of a layer, and up to how many training notes: larger networks learn so few by heart, see
 # docs/starting.md.
-SIZES = ((5_000, 64), (20_000, 128))
+SIZES = ((10_000, 64), (20_000, 128))
 USUAL_SIZE = 256
 
 

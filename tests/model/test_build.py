@@ -12,7 +12,7 @@ CODEC = Codec(EventTokenizer(), Vocabulary(["Pitch_60", "Duration_12", "Shift_12
 
 @pytest.mark.parametrize(
     ("num_notes", "size"),
-    [(1, 64), (4_999, 64), (5_000, 128), (19_999, 128), (20_000, 256), (10**9, 256), (None, 256)],
+    [(1, 64), (9_999, 64), (10_000, 128), (19_999, 128), (20_000, 256), (10**9, 256), (None, 256)],
 )
 def test_few_training_notes_want_few_units(num_notes: int | None, size: int) -> None:
     assert decided({"hidden_size": "auto"}, CODEC, num_notes)["hidden_size"] == size
