@@ -167,7 +167,8 @@ def _cures(config: Mapping[str, Any], best_epoch: int) -> list[str]:
 def _more_learning(last: Row, config: Mapping[str, Any]) -> list[str]:
     """More epochs, and more units or, where the network knows its training pieces much better, a cure."""
     num_epochs = 2 * int(last["epoch"])
-    more = [f"more epochs: {_as_long_as(num_epochs, config)} ({MORE_EPOCHS})"]
+    known = f" ({MORE_EPOCHS})" if num_epochs > ENOUGH_EPOCHS else ""
+    more = [f"more epochs: {_as_long_as(num_epochs, config)}{known}"]
     if not _knows_its_pieces(last):
         return [*more, *_larger(config)]
     cures = _cures(config, max(num_epochs, config["trainer"]["max_epochs"]))  # no earlier end among them
