@@ -19,6 +19,7 @@ from noternn.health.yardstick import Yardstick
 from noternn.sampling.composer import Composer
 from noternn.sampling.primers import opening
 from noternn.sampling.scoring import token_nlls
+from noternn.sampling.steering import LEAST_PARALLEL
 from noternn.tokenizer import BOS_ID
 from noternn.tokenizer.pace import note_counts
 
@@ -34,7 +35,6 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
 STEERED_WAYS = {"top-k 10, steered": {"top_k": 10, "top_p": 1.0, "steering": 12}}
 NUM_SAMPLES = 8  # with each way, made together
 LEAST_SPREAD = 0.1  # of what is compared, where held-out pieces differ less
-LEAST_PARALLEL = 0.01  # added before a logarithm is taken, so that few and none are alike
 
 
 @dataclass(frozen=True)
