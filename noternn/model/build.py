@@ -32,8 +32,8 @@ def decided(options: Mapping[str, Any], codec: Codec, num_notes: int | None = No
     """
     options = dict(options)
     if options["hidden_size"] == AUTO:
-        fitting = [size for most, size in SIZES if num_notes is not None and num_notes < most]
-        options["hidden_size"] = min(fitting, default=USUAL_SIZE)
+        fitting = (size for most, size in SIZES if num_notes is not None and num_notes < most)
+        options["hidden_size"] = next(fitting, USUAL_SIZE)
     if options.get("position_beats") == AUTO:
         options["position_beats"] = BAND_BEATS if parts_of(codec) else []
     return options

@@ -16,6 +16,7 @@ from noternn.health.checkup import check
 from noternn.health.measures import measure
 from noternn.health.voices import parallels
 from noternn.health.yardstick import Yardstick
+from noternn.music.piece import Piece
 from noternn.sampling.composer import Composer
 from noternn.sampling.primers import opening
 from noternn.sampling.scoring import token_nlls
@@ -97,23 +98,19 @@ def choose(
     primers = [opening(piece, composer.codec, options.primer_notes) for piece in chosen]
     length = options.primer_notes + options.num_notes
     real = [opening(piece, composer.codec, length) for piece in chosen[: len(pieces)]]
-    usual = _measured(composer, real, primers[: len(pieces)])
+    usual = _measured(composer, real, _music(composer, real), primers[: len(pieces)])
     ways, tried = WAYS if composer.course is None else {**WAYS, **STEERED_WAYS}, []
     for name, way in tqdm(ways.items(), "ways of sampling", leave=False, disable=None):
         settings = replace(options, **{**Sampling().drawing, **way})
         ids = composer.compose_ids(primers, settings)
-        own = _measured(composer, ids, primers)
-        music = [composer.codec.decode(sample, composer.tempo) for sample in ids]
+        music = _music(composer, ids)
+        own = _measured(composer, ids, music, primers)
         healthy = sum(check(piece, yardstick).verdict == "healthy" for piece in music)
-        distance = sum(_distance(values, real) for values, real in zip(own, usual, strict=True))
-        parallel = parallels(music)
-        tried.append(
-            Tried(
-                *(name, healthy, len(primers), float(own[0].mean()), float(own[1].mean())),
-                None if math.isnan(parallel) else parallel,
-                distance,
-            )
-        )
+        nats, heard, _ = (float(values.mean()) for values in own)
+        share = parallels(music)
+        parallel = None if math.isnan(share) else share
+        distance = sum(map(_distance, own, usual))
+        tried.append(Tried(name, healthy, len(primers), nats, heard, parallel, distance))
     most = max(row.healthy for row in tried)
     best = min(tried, key=lambda row: (row.healthy < most - 1, row.distance))
     return Choice(
@@ -121,8 +118,15 @@ def choose(
     )
 
 
+def _music(composer: Composer, samples: Sequence[list[int]]) -> list[Piece]:
+    return [composer.codec.decode(sample, composer.tempo) for sample in samples]
+
+
 def _measured(
-    composer: Composer, samples: Sequence[list[int]], primers: Sequence[list[int]]
+    composer: Composer,
+    samples: Sequence[list[int]],
+    music: Sequence[Piece],
+    primers: Sequence[list[int]],
 ) -> tuple[Floats, Floats, Floats]:
     """What is compared of samples: nats a note after the primer, the share heard before, parallels."""
     counts = note_counts(composer.codec)
@@ -132,7 +136,6 @@ def _measured(
     for ids, nlls, primer in zip(pieces, token_nlls(network, pieces), primers, strict=True):
         own = slice(len(primer), None)
         nats.append(nlls[own].sum() / max(1, counts[ids[1:]][own].sum()))
-    music = [composer.codec.decode(sample) for sample in samples]
     heard = [measure(piece).repeated_fraction for piece in music]
     shares = np.nan_to_num([parallels([piece]) for piece in music])
     return np.array(nats), np.nan_to_num(np.array(heard)), np.log(shares + LEAST_PARALLEL)

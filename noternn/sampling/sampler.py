@@ -351,11 +351,16 @@ class Stream:
             self.recent.append(id_)
 
 
+def shared_start(primers: Sequence[Sequence[int]]) -> list[int]:
+    """The ids with which all primers begin."""
+    columns = zip(*primers, strict=False)
+    return [column[0] for column in takewhile(lambda column: len(set(column)) == 1, columns)]
+
+
 def _continue(stepper: Stepper, grammar: Grammar, streams: Sequence[Stream]) -> None:
     """Fill some streams, which have no ids yet."""
     log_probs = stepper.step([BOS_ID])
-    columns = zip(*(stream.primer for stream in streams), strict=False)
-    for id_, *_ in takewhile(lambda column: len(set(column)) == 1, columns):
+    for id_ in shared_start([stream.primer for stream in streams]):
         for stream in streams:
             stream.append(id_)
         log_probs = stepper.step([id_])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from itertools import islice, takewhile
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from noternn.model.threads import one_thread
 from noternn.music.piece import Piece
 from noternn.sampling.copies import Bound
 from noternn.sampling.particles import normalized, resampled
-from noternn.sampling.sampler import Grammar, Stream, draw_next, sample_each
+from noternn.sampling.sampler import Grammar, Stream, draw_next, sample_each, shared_start
 from noternn.sampling.scoring import SIDE_BY_SIDE, token_nlls
 from noternn.tokenizer import BOS_ID, Codec
 from noternn.tokenizer.pace import Pace, note_counts
@@ -283,12 +283,10 @@ def _run(lanes: Lanes, grammar: Grammar, flocks: Sequence[_Flock]) -> None:
 
 def _read(lanes: Lanes, primers: Sequence[Sequence[int]]) -> Floats:
     """Begin a stream with each primer: the log-probabilities that follow, (num_primers, vocab_size)."""
-    begun = [[BOS_ID, *primer] for primer in primers]
-    columns = zip(*begun, strict=False)
-    common = [ids[0] for ids in takewhile(lambda ids: len(set(ids)) == 1, columns)]
-    log_probs = np.repeat(lanes.read(common), len(begun), axis=0)
-    lanes.select([0] * len(begun))
-    for at in range(len(common), max(map(len, begun))):
-        longer = [k for k, ids in enumerate(begun) if len(ids) > at]
-        log_probs[longer] = lanes.step_some([begun[k][at] for k in longer], longer)
+    shared = shared_start(primers)
+    log_probs = np.repeat(lanes.read([BOS_ID, *shared]), len(primers), axis=0)
+    lanes.select([0] * len(primers))
+    for at in range(len(shared), max(map(len, primers))):
+        longer = [k for k, ids in enumerate(primers) if len(ids) > at]
+        log_probs[longer] = lanes.step_some([primers[k][at] for k in longer], longer)
     return log_probs

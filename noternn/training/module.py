@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, nll_loss
 
 import noternn
+from noternn.corpus.loading import Corpus
 from noternn.errors import UserError
 from noternn.metrics import NllMeter, interval
 from noternn.model.build import network_for, num_parameters
@@ -163,11 +164,15 @@ class NoteRNN(pl.LightningModule):
         checkpoint["within_epoch"] = {"state": state, "train_nll": vars(meter)}
         checkpoint["schedule"] = self.schedule.state
 
+    @property
+    def _corpus(self) -> Corpus | None:
+        """What the batches are of; None where a user has loaders of their own."""
+        data = getattr(self.trainer, "datamodule", None)
+        return data.corpus if isinstance(data, MidiDataModule) else None
+
     def _content(self) -> dict[str, Any]:
         """The corpus and settings for a checkpoint; without a corpus, what the loaded checkpoint said."""
-        data = getattr(self.trainer, "datamodule", None)
-        if isinstance(data, MidiDataModule):
-            corpus = data.corpus
+        if corpus := self._corpus:
             settings = {"tokenizer": dict(corpus.tokenizer), **self.settings}
             encoded = corpus.encoded
             content = checkpoint_content(
@@ -188,9 +193,8 @@ class NoteRNN(pl.LightningModule):
         is_on_cpu = self.device.type == "cpu"  # elsewhere autocast takes care of it
         self.network.trains_in_bfloat16 = is_on_cpu and self.trainer.precision == "bf16-mixed"
         self._twins = Twins(self.network)
-        data = getattr(self.trainer, "datamodule", None)
-        if isinstance(data, MidiDataModule):
-            size = data.corpus.encoded.sizes["train"]
+        if self._corpus:
+            size = self._corpus.encoded.sizes["train"]
             self._by_length = self.schedule.by_length(size.num_tokens, size.num_pieces)
         # Every epoch has its own order of pieces and keys.
         self.trainer.reload_dataloaders_every_n_epochs = 1  # type: ignore[attr-defined]
