@@ -22,6 +22,7 @@ from noternn.tokenizer.pace import note_counts
 
 S = TypeVar("S")
 T = TypeVar("T")
+MOST_JUDGED = 64  # candidates
 RESAMPLED_BELOW = 0.5  # of the particles: the effective sample size at which they are resampled
 
 
@@ -107,6 +108,7 @@ def draw(
     sharp_notes: int = 0,
     build: Callable[[NoteLSTM], Lanes] = build_lanes,
     band: frozenset[int] | None = None,
+    judge: Callable[[list[int]], float] | None = None,
 ) -> Drawn[S]:
     """A sample that does what a plan asks, drawn with the seed of `options`.
 
@@ -133,6 +135,8 @@ def draw(
         build: makes what gives the log-probabilities.
         band: the instruments that play, to which the probability of others goes, see
             `noternn.sampling.band.Passing`; None for all.
+        judge: the logarithm of one more weight of a sample, from its ids; the `MOST_JUDGED` candidates that
+            weigh most without it are judged, and one of them is chosen.
 
     Raises:
         UserError: if no particle can do what is asked.
@@ -141,7 +145,8 @@ def draw(
     network.eval()
     try:
         lanes = build(network)
-        return _Filter(lanes, codec, plan, options, num_particles, sharpness, sharp_notes, band).run(most)
+        particles = _Filter(lanes, codec, plan, options, num_particles, sharpness, sharp_notes, band)
+        return particles.run(most, judge)
     except _Stuck:
         raise UserError(
             f"none of {num_particles} particles found notes that do what was asked: "
@@ -177,7 +182,7 @@ class _Filter(Generic[S]):
         self.ended: list[_Ended[S]] = []
         self.num_resampled = 0
 
-    def run(self, most: int) -> Drawn[S]:
+    def run(self, most: int, judge: Callable[[list[int]], float] | None) -> Drawn[S]:
         """Go through all stages."""
         self._lead()
         while True:
@@ -191,6 +196,9 @@ class _Filter(Generic[S]):
         if not self.ended:
             raise _Stuck
         candidates = [ended for ended in self.ended if ended.has_notes] or self.ended
+        if judge is not None:
+            likeliest = sorted(candidates, key=lambda ended: -ended.log_weight)[:MOST_JUDGED]
+            candidates = [replace(e, log_weight=e.log_weight + judge(e.ids)) for e in likeliest]
         weights = np.array([ended.log_weight for ended in candidates])
         place = choose(normalized(weights), np.array(self.rng.random()))
         chosen = candidates[int(weights.argmax() if self.options.top_k == 1 else place)]

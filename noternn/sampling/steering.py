@@ -231,11 +231,17 @@ class _Flock:
         piece = self.grammar.codec.decode(stream.ids)
         surprise = nats / max(1, stream.num_notes - notes + BLOCK)
         place = _place(max(0, stream.num_heard - 1) // BLOCK)
-        away = [_away(float(np.log(surprise + LEAST_NATS)), self.course.surprise[place])]
-        if piece.num_notes > 1:
-            density, *others = map(_away, shape(piece, piece.num_notes), self.course.shape)
-            away += [max(0.0, abs(density) - FREE_DENSITY), *others]
-        return -0.5 * sum(z**2 for z in away)
+        away = _away(float(np.log(surprise + LEAST_NATS)), self.course.surprise[place])
+        return -0.5 * away**2 + likeness(piece, piece.num_notes, self.course)
+
+
+def likeness(piece: Piece, end: int, course: Course) -> float:
+    """How usual the last two blocks up to the note `end` are, as the logarithm of normal densities."""
+    if end < 2:
+        return 0.0
+    density, *others = map(_away, shape(piece, end), course.shape)
+    away = [max(0.0, abs(density) - FREE_DENSITY), *others]
+    return -0.5 * sum(z**2 for z in away)
 
 
 def _away(value: float, usual: Usual) -> float:

@@ -16,7 +16,7 @@ from noternn.model.lstm import NoteLSTM
 from noternn.music.piece import Piece
 from noternn.sampling.ending import Ending
 from noternn.sampling.given import Given, Writing, given_notes
-from noternn.sampling.particles import Drawn, draw, effective_size, in_place, resampled
+from noternn.sampling.particles import MOST_JUDGED, Drawn, draw, effective_size, in_place, resampled
 from noternn.sampling.wishes import Wishes
 from noternn.tokenizer import BOS_ID, EOS_ID, Codec, EventTokenizer, Vocabulary
 from noternn.tokenizer.pace import Pace
@@ -213,6 +213,28 @@ def test_the_last_notes_are_sharpened_with_the_end(sharp_notes: int, lasts: set[
         ids = draw(network, NOTES, plan, options, 16, 64, 20, sharp_notes, build=LikelyNotes).ids
         found |= set(NOTES.decode(ids).pitch[-2:].tolist())
     assert found == lasts
+
+
+def test_of_the_likeliest_ends_one_is_chosen_that_is_judged_well() -> None:
+    network = NoteLSTM(len(NOTES.vocabulary), 2, 2, 1, 0.0, 1)
+    plan = Ending(NOTES, [], 0, 4, 9, is_timed=False, pace=Pace.default(1))
+    low = NOTES.vocabulary.id("Pitch_60")
+    judged: list[list[int]] = []
+
+    def judge(ids: list[int]) -> float:
+        judged.append(ids)
+        return 50.0 * ids.count(low)
+
+    most = []
+    for seed in range(4):
+        judged.clear()
+        ids = draw(
+            network, NOTES, plan, Sampling(top_p=1.0, seed=seed), 32, 64, build=LikelyNotes, judge=judge
+        ).ids
+        assert ids in judged
+        assert len(judged) == MOST_JUDGED
+        most.append(ids.count(low) == max(each.count(low) for each in judged))
+    assert all(most)
 
 
 def test_a_sample_of_fewer_notes_than_are_sharpened_ends_too() -> None:

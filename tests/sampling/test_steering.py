@@ -19,10 +19,11 @@ from noternn.model.course import BLOCK, NUM_SHAPES, PLACES, Course
 from noternn.model.lstm import NoteLSTM
 from noternn.music.midi import read_midi
 from noternn.music.piece import Piece
+from noternn.sampling.ending import end_each
 from noternn.sampling.scoring import token_nlls
 from noternn.sampling.steering import continue_each, course_of, shape
 from noternn.tokenizer import Codec, EventTokenizer, FramesTokenizer, Vocabulary
-from noternn.tokenizer.pace import note_counts
+from noternn.tokenizer.pace import Pace, note_counts
 
 Capture = pytest.CaptureFixture[str]
 CODEC = Codec(
@@ -148,6 +149,19 @@ def test_samples_come_near_the_density_that_is_usual(density: float) -> None:
         pieces = [CODEC.decode(steered(course_with(density), steering, seed)) for seed in range(4)]
         found[steering] = float(np.mean([p.num_notes / (p.onset[-1] / p.ticks_per_beat) for p in pieces]))
     assert abs(np.log(found[32] / density)) < abs(np.log(found[1] / density)) - 0.05
+
+
+@pytest.mark.parametrize("density", [0.5, 4.0])
+def test_the_ends_of_samples_come_near_it_too(density: float) -> None:
+    opening = CODEC.encode(even(num_notes=56))[1:-1]
+    found = {}
+    for spread in (0.02, 1e6):
+        own = Sampling(num_notes=32, top_p=1.0, steering=8, ending="any")
+        course = course_with(density, spread)
+        ended = end_each(network_of(), CODEC, [opening] * 4, own, None, Pace.default(12), course=course)
+        beats = [np.diff(CODEC.decode(ids).onset[[-32, -1]])[0] / 480 for ids in ended if ids]
+        found[spread] = float(np.mean([31 / each for each in beats]))
+    assert abs(np.log(found[0.02] / density)) < abs(np.log(found[1e6] / density)) - 0.05
 
 
 def test_a_usual_density_says_nothing() -> None:
