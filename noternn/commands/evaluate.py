@@ -22,7 +22,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keys", type=positive_int, default=1, metavar="N", help="average over N transpositions (1)"
     )
-    parser.add_argument("--copy", action="store_true", help="mix in the copy model")
     parser.add_argument("--json", type=Path, metavar="OUT.json", help="write the same as JSON")
 
 
@@ -32,7 +31,7 @@ def run(options: argparse.Namespace) -> None:
     from noternn.evaluation import likelihood
     from noternn.evaluation.loading import load_runs
 
-    ways = likelihood.Options(options.split, options.copy, options.keys, options.dynamic)
+    ways = likelihood.Options(options.split, options.keys, options.dynamic)
     runs = load_runs(options.runs)
     columns = likelihood.evaluate(runs, ways)
     print(likelihood.as_text(runs, ways, columns))

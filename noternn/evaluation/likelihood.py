@@ -1,9 +1,8 @@
 """What the best weights of some runs come to on held-out pieces, in one column a way of evaluating them.
 
 Each way gives every token of a piece but BOS a probability from the tokens before it, so that all columns
-are exact likelihoods, or bounds that flatter none. What a way has to choose (the copy model's weights, the
-rate of dynamic evaluation) is chosen on the validation split. A validation figure itself takes what was
-chosen on the other half of the pieces; a test figure what was chosen on all of them.
+are exact likelihoods, or bounds that flatter none. The rate of dynamic evaluation is chosen on the
+validation split.
 """
 
 from __future__ import annotations
@@ -24,19 +23,15 @@ from noternn.evaluation.predictors import (
     dynamic,
     ensemble,
     keys_around,
-    nlls_of,
     over_keys,
     share_within,
     static,
-    targets_of,
 )
 from noternn.metrics import SplitSize, frame_averages, interval, rates
 from noternn.model.labels import Labels
 from noternn.model.lstm import NoteLSTM
-from noternn.sampling.copy_model import Examples, fit, suggestions
 from noternn.tables import format_table
 from noternn.tokenizer import Codec, FramesTokenizer, VoicesTokenizer
-from noternn.tokenizer.pitch_kinds import PitchKinds
 
 log = logging.getLogger(__name__)
 
@@ -49,13 +44,11 @@ class Options:
 
     Args:
         split: validation or test.
-        copy: whether to mix the copy model in.
         keys: how many keys to average over; 1 for the piece's own.
         dynamic: whether the weights adapt within each piece.
     """
 
     split: str = "validation"
-    copy: bool = False
     keys: int = 1
     dynamic: bool = False
 
@@ -79,43 +72,22 @@ class Column:
 
 @dataclass(frozen=True)
 class Material:
-    """The pieces of a split, and what is asked about each of their tokens."""
+    """The pieces of a split."""
 
     pieces: list[Ints]
     num_notes: Ints  # of each
     size: SplitSize
-    suggested: list[Ints]  # by the copy model, (num_tokens - 1, num_suggestions); no columns without it
-    lengths: list[Ints]
     codec: Codec
 
     @classmethod
-    def of(cls, run: TrainedRun, split: str, copy: bool) -> Material:
-        """A split of a run's corpus, with what the copy model suggests if that is wanted."""
+    def of(cls, run: TrainedRun, split: str) -> Material:
+        """A split of a run's corpus."""
         pieces = list(run.corpus.encoded.ids[split])
         if not pieces:
             raise UserError(f"{run.path}: its {split} split holds no pieces")
         encoded = run.corpus.encoded
-        size, num_notes = encoded.sizes[split], encoded.corpus.column("num_notes")[encoded.members[split]]
-        none = [np.zeros((len(piece) - 1, 0), dtype=np.int64) for piece in pieces]
-        if not copy:
-            return cls(pieces, num_notes, size, none, none, run.composer.codec)
-        kinds = PitchKinds(run.composer.codec)
-        suggested, lengths = zip(*(suggestions(piece.tolist(), kinds) for piece in pieces), strict=True)
-        return cls(pieces, num_notes, size, list(suggested), list(lengths), run.composer.codec)
-
-    def ask(self, predict: Predictor) -> list[Floats]:
-        """Log-probabilities of what comes next, and of what is suggested."""
-        suggested = [np.maximum(ids, 0) for ids in self.suggested]
-        questions = [np.hstack(both) for both in zip(targets_of(self.pieces), suggested, strict=True)]
-        return predict(self.pieces, questions)
-
-    def examples(self, answers: Sequence[Floats], which: slice) -> Examples:
-        """What the copy model is fitted to: some of the pieces."""
-        targets = [piece[1:] for piece in self.pieces]
-        parts = (targets, self.suggested, self.lengths, answers)
-        return Examples(
-            *(np.concatenate([np.zeros((0, *p[0].shape[1:]), p[0].dtype), *p[which]]) for p in parts)
-        )
+        num_notes = encoded.corpus.column("num_notes")[encoded.members[split]]
+        return cls(pieces, num_notes, encoded.sizes[split], run.composer.codec)
 
     def units(self, nlls: Sequence[Floats]) -> dict[str, float]:
         """Nats per token, note, beat, second and, of frames, frame, from the nll of each piece's tokens."""
@@ -139,48 +111,44 @@ class Material:
 
 def evaluate(runs: Sequence[TrainedRun], options: Options) -> list[Column]:
     """What the runs come to: a column for each, then one for each thing that is added to them, from left
-    to right: their ensemble, dynamic evaluation, keys, the copy model.
+    to right: their ensemble, dynamic evaluation, keys.
 
     A network of labels is told that of each piece. What it comes to with none, and with that of other pieces,
     stands beside it.
     """
     networks = [_network(run) for run in runs]
     told = [_labels(run, options.split) for run in runs]
-    material = Material.of(runs[0], options.split, options.copy)
+    material = Material.of(runs[0], options.split)
     columns: list[Column] = []
 
-    def add(name: str, predict: Predictor, **settings: Any) -> list[Floats]:
+    def add(name: str, predict: Predictor, **settings: Any) -> None:
         log.info("%s ...", name)
-        answers = material.ask(predict)
-        columns.append(material.column(name, nlls_of(answers), settings))
-        return answers
+        nlls = [-log_probs for log_probs in predict(material.pieces)]
+        columns.append(material.column(name, nlls, settings))
 
     predictors = [static(network, labels=rows) for network, rows in zip(networks, told, strict=True)]
     for number, predict in enumerate(predictors, start=1):
-        answers = add("network" if len(runs) == 1 else f"network {number}", predict)
+        add("network" if len(runs) == 1 else f"network {number}", predict)
     if len(runs) == 1:
         for name, labels in other_labels(told[0], runs[0].composer.labels).items():
             add(name, static(networks[0], labels=labels))
     if len(runs) > 1:
         predict = ensemble(predictors)
-        answers = add("ensemble", predict)
+        add("ensemble", predict)
     if options.dynamic:
         window = runs[0].config["datamodule"]["window_length"]
-        validation = Material.of(runs[0], "validation", copy=False)
+        validation = Material.of(runs[0], "validation")
         on = [_labels(run, "validation") for run in runs]
         tried = zip(networks, on, strict=True)
         chosen = [fit_rate(network, validation.pieces, window, labels) for network, labels in tried]
         adapting = zip(networks, chosen, [window] * len(runs), told, strict=True)
         predict = ensemble([dynamic(*each) for each in adapting])
-        answers = add("+ dynamic", predict, rates=chosen, window_length=window)
+        add("+ dynamic", predict, rates=chosen, window_length=window)
     if options.keys > 1:
         codec = runs[0].composer.codec
         predict = over_keys(predict, codec, options.keys)
         within = share_within(codec, material.pieces, options.keys)
-        answers = add(f"+ {options.keys} keys", predict, keys=keys_around(options.keys), pieces_within=within)
-    if options.copy:
-        log.info("+ copy ...")
-        columns.append(_copy_column(runs[0], options.split, predict, material, answers))
+        add(f"+ {options.keys} keys", predict, keys=keys_around(options.keys), pieces_within=within)
     return columns
 
 
@@ -205,49 +173,18 @@ def other_labels(right: Ints | None, labels: Labels | None) -> dict[str, Ints]:
     return others | ({"wrong label": right % count + 1} if count > 1 else {})
 
 
-def _copy_column(
-    run: TrainedRun, split: str, predict: Predictor, material: Material, answers: Sequence[Floats]
-) -> Column:
-    """The copy model mixed into what a predictor answered about a split."""
-    every = slice(None)
-    if split == "validation":
-        weights, nlls = fit(material.examples(answers, every)), cross_fitted(material, answers)
-    else:
-        validation = Material.of(run, "validation", copy=True)
-        weights = fit(validation.examples(validation.ask(predict), every))
-        nlls = _copied(material, answers, every, weights)
-    return material.column("+ copy", nlls, {"weights": weights.tolist()})
-
-
 def fit_rate(
     network: NoteLSTM, pieces: Sequence[Ints], window_length: int, labels: Ints | None = None
 ) -> float:
     """The rate of `dynamic` that suits these pieces best, of `RATES` up to the first one that is too high."""
     best, lowest = 0.0, np.inf
     for rate in RATES:
-        answers = dynamic(network, rate, window_length, labels)(pieces, targets_of(pieces))
-        nll = float(np.concatenate(nlls_of(answers)).mean())
+        nll = -float(np.concatenate(dynamic(network, rate, window_length, labels)(pieces)).mean())
         log.info("  rate %g: %.4f nats per token of the validation split", rate, nll)
         if not nll < lowest:
             break
         best, lowest = rate, nll
     return best
-
-
-def cross_fitted(material: Material, answers: Sequence[Floats]) -> list[Floats]:
-    """The nll of each piece's tokens with the copy model, each half of the pieces by the other's weights."""
-    even, odd = slice(0, None, 2), slice(1, None, 2)
-    nlls = list(answers)  # of which each is replaced
-    for half, other in ((even, odd), (odd, even)):
-        nlls[half] = _copied(material, answers, half, fit(material.examples(answers, other)))
-    return nlls
-
-
-def _copied(material: Material, answers: Sequence[Floats], which: slice, weights: Floats) -> list[Floats]:
-    """The nll of the tokens of some of the pieces with the copy model."""
-    nll = -material.examples(answers, which).predict(weights)[0]
-    lengths = [len(piece) - 1 for piece in material.pieces[which]]
-    return [nll[end - length : end] for end, length in zip(np.cumsum(lengths), lengths, strict=True)]
 
 
 def as_text(runs: Sequence[TrainedRun], options: Options, columns: Sequence[Column]) -> str:
@@ -266,7 +203,7 @@ def as_text(runs: Sequence[TrainedRun], options: Options, columns: Sequence[Colu
     if len(runs) > 1:
         lines.append(", ".join(f"network {k}: {run.path}" for k, run in enumerate(runs, start=1)))
     lines += [_interval_line(column, size.num_pieces) for column in columns if column.intervals]
-    return "\n".join(lines + [_note(column, options.split) for column in columns if column.settings])
+    return "\n".join(lines + [_note(column) for column in columns if column.settings])
 
 
 def _interval_line(column: Column, num_pieces: int) -> str:
@@ -277,12 +214,9 @@ def _interval_line(column: Column, num_pieces: int) -> str:
     return f"{column.name}: 95 % interval {', '.join(ranges)} (bootstrap over {num_pieces} pieces)"
 
 
-def _note(column: Column, split: str) -> str:
+def _note(column: Column) -> str:
     """What a column's settings were, and where they come from."""
     s = column.settings
-    if "weights" in s:
-        where = "the other half of the pieces" if split == "validation" else "the validation split"
-        return f"{column.name}: weights fitted on {where}"
     if "rates" in s:
         rates_ = ", ".join(f"{rate:g}" for rate in s["rates"])
         return (

@@ -16,22 +16,11 @@ from noternn.tokenizer import PAD_ID, UNK_ID, Codec
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-# Pieces (num_tokens,) and for each token but the first of each some ids (num_tokens - 1, k) -> their
-# log-probabilities, the same shape. Only these are kept: whole distributions of a split fill the memory.
-Predictor = Callable[[Sequence[Ints], Sequence[Ints]], list[Floats]]
+# Pieces (num_tokens,) -> the log-probability of each token but the first of each, (num_tokens - 1,).
+Predictor = Callable[[Sequence[Ints]], list[Floats]]
 
 BATCH_SIZE = 32
 WINDOW_LENGTH = 256  # where the weights stand still it changes nothing but the memory
-
-
-def targets_of(pieces: Sequence[Ints]) -> list[Ints]:
-    """What comes next, as questions to a `Predictor`, (num_tokens - 1, 1) each."""
-    return [piece[1:, None] for piece in pieces]
-
-
-def nlls_of(answers: Sequence[Floats]) -> list[Floats]:
-    """The nll of what comes next, which stands in the first column of the answers."""
-    return [-answer[:, 0] for answer in answers]
 
 
 def static(
@@ -49,8 +38,8 @@ def static(
     """
 
     @torch.no_grad()
-    def predict(pieces: Sequence[Ints], questions: Sequence[Ints]) -> list[Floats]:
-        answers = [np.empty(question.shape) for question in questions]
+    def predict(pieces: Sequence[Ints]) -> list[Floats]:
+        found = [np.empty(len(piece) - 1) for piece in pieces]
         suggested = [network.suggested(piece) for piece in pieces]
         order = sorted(range(len(pieces)), key=lambda i: -len(pieces[i]))
         for first in range(0, len(order), batch_size):
@@ -66,8 +55,8 @@ def static(
                 told = None if labels is None else torch.from_numpy(labels[lanes])
                 logits, state = network(_window(pieces, lanes, start, stop), state, known_of, told)
                 for i, row in zip(lanes, logits, strict=True):
-                    answers[i][start:stop] = _answers(row, questions[i][start:stop])
-        return answers
+                    found[i][start:stop] = _log_probs(row, pieces[i][start + 1 : stop + 1])
+        return found
 
     return predict
 
@@ -81,11 +70,11 @@ def _window(pieces: Sequence[Ints], lanes: Sequence[int], start: int, stop: int)
     return torch.from_numpy(ids)
 
 
-def _answers(logits: torch.Tensor, questions: Ints) -> NDArray[np.float32]:
-    """Log-probabilities of some ids, (time, k), from logits (at least time, vocab_size)."""
-    log_probs = logits[: len(questions)].float().log_softmax(-1)
-    answers: NDArray[np.float32] = log_probs.gather(1, torch.from_numpy(questions)).numpy()
-    return answers
+def _log_probs(logits: torch.Tensor, targets: Ints) -> NDArray[np.float32]:
+    """Log-probabilities of some ids, (time,), from logits (at least time, vocab_size)."""
+    log_probs = logits[: len(targets)].float().log_softmax(-1)
+    found: NDArray[np.float32] = log_probs.gather(1, torch.from_numpy(targets)[:, None])[:, 0].numpy()
+    return found
 
 
 def dynamic(network: NoteLSTM, rate: float, window_length: int, labels: Ints | None = None) -> Predictor:
@@ -100,28 +89,28 @@ def dynamic(network: NoteLSTM, rate: float, window_length: int, labels: Ints | N
         labels: see `static`.
     """
 
-    def predict(pieces: Sequence[Ints], questions: Sequence[Ints]) -> list[Floats]:
+    def predict(pieces: Sequence[Ints]) -> list[Floats]:
         rows = [None] * len(pieces) if labels is None else torch.from_numpy(labels)[:, None]
-        return [_adapting(deepcopy(network), *each) for each in zip(pieces, questions, rows, strict=True)]
+        return [_adapting(deepcopy(network), *each) for each in zip(pieces, rows, strict=True)]
 
-    def _adapting(network: NoteLSTM, piece: Ints, question: Ints, label: torch.Tensor | None) -> Floats:
+    def _adapting(network: NoteLSTM, piece: Ints, label: torch.Tensor | None) -> Floats:
         optimizer = torch.optim.SGD(network.parameters(), lr=rate)
         ids = torch.from_numpy(piece)[None]  # (1, num_tokens)
         suggested = network.suggested(piece)
         carried, only = network.initial_state(1), torch.zeros(1, dtype=torch.int64)
-        answers = np.empty(question.shape)
+        found = np.empty(len(piece) - 1)
         for start in range(0, len(piece) - 1, window_length):
             stop = min(start + window_length, len(piece) - 1)
             state = select_lanes(carried, only, only.bool())
             known = None if suggested is None else suggested[None, start:stop]
             logits, state = network(ids[:, start:stop], state, known, label)
-            answers[start:stop] = _answers(logits[0].detach(), question[start:stop])
+            found[start:stop] = _log_probs(logits[0].detach(), piece[start + 1 : stop + 1])
             optimizer.zero_grad()
             nll = cross_entropy(logits[0].float(), ids[0, start + 1 : stop + 1])
             nll.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             store_lanes(carried, only, state)
-        return answers
+        return found
 
     return predict
 
@@ -140,15 +129,15 @@ def over_keys(predict: Predictor, codec: Codec, num_keys: int) -> Predictor:
     maps = [codec.variation(semitones) for semitones in keys_around(num_keys)]
     is_lost = [(there == UNK_ID) & (np.arange(len(there)) != UNK_ID) for there in maps]
 
-    def averaged(pieces: Sequence[Ints], questions: Sequence[Ints]) -> list[Floats]:
-        totals = [np.full(question.shape, -np.inf) for question in questions]
-        counts = [np.zeros((len(question), 1)) for question in questions]
+    def averaged(pieces: Sequence[Ints]) -> list[Floats]:
+        totals = [np.full(len(piece) - 1, -np.inf) for piece in pieces]
+        counts = [np.zeros(len(piece) - 1) for piece in pieces]
         for there, lost in zip(maps, is_lost, strict=True):
-            moved = predict([there[piece] for piece in pieces], [there[q] for q in questions])
-            for i, answer in enumerate(moved):
-                is_in = ~np.logical_or.accumulate(lost[pieces[i][:-1]])[:, None]  # what came before is there
-                possible = is_in & ~lost[questions[i]]
-                totals[i] = np.logaddexp(totals[i], np.where(possible, answer, -np.inf))
+            moved = predict([there[piece] for piece in pieces])
+            for i, log_probs in enumerate(moved):
+                is_in = ~np.logical_or.accumulate(lost[pieces[i][:-1]])  # what came before is there
+                possible = is_in & ~lost[pieces[i][1:]]
+                totals[i] = np.logaddexp(totals[i], np.where(possible, log_probs, -np.inf))
                 counts[i] += is_in
         return [total - np.log(count) for total, count in zip(totals, counts, strict=True)]
 
@@ -167,8 +156,8 @@ def share_within(codec: Codec, pieces: Sequence[Ints], num_keys: int) -> float:
 def ensemble(predictors: Sequence[Predictor]) -> Predictor:
     """The mean of the probabilities of several networks."""
 
-    def averaged(pieces: Sequence[Ints], questions: Sequence[Ints]) -> list[Floats]:
-        answers = zip(*(predict(pieces, questions) for predict in predictors), strict=True)
-        return [np.logaddexp.reduce(answer, axis=0) - np.log(len(predictors)) for answer in answers]
+    def averaged(pieces: Sequence[Ints]) -> list[Floats]:
+        found = zip(*(predict(pieces) for predict in predictors), strict=True)
+        return [np.logaddexp.reduce(each, axis=0) - np.log(len(predictors)) for each in found]
 
     return averaged

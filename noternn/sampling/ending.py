@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -11,14 +12,14 @@ from numpy.typing import NDArray
 
 from noternn.config.sampling import Sampling
 from noternn.errors import UserError
-from noternn.model.course import BLOCK, Course
+from noternn.model.course import Course
 from noternn.model.lstm import NoteLSTM
 from noternn.sampling.band import Instruments
 from noternn.sampling.copies import Place
 from noternn.sampling.events import Tables, check_is_event
 from noternn.sampling.particles import draw
 from noternn.sampling.sampler import end_in_beats
-from noternn.sampling.steering import continue_each, likeness
+from noternn.sampling.steering import continue_each, likeness_of
 from noternn.sampling.wishes import ANYTHING, Wishes
 from noternn.tokenizer import EOS_ID, Codec
 from noternn.tokenizer.pace import Pace, note_counts
@@ -175,6 +176,7 @@ def end_each(
         asked = (least, sooner, pace, bands, wishes.bound, course)
         begun = continue_each(network, codec, primers, *asked)
     instruments = Instruments(codec)
+    judge = None if course is None or options.steering == 1 else partial(likeness_of, codec, course)
     samples: list[list[int] | None] = []
     for k, (primer, ids) in enumerate(zip(primers, begun, strict=True)):
         own = replace(options, seed=options.seed + k)
@@ -189,7 +191,6 @@ def end_each(
         )
         number = num_particles or _num_particles(high - low, codec, ids, is_timed)
         try:
-            judge = _judge(codec, stands, course) if course and options.steering > 1 else None
             drawn = draw(
                 network, codec, plan, own, number, MAX_IDS, SHARPNESS, SHARP_NOTES, band=band, judge=judge
             )
@@ -199,18 +200,6 @@ def end_each(
                 raise
             samples.append(None)
     return samples
-
-
-def _judge(codec: Codec, stands: list[int], course: Course) -> Callable[[list[int]], float]:
-    """How usual what follows some ids is, all of it: the end of a steered sample is chosen by it too."""
-    first = int(note_counts(codec)[stands].sum())
-
-    def judge(ids: list[int]) -> float:
-        piece = codec.decode(ids)
-        ends = range(piece.num_notes, first, -2 * BLOCK)
-        return sum(likeness(piece, end, course) for end in ends)
-
-    return judge
 
 
 def _num_particles(span: float, codec: Codec, ids: list[int], is_timed: bool) -> int:

@@ -135,8 +135,8 @@ def draw(
         build: makes what gives the log-probabilities.
         band: the instruments that play, to which the probability of others goes, see
             `noternn.sampling.band.Passing`; None for all.
-        judge: the logarithm of one more weight of a sample, from its ids; the `MOST_JUDGED` candidates that
-            weigh most without it are judged, and one of them is chosen.
+        judge: the logarithm of one more weight of a sample under way, from its ids. It counts where particles
+            are resampled, and where one of the `MOST_JUDGED` candidates is chosen that weigh most without it.
 
     Raises:
         UserError: if no particle can do what is asked.
@@ -192,7 +192,7 @@ class _Filter(Generic[S]):
             stage = min(self.plan.stage(self.particles[k].plan) for k in under_way)
             self._go_through(stage, most)
             if np.isfinite(self.log_weights).any():
-                self._resample_if_few_count()
+                self._resample_if_few_count(judge)
         if not self.ended:
             raise _Stuck
         candidates = [ended for ended in self.ended if ended.has_notes] or self.ended
@@ -297,10 +297,14 @@ class _Filter(Generic[S]):
             particle.before = before[-self.sharp_notes :]
             particle.log_prob += log_prob
 
-    def _resample_if_few_count(self) -> None:
-        if effective_size(self.log_weights) >= RESAMPLED_BELOW * self.num_particles:
+    def _resample_if_few_count(self, judge: Callable[[list[int]], float] | None) -> None:
+        weights = self.log_weights
+        if judge is not None:
+            both = zip(self.particles, weights, strict=True)
+            weights = np.array([w + judge(p.ids) if w > -np.inf else w for p, w in both])
+        if effective_size(weights) >= RESAMPLED_BELOW * self.num_particles:
             return
-        chosen = in_place(resampled(normalized(self.log_weights), self.rng.random()))
+        chosen = in_place(resampled(normalized(weights), self.rng.random()))
         mean = np.logaddexp.reduce(self.log_weights) - np.log(self.num_particles)
         self.particles = [self.particles[k].copy() for k in chosen]
         self.lanes.select(chosen)

@@ -35,7 +35,7 @@ LEAST_SPREAD = 0.1
 LEAST_NATS, LEAST_DENSITY, LEAST_POLYPHONY, LEAST_PARALLEL = 0.05, 0.2, 0.3, 0.01
 LEAST_BEATS = 0.5  # in which a block of notes is played
 ON_TIME = 1 / 24  # beats
-MIN_HITS = 4  # of drums in a bar, of which a share says something
+MIN_HITS = 2  # of drums in a bar, of which a share says something
 NO_DRUMS = 0.75  # what stands for that share where there are fewer
 # Within so many standard deviations of its mean density says nothing: the ends of phrases are slow.
 FREE_DENSITY = 1.5
@@ -228,18 +228,18 @@ class _Flock:
 
     def _likeness(self, stream: Stream, nats: float, notes: int) -> float:
         """How usual the last notes of a stream are, as the logarithm of normal densities."""
-        piece = self.grammar.codec.decode(stream.ids)
         surprise = nats / max(1, stream.num_notes - notes + BLOCK)
         place = _place(max(0, stream.num_heard - 1) // BLOCK)
         away = _away(float(np.log(surprise + LEAST_NATS)), self.course.surprise[place])
-        return -0.5 * away**2 + likeness(piece, piece.num_notes, self.course)
+        return -0.5 * away**2 + likeness_of(self.grammar.codec, self.course, stream.ids)
 
 
-def likeness(piece: Piece, end: int, course: Course) -> float:
-    """How usual the last two blocks up to the note `end` are, as the logarithm of normal densities."""
-    if end < 2:
+def likeness_of(codec: Codec, course: Course, ids: Sequence[int]) -> float:
+    """How usual the last notes of some ids are in what `shape` tells: the logarithm of normal densities."""
+    piece = codec.decode(ids)
+    if piece.num_notes < 2:
         return 0.0
-    density, *others = map(_away, shape(piece, end), course.shape)
+    density, *others = map(_away, shape(piece, piece.num_notes), course.shape)
     away = [max(0.0, abs(density) - FREE_DENSITY), *others]
     return -0.5 * sum(z**2 for z in away)
 

@@ -21,10 +21,8 @@ from noternn.evaluation.predictors import (
     dynamic,
     ensemble,
     keys_around,
-    nlls_of,
     over_keys,
     static,
-    targets_of,
 )
 from noternn.model.lstm import NoteLSTM
 from noternn.music.midi import write_midi
@@ -35,7 +33,6 @@ Ints = NDArray[np.int64]
 VOCAB_SIZE = 17
 RNG = np.random.default_rng(0)
 PIECES = [RNG.integers(1, VOCAB_SIZE, length) for length in (30, 2, 17, 9, 23, 12, 3)]
-QUESTIONS = [RNG.integers(0, VOCAB_SIZE, (len(piece) - 1, 3)) for piece in PIECES]
 
 
 def build(seed: int = 0, vocab_size: int = VOCAB_SIZE) -> NoteLSTM:
@@ -46,7 +43,7 @@ def build(seed: int = 0, vocab_size: int = VOCAB_SIZE) -> NoteLSTM:
 
 
 def assert_same(predict: Predictor, other: Predictor, atol: float = 1e-5) -> None:
-    both = zip(predict(PIECES, QUESTIONS), other(PIECES, QUESTIONS), strict=True)
+    both = zip(predict(PIECES), other(PIECES), strict=True)
     for mine, theirs in both:
         np.testing.assert_allclose(mine, theirs, atol=atol)
 
@@ -61,13 +58,16 @@ def reference_nll(network: NoteLSTM, piece: Ints) -> NDArray[np.float64]:
 
 def everything(predict: Predictor, pieces: Sequence[Ints], vocab_size: int) -> list[NDArray[np.float64]]:
     """The probabilities of all ids, (num_tokens - 1, vocab_size) for each piece."""
-    every = [np.tile(np.arange(vocab_size), (len(piece) - 1, 1)) for piece in pieces]
-    return [np.exp(answer) for answer in predict(pieces, every)]
+    found = []
+    for piece in pieces:
+        others = [np.array([*piece[:t], id_]) for t in range(1, len(piece)) for id_ in range(vocab_size)]
+        found.append(np.exp([each[-1] for each in predict(others)]).reshape(-1, vocab_size))
+    return found
 
 
 def token_nlls(network: NoteLSTM, pieces: Sequence[Ints]) -> list[NDArray[np.float64]]:
     """The nll of each token of some pieces but the first, (num_tokens - 1,) each."""
-    return nlls_of(static(network)(pieces, targets_of(pieces)))
+    return [-log_probs for log_probs in static(network)(pieces)]
 
 
 def test_token_nlls_are_those_of_whole_pieces() -> None:
@@ -97,16 +97,16 @@ def test_a_rate_of_zero_is_the_static_network() -> None:
 
 
 def test_a_rate_changes_only_what_comes_after_the_first_window() -> None:
-    adapted = dynamic(build(), 0.5, window_length=5)(PIECES[:1], QUESTIONS[:1])[0]
-    fixed = static(build())(PIECES[:1], QUESTIONS[:1])[0]
+    adapted = dynamic(build(), 0.5, window_length=5)(PIECES[:1])[0]
+    fixed = static(build())(PIECES[:1])[0]
     np.testing.assert_allclose(adapted[:5], fixed[:5], atol=1e-6)
     assert np.abs(adapted[5:] - fixed[5:]).min() > 1e-6
 
 
 def test_dynamic_evaluation_begins_each_piece_with_the_weights_as_trained() -> None:
     network = build()
-    alone = dynamic(network, 0.5, 5)(PIECES[2:3], QUESTIONS[2:3])[0]
-    among = dynamic(network, 0.5, 5)(PIECES, QUESTIONS)[2]
+    alone = dynamic(network, 0.5, 5)(PIECES[2:3])[0]
+    among = dynamic(network, 0.5, 5)(PIECES)[2]
     np.testing.assert_array_equal(alone, among)
 
 
@@ -143,8 +143,8 @@ def test_one_key_is_the_network() -> None:
 def test_keys_are_averaged_as_probabilities() -> None:
     network = build(vocab_size=len(CODEC.vocabulary))
     predict = static(network)
-    (averaged,) = over_keys(predict, CODEC, 3)([melody(60, 62)], [melody(60, 62)[1:, None]])
-    each = [predict([moved], [moved[1:, None]])[0] for moved in (melody(60 + k, 62 + k) for k in (0, 1, -1))]
+    (averaged,) = over_keys(predict, CODEC, 3)([melody(60, 62)])
+    each = [predict([melody(60 + k, 62 + k)])[0] for k in (0, 1, -1)]
     np.testing.assert_allclose(np.exp(averaged), np.mean(np.exp(each), axis=0), atol=1e-6)
 
 
@@ -164,8 +164,8 @@ def test_an_ensemble_of_a_network_with_itself_is_the_network() -> None:
 
 def test_an_ensemble_averages_probabilities() -> None:
     networks = [static(build(seed)) for seed in (0, 1)]
-    both = [np.exp(network(PIECES, QUESTIONS)[0]) for network in networks]
-    mean = np.exp(ensemble(networks)(PIECES, QUESTIONS)[0])
+    both = [np.exp(network(PIECES)[0]) for network in networks]
+    mean = np.exp(ensemble(networks)(PIECES)[0])
     np.testing.assert_allclose(mean, (both[0] + both[1]) / 2, atol=1e-6)
 
 
@@ -202,22 +202,16 @@ def test_the_network_is_what_the_run_said_of_it(run_dir: Path, run: TrainedRun) 
 
 
 def test_all_ways_stand_in_one_table(run_dir: Path, tmp_path: Path, capsys: Capture) -> None:
-    arguments = ["--dynamic", "--keys", "3", "--copy", "--json", str(tmp_path / "out.json")]
+    arguments = ["--dynamic", "--keys", "3", "--json", str(tmp_path / "out.json")]
     assert main(["evaluate", str(run_dir), *arguments]) == 0
     out = capsys.readouterr().out
-    assert "network + dynamic + 3 keys + copy" in " ".join(out.split())
+    assert "network + dynamic + 3 keys" in " ".join(out.split())
     assert all(f"nats per {unit} " in out for unit in ("token", "note", "beat", "second"))
     assert "rate " in out
     assert "semitones" in out
     columns = json.loads((tmp_path / "out.json").read_text())["columns"]
-    assert [column["name"] for column in columns] == ["network", "+ dynamic", "+ 3 keys", "+ copy"]
+    assert [column["name"] for column in columns] == ["network", "+ dynamic", "+ 3 keys"]
     assert all(column["nats_per_note"] > 0 for column in columns)
-
-
-def test_the_copy_model_helps(run_dir: Path, tmp_path: Path) -> None:
-    assert main(["evaluate", str(run_dir), "--copy", "--json", str(tmp_path / "out.json")]) == 0
-    network, copy = json.loads((tmp_path / "out.json").read_text())["columns"]
-    assert copy["nats_per_token"] < network["nats_per_token"]
 
 
 def test_the_test_split_is_read_only_if_asked_for(run_dir: Path, capsys: Capture) -> None:
@@ -227,8 +221,8 @@ def test_the_test_split_is_read_only_if_asked_for(run_dir: Path, capsys: Capture
     assert "this is the test split: choose nothing by it" in capsys.readouterr().out
 
 
-def test_the_weights_for_test_are_those_of_validation(run: TrainedRun) -> None:
-    columns = [evaluate([run], Options(split=split, copy=True))[-1] for split in ("validation", "test")]
+def test_the_rate_for_test_is_that_of_validation(run: TrainedRun) -> None:
+    columns = [evaluate([run], Options(split=split, dynamic=True))[-1] for split in ("validation", "test")]
     assert columns[0].settings == columns[1].settings
     assert columns[0].units != columns[1].units
 

@@ -40,6 +40,12 @@ def notes(tune: list[int]) -> list[int]:
     return [CODEC.vocabulary.id(token) for token in tokens]
 
 
+@given(st.integers(BOS_ID, VOCAB_SIZE - 1), st.integers(0, 127))
+@FAST
+def test_symbols_of_intervals_stand_for_their_ids(id_: int, last: int) -> None:
+    assert KINDS.id(KINDS.symbol(id_, last), last) == id_
+
+
 tunes = st.lists(st.integers(55, 70), min_size=1, max_size=40)
 counts = st.integers(1, 3)
 needs_compiler = pytest.mark.skipif(module.matches is None, reason="matches.c was not compiled")

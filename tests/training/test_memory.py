@@ -14,7 +14,7 @@ from noternn.corpus.cache import ArrayCache
 from noternn.corpus.pieces import Pieces
 from noternn.evaluation.likelihood import Options, evaluate
 from noternn.evaluation.loading import load_runs
-from noternn.evaluation.predictors import dynamic, nlls_of, static, targets_of
+from noternn.evaluation.predictors import dynamic, static
 from noternn.model.checkpoint import CHECKPOINT_KEY, load_checkpoint
 from noternn.model.recall import suggestions
 from noternn.model.stepper import build_stepper
@@ -61,9 +61,9 @@ def test_validation_evaluation_and_steps_agree(run_dir: Path) -> None:
     piece = run.corpus.encoded.ids["validation"][0]
     stepper = build_stepper(network, 1)
     stepped = [-stepper.step([id_])[0, after] for id_, after in pairwise(piece)]
-    (nlls,) = nlls_of(static(network, window_length=7)([piece], targets_of([piece])))
+    nlls = -static(network, window_length=7)([piece])[0]
     np.testing.assert_allclose(nlls, stepped, atol=1e-5)
-    (adapting,) = nlls_of(dynamic(network, 0.0, 5)([piece], targets_of([piece])))
+    adapting = -dynamic(network, 0.0, 5)([piece])[0]
     np.testing.assert_allclose(adapting, stepped, atol=1e-5)
 
 
@@ -95,7 +95,7 @@ def test_of_a_band_each_part_is_looked_up_and_the_place_is_told(
     assert network.memory is not None
     assert network.memory.kinds.parts is not None
     piece = run.corpus.encoded.ids["validation"][0]
-    (nlls,) = nlls_of(static(network, window_length=7)([piece], targets_of([piece])))
+    nlls = -static(network, window_length=7)([piece])[0]
     stepper = build_stepper(network, 1)
     stepped = [-stepper.step([id_])[0, after] for id_, after in pairwise(piece)]
     np.testing.assert_allclose(nlls, stepped, atol=1e-5)
