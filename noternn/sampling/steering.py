@@ -35,8 +35,7 @@ LEAST_SPREAD = 0.1
 LEAST_NATS, LEAST_DENSITY, LEAST_POLYPHONY, LEAST_PARALLEL = 0.05, 0.2, 0.3, 0.01
 LEAST_BEATS = 0.5  # in which a block of notes is played
 ON_TIME = 1 / 24  # beats
-MIN_HITS = 2  # of drums in a bar, of which a share says something
-NO_DRUMS = 0.75  # what stands for that share where there are fewer
+NO_DRUMS = 0.75  # what stands for the share of drum hits that return where there are none
 # Within so many standard deviations of its mean density says nothing: the ends of phrases are slow.
 FREE_DENSITY = 1.5
 
@@ -123,7 +122,7 @@ def shape(piece: Piece, end: int) -> tuple[float, ...]:
 
 
 def _drums_back(piece: Piece, end: int) -> float:
-    """See `shape`; `NO_DRUMS` of few hits, and before there are two bars."""
+    """See `shape`; `NO_DRUMS` without hits, and before there are two bars."""
     onset = piece.onset[:end] / piece.ticks_per_beat
     begin = onset[-1] - 2 * BEATS_A_BAR
     if begin < onset[0] - ON_TIME:
@@ -133,7 +132,7 @@ def _drums_back(piece: Piece, end: int) -> float:
     bar = round(BEATS_A_BAR / ON_TIME)
     hits = 128 * step + piece.pitch[:end][is_hit]
     earlier = np.unique(hits[step <= bar])
-    return float(np.isin(earlier + 128 * bar, hits).mean()) if len(earlier) >= MIN_HITS else NO_DRUMS
+    return float(np.isin(earlier + 128 * bar, hits).mean()) if len(earlier) else NO_DRUMS
 
 
 def continue_each(

@@ -93,6 +93,13 @@ def test_a_drum_hit_is_back_if_the_same_drum_strikes_again_a_bar_later() -> None
     assert shape(piece, 8)[4] == 0.75  # two bars and a hit are needed
 
 
+def test_one_drum_hit_says_something_too() -> None:
+    for hits, share in (([5], 0), ([5, 9], 1)):
+        is_drum = np.isin(np.arange(12), hits)
+        notes = np.arange(12) * 480, 100, np.full(12, 36)
+        assert shape(Piece.from_notes(*notes, is_drum=is_drum, ticks_per_beat=480), 12)[4] == share
+
+
 def test_the_surprise_of_blocks_is_that_of_their_ids() -> None:
     network = network_of()
     pieces = [even(60 + k, 40 + k) for k in range(6)]
