@@ -197,14 +197,16 @@ def test_a_run_that_is_killed_at_any_moment_goes_on(
     killed = Killed(corpus_dir, tmp_path, tiny)
     rng = np.random.default_rng(num_kills)
     steps = [0]
-    for i in range(num_kills):
+    for i in range(num_kills + 50):
+        if i >= num_kills and steps[-1] > 0:
+            break  # on a busy machine the first step takes longer than some lives
         if i % 2:
             shutil.rmtree(killed.cache, ignore_errors=True)
         killed.live(float(rng.uniform(0.3, 4)))
         killed.check()
         if (killed.run / "last.ckpt").exists():
             steps.append(load_checkpoint(killed.run / "last.ckpt")["global_step"])
-    print(f"{num_kills} kills; the last step that was saved after each: {steps}")
+    print(f"{i} kills; the last step that was saved after each: {steps}")
     assert steps == sorted(steps)
     assert steps[-1] > 0
     assert_never_stopped(train_tiny, killed.run, tmp_path / "whole")
