@@ -33,11 +33,19 @@ MAX_IDS = 4096  # of a sample's last part
 
 
 class Progress(NamedTuple):
-    """How far a sample has come: ids, notes or grid steps (see `Ending`), and steps since the last note."""
+    """How far a sample has come: ids, notes or grid steps (see `Ending`), and since the last note.
+
+    Args:
+        num_ids, length: so far.
+        since, idle: grid steps and ids since the last note.
+        last: the last id.
+    """
 
     num_ids: int
     length: float
     since: int = 0
+    idle: int = 0
+    last: int = EOS_ID
     time: int = 0
     ends: tuple[int, ...] = ()  # of the notes that sound, where it is asked how many
     place: Place | None = None  # where it is asked what is copied
@@ -92,6 +100,8 @@ class Ending:
         allowed: NDArray[np.bool_] = mask & (state.length + self.adds <= self.high)
         if not state.ends:  # no note sounds, which might keep others away
             allowed &= (self.steps == 0) | (state.since + self.steps <= self.pace.steps)
+        if state.idle >= self.pace.tokens:  # a note that gets longer and longer
+            allowed[state.last] = False
         if self.wishes.ids is not None:
             allowed &= self.wishes.ids
         if self.tables is not None and self.wishes.most_at_once is not None:
@@ -110,8 +120,9 @@ class Ending:
             state = state._replace(place=place)
         if number <= len(self.ids):
             return state._replace(num_ids=number)
-        since = steps if self.notes[id_] else state.since + steps
-        return state._replace(num_ids=number, length=state.length + float(self.adds[id_]), since=since)
+        since, idle = (steps, 0) if self.notes[id_] else (state.since + steps, state.idle + 1)
+        length = state.length + float(self.adds[id_])
+        return state._replace(num_ids=number, length=length, since=since, idle=idle, last=id_)
 
     def _sounding(self, state: Progress, id_: int, steps: int) -> Progress:
         """The state with the notes that sound after an id."""

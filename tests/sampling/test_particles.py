@@ -190,6 +190,25 @@ def test_sharply_a_sample_ends_where_an_end_is_most_likely() -> None:
     assert lasts == {1: {"Duration_1", "Duration_2"}, 20: {"Duration_2"}}
 
 
+class LongNotes(Table):
+    """The longest duration is likely after itself, which makes one note longer and longer."""
+
+    def __init__(self, _: NoteLSTM | None = None) -> None:
+        probs = np.full((len(ENDS.vocabulary),) * 2, 0.1)
+        longest = ENDS.vocabulary.id("Duration_2")
+        probs[longest, longest] = 30
+        self.log_probs = np.log(probs / probs.sum(axis=1, keepdims=True))
+
+
+def test_a_note_does_not_go_on_for_ever_while_an_end_is_looked_for() -> None:
+    network, pace = NoteLSTM(len(ENDS.vocabulary), 2, 2, 1, 0.0, 1), Pace(16, 5, 16.0)
+    plan = Ending(ENDS, [], 0, 4, 6, is_timed=False, pace=pace)
+    for seed in range(10):
+        ids = draw(network, ENDS, plan, Sampling(top_p=1.0, seed=seed), 4, 64, build=LongNotes).ids
+        duration = ENDS.decode(ids).duration
+        assert duration.max() <= 2 * (pace.tokens + 1) * ENDS.decode(ids).ticks_per_beat
+
+
 NOTES = Codec(TOKENIZER, Vocabulary(["Pitch_60", "Pitch_72", "Shift_1", "Duration_1"]))
 
 
