@@ -10,7 +10,8 @@ from typing import Any
 BLOCK = 16  # notes that are looked at together
 PLACES = (0, 1, 2, 4, 8, 16)  # blocks at which a stretch begins whose surprise is like that of no other
 
-NUM_SHAPES = 5  # quantities
+NUM_SHAPES = 6  # quantities
+LEAST_SHAPES = 5  # an earlier version did not know the last
 
 Usual = tuple[float, float]  # a mean and a standard deviation
 
@@ -22,7 +23,7 @@ class Course:
     Args:
         surprise: logarithms of nats a note, for the blocks from each of `PLACES` on: the first notes of a
             piece are the hardest to foresee.
-        shape: of each of what `noternn.sampling.steering.shape` tells.
+        shape: of each of what `noternn.sampling.steering.shape` tells, or of the first `LEAST_SHAPES` of it.
     """
 
     surprise: tuple[Usual, ...]
@@ -36,7 +37,7 @@ class Course:
     def from_plain(cls, plain: Mapping[str, Any]) -> Course:
         """What `as_plain` gave; ValueError, TypeError or KeyError if it is none."""
         surprise, shape = (tuple(map(_usual, plain[name])) for name in ("surprise", "shape"))
-        if (len(surprise), len(shape)) != (len(PLACES), NUM_SHAPES):
+        if len(surprise) != len(PLACES) or not LEAST_SHAPES <= len(shape) <= NUM_SHAPES:
             raise ValueError("the course of held-out music is another")
         return cls(surprise, shape)
 

@@ -100,8 +100,9 @@ def shape(piece: Piece, end: int) -> tuple[float, ...]:
     Returns:
         Logarithms of notes a beat, and of notes that sound at a time, drums left out; the share of the notes
         that begin on a sixteenth; the logarithm of the share of parallel pairs of voices (see
-        `noternn.health.voices.parallels`); and of the drum hits of the last bar but one the share that the
-        same drum strikes again a bar later. Bars are of four beats.
+        `noternn.health.voices.parallels`); of the drum hits of the last bar but one the share that the same
+        drum strikes again a bar later, where bars are of four beats; and the logarithm of the number of
+        distinct pitches and one, drums left out.
     """
     number = np.arange(piece.num_notes)
     last = piece.select((number >= end - 2 * BLOCK) & (number < end))
@@ -118,6 +119,7 @@ def shape(piece: Piece, end: int) -> tuple[float, ...]:
         on_grid,
         float(np.log(num_parallel / max(1, num_pairs) + LEAST_PARALLEL)),
         _drums_back(piece, end),
+        float(np.log(1 + len(np.unique(last.pitch[~last.is_drum])))),
     )
 
 
@@ -238,7 +240,7 @@ def likeness_of(codec: Codec, course: Course, ids: Sequence[int]) -> float:
     piece = codec.decode(ids)
     if piece.num_notes < 2:
         return 0.0
-    density, *others = map(_away, shape(piece, piece.num_notes), course.shape)
+    density, *others = map(_away, shape(piece, piece.num_notes), course.shape)  # of those that it knows
     away = [max(0.0, abs(density) - FREE_DENSITY), *others]
     return -0.5 * sum(z**2 for z in away)
 

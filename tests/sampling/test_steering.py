@@ -60,11 +60,15 @@ def ids_of(piece: Piece) -> NDArray[np.int64]:
 
 
 def test_the_shape_of_notes_by_hand() -> None:
-    density, polyphony, on_grid, parallel, drums_back = shape(even(), 64)
+    density, polyphony, on_grid, parallel, drums_back, pitches = shape(even(), 64)
     assert np.exp(density) == pytest.approx(32 / 31 + 0.2)  # 32 notes in 31 beats
     assert np.exp(polyphony) == pytest.approx(31 * 0.5 / 31 + 0.3)  # the last one has not sounded yet
     assert np.exp(parallel) == pytest.approx(0.01)
     assert (on_grid, drums_back) == (1.0, 0.75)
+    assert np.exp(pitches) == pytest.approx(1 + 1)
+    onset = np.arange(40) * 480
+    scale = Piece.from_notes(onset, 240, 60 + np.arange(40) % 8, is_drum=onset % 960 == 0, ticks_per_beat=480)
+    assert np.exp(shape(scale, 40)[5]) == pytest.approx(1 + 4)  # every other note is a drum's
 
 
 def test_what_is_off_the_grid() -> None:
@@ -129,7 +133,7 @@ def test_few_or_short_pieces_have_no_course() -> None:
 def test_a_checkpoint_holds_it_and_refuses_another() -> None:
     course = Course(((1.0, 0.5),) * len(PLACES), ((0.0, 1.0),) * NUM_SHAPES)
     assert Course.from_plain(course.as_plain()) == course
-    for wrong in ({"surprise": []}, {"shape": [(0.0, 1.0)]}, {"shape": [(0.0, 0.0)] * NUM_SHAPES},
+    for wrong in ({"surprise": []}, {"shape": [(0.0, 1.0)] * 4}, {"shape": [(0.0, 0.0)] * NUM_SHAPES},
                   {"surprise": [(float("nan"), 1.0)] * len(PLACES)}):  # fmt: skip
         with pytest.raises(ValueError, match="course"):
             Course.from_plain(course.as_plain() | wrong)
@@ -145,7 +149,7 @@ def steered(course: Course | None, steering: int = 8, seed: int = 0, **options: 
 
 def course_with(density: float, spread: float = 0.2) -> Course:
     wide = (0.0, 1e6)
-    return Course((wide,) * len(PLACES), ((float(np.log(density + 0.2)), spread), *[wide] * 4))
+    return Course((wide,) * len(PLACES), ((float(np.log(density + 0.2)), spread), *[wide] * (NUM_SHAPES - 1)))
 
 
 @pytest.mark.parametrize("density", [0.5, 4.0])
@@ -239,16 +243,17 @@ def test_a_penalty_that_would_cut_notes_short_is_refused_here_too() -> None:
 # A run
 
 
-def test_the_course_of_an_earlier_version_is_none(tiny_run: Path) -> None:
+@pytest.mark.parametrize("num_shapes", [4, 5])
+def test_the_course_of_an_earlier_version_steers_by_what_it_knows(num_shapes: int, tiny_run: Path) -> None:
+    """Before that the numbers meant something else, so that there is none."""
     path = tiny_run / "best.ckpt"
     checkpoint = load_checkpoint(path)
-    earlier = {"surprise": [(0.0, 1.0)] * len(PLACES), "shape": [(0.0, 1.0)] * (NUM_SHAPES - 1)}
-    assert (
-        trained_of(
-            {**checkpoint, CHECKPOINT_KEY: checkpoint[CHECKPOINT_KEY] | {"course": earlier}}, path
-        ).course
-        is None
-    )
+    earlier = {"surprise": [(0.0, 1.0)] * len(PLACES), "shape": [(0.0, 1.0)] * num_shapes}
+    content = {**checkpoint, CHECKPOINT_KEY: checkpoint[CHECKPOINT_KEY] | {"course": earlier}}
+    course = trained_of(content, path).course
+    assert (course is None) == (num_shapes == 4)
+    if course:
+        assert steered(course) != steered(None, 1)
 
 
 def test_a_run_keeps_the_course_of_its_validation_pieces(tiny_run: Path) -> None:
