@@ -145,8 +145,8 @@ def draw(
     network.eval()
     try:
         lanes = build(network)
-        particles = _Filter(lanes, codec, plan, options, num_particles, sharpness, sharp_notes, band)
-        return particles.run(most, judge)
+        particles = _Filter(lanes, codec, plan, options, num_particles, sharpness, sharp_notes, band, judge)
+        return particles.run(most)
     except _Stuck:
         raise UserError(
             f"none of {num_particles} particles found notes that do what was asked: "
@@ -168,9 +168,10 @@ class _Filter(Generic[S]):
         num_particles: int,
         sharpness: float,
         sharp_notes: int,
-        band: frozenset[int] | None = None,
+        band: frozenset[int] | None,
+        judge: Callable[[list[int]], float] | None,
     ) -> None:
-        self.sharpness, self.sharp_notes = sharpness, sharp_notes
+        self.sharpness, self.sharp_notes, self.judge = sharpness, sharp_notes, judge
         self.note_counts: list[int] = note_counts(codec).tolist()
         self.band, self.instruments = band, Instruments(codec)
         self.lanes, self.codec, self.plan, self.options = lanes, codec, plan, options
@@ -182,7 +183,7 @@ class _Filter(Generic[S]):
         self.ended: list[_Ended[S]] = []
         self.num_resampled = 0
 
-    def run(self, most: int, judge: Callable[[list[int]], float] | None) -> Drawn[S]:
+    def run(self, most: int) -> Drawn[S]:
         """Go through all stages."""
         self._lead()
         while True:
@@ -192,11 +193,11 @@ class _Filter(Generic[S]):
             stage = min(self.plan.stage(self.particles[k].plan) for k in under_way)
             self._go_through(stage, most)
             if np.isfinite(self.log_weights).any():
-                self._resample_if_few_count(judge)
+                self._resample_if_few_count()
         if not self.ended:
             raise _Stuck
         candidates = [ended for ended in self.ended if ended.has_notes] or self.ended
-        if judge is not None:
+        if judge := self.judge:
             likeliest = sorted(candidates, key=lambda ended: -ended.log_weight)[:MOST_JUDGED]
             candidates = [replace(e, log_weight=e.log_weight + judge(e.ids)) for e in likeliest]
         weights = np.array([ended.log_weight for ended in candidates])
@@ -297,9 +298,9 @@ class _Filter(Generic[S]):
             particle.before = before[-self.sharp_notes :]
             particle.log_prob += log_prob
 
-    def _resample_if_few_count(self, judge: Callable[[list[int]], float] | None) -> None:
+    def _resample_if_few_count(self) -> None:
         weights = self.log_weights
-        if judge is not None:
+        if judge := self.judge:
             both = zip(self.particles, weights, strict=True)
             weights = np.array([w + judge(p.ids) if w > -np.inf else w for p, w in both])
         if effective_size(weights) >= RESAMPLED_BELOW * self.num_particles:
