@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> None:
     check_output("-o", output, ".html")
     from noternn.config.sampling import Sampling
     from noternn.model.checkpoint import BASE, checkpoint_path, load_checkpoint, trained_of
-    from noternn.model.labels import network_told
+    from noternn.model.labels import told
     from noternn.model.plain import plain_of
     from noternn.pages.listen import HeardRun, read_run
     from noternn.pages.sounds import sounds_of
@@ -64,9 +64,8 @@ def run(options: argparse.Namespace) -> None:
     if RunFolder(folder).holds_music_or_losses:
         heard = replace(read_run(folder), takes=[])
     trained: Trained = trained_of(load_checkpoint(checkpoint), checkpoint)
-    told = network_told(options.label, trained.network, trained.labels)
-    trained = trained._replace(network=told)
-    plain = plain_of(trained)
+    network, bands = told(options.label, trained.network, trained.bands, trained.labels)
+    plain = plain_of(trained._replace(network=network, bands=bands))
     is_base = options.network == Path(BASE)
     index, why = (None, "base comes without the music it has learned") if is_base else _index(folder)
     studio = Studio(

@@ -31,7 +31,7 @@ from noternn.errors import UserError
 from noternn.music.piece import Piece
 from noternn.terminal import printable
 from noternn.tokenizer import Codec, build_tokenizer
-from noternn.tokenizer.bands import bands_of
+from noternn.tokenizer.bands import MAX_BANDS, bands_of
 from noternn.tokenizer.pace import Pace
 
 log = logging.getLogger(__name__)
@@ -71,8 +71,20 @@ class Corpus:
 
     @property
     def bands_record(self) -> dict[str, Any]:
-        """What a checkpoint says of the bands; nothing without any."""
-        return {"bands": [sorted(band) for band in self.bands]} if self.bands else {}
+        """What a checkpoint says of the bands, of all pieces and of each label's; nothing without any."""
+        if not self.bands:
+            return {}
+        record: dict[str, Any] = {"bands": [sorted(band) for band in self.bands]}
+        names, pieces = self.label_names, self.encoded.ids["train"]
+        rows = self.label_rows("train", names)
+        if rows is not None:
+            most = max(1, MAX_BANDS // len(names))
+            labelled = [
+                [pieces[k] for k in np.flatnonzero(rows == row).tolist()] for row in range(1, len(names) + 1)
+            ]
+            of_each = [bands_of(some, self.codec, most) for some in labelled]
+            record["label_bands"] = [[sorted(band) for band in bands] for bands in of_each]
+        return record
 
     def pieces(self, split: str) -> Iterator[Piece]:
         """The pieces of a split, see `pieces_of`."""

@@ -21,7 +21,7 @@ from noternn.errors import UserError, require
 from noternn.files import replacing
 from noternn.model.build import network_for
 from noternn.model.course import LEAST_SHAPES, Course
-from noternn.model.labels import Labels
+from noternn.model.labels import Bands, Labels
 from noternn.model.lstm import NoteLSTM
 from noternn.music.midi import is_writable_metre, is_writable_tempo
 from noternn.runs.folder import RunFolder
@@ -58,7 +58,7 @@ class Trained(NamedTuple):
     pace: Pace
     drawing: dict[str, Any]
     labels: Labels | None = None
-    bands: tuple[frozenset[int], ...] = ()
+    bands: Bands = ()
     pedal: bool = False
     course: Course | None = None
 
@@ -271,7 +271,8 @@ def _trained(checkpoint: dict[str, Any]) -> Trained:
         raise WrongContentError("the metre is none")
     pace = _pace(content.get("pace"), codec.tokenizer.steps_per_beat)
     drawing = _drawing(content.get("sampling", {}))
-    labels = Labels(network.eval(), names) if names else None
+    of_labels = tuple(_bands(plain, codec) for plain in content.get("label_bands", ())[: len(names)])
+    labels = Labels(network.eval(), names, of_labels) if names else None
     metre, bands = (int(numerator), int(denominator)), _bands(content.get("bands", ()), codec)
     pedal, course = _pedal(config), _course(content.get("course"))
     return Trained(network.eval().told(), codec, tempo, metre, pace, drawing, labels, bands, pedal, course)
@@ -299,7 +300,7 @@ def _pace(plain: Any, steps_per_beat: int) -> Pace:
     return pace
 
 
-def _bands(plain: Any, codec: Codec) -> tuple[frozenset[int], ...]:
+def _bands(plain: Any, codec: Codec) -> Bands:
     """The bands of the training pieces; earlier versions have not noted them."""
     known = frozenset[int]().union(*programs_of(codec))
     bands = tuple(frozenset(map(int, band)) for band in plain[:MAX_BANDS_READ])

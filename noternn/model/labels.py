@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from noternn.config.checks import choices
 from noternn.errors import UserError
@@ -11,6 +12,8 @@ from noternn.model.lstm import NoteLSTM
 from noternn.terminal import printable
 
 MAX_SHARE = 10  # of a label that is exaggerated
+
+Bands = tuple[frozenset[int], ...]  # programs that play together; drums are 128
 
 
 @dataclass(frozen=True)
@@ -20,10 +23,13 @@ class Labels:
     Args:
         network: in evaluation mode, with the names in their order.
         names: of the labels.
+        bands: of the training pieces of each label, see `noternn.tokenizer.bands.bands_of`; none where they
+            are not known.
     """
 
     network: NoteLSTM
     names: tuple[str, ...]
+    bands: tuple[Bands, ...] = ()
 
     def told(self, mix: str = "") -> NoteLSTM:
         """The network that is told a mix of labels, see `shares_of`; "" for no label.
@@ -33,26 +39,43 @@ class Labels:
         """
         return self.network.told(shares_of(mix, self.names)).eval()
 
+    def bands_of(self, mix: str) -> Bands:
+        """The bands of all labels in a mix.
 
-def network_told(mix: str, network: NoteLSTM, labels: Labels | None) -> NoteLSTM:
-    """The network that is told a mix of labels.
+        Raises:
+            UserError: if it is no mix of its labels.
+        """
+        shares = shares_of(mix, self.names)
+        return tuple(band for k, bands in enumerate(self.bands) if shares[k] for band in bands)
+
+
+class Told(NamedTuple):
+    """A network that is told a label, and the bands that may play."""
+
+    network: NoteLSTM
+    bands: Bands
+
+
+def told(mix: str, network: NoteLSTM, bands: Bands, labels: Labels | None) -> Told:
+    """A network that is told a mix of labels, with the bands of these.
 
     Args:
-        mix: see `shares_of`; "" gives the network itself.
+        mix: see `shares_of`; "" changes nothing.
         network: that is told none.
-        labels: of it; None where it has none.
+        bands: of all training pieces, which play where those of the mix are not known.
+        labels: of the network; None where it has none.
 
     Raises:
         UserError: if it is no mix of its labels, or if it has none.
     """
     if not mix:
-        return network
+        return Told(network, bands)
     if labels is None:
         raise UserError(
             f"--label {printable(mix)}: this network was trained without labels; train one with "
             "model.labels=folder, dataset or a CSV table"
         )
-    return labels.told(mix)
+    return Told(labels.told(mix), labels.bands_of(mix) or bands)
 
 
 def shares_of(mix: str, names: Sequence[str]) -> list[float]:

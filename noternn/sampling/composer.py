@@ -11,7 +11,7 @@ from noternn.config.sampling import Sampling
 from noternn.errors import UserError
 from noternn.model.checkpoint import load_checkpoint, trained_of
 from noternn.model.course import Course
-from noternn.model.labels import Labels, network_told
+from noternn.model.labels import Bands, Labels, told
 from noternn.model.lstm import NoteLSTM
 from noternn.music.piece import Piece
 from noternn.sampling.band import Instruments
@@ -50,17 +50,18 @@ class Composer:
     pace: Pace | None = None
     drawing: Mapping[str, Any] = field(default_factory=dict)
     labels: Labels | None = None
-    bands: Sequence[frozenset[int]] = ()
+    bands: Bands = ()
     pedal: bool = False
     course: Course | None = None
 
     def told(self, mix: str) -> Composer:
-        """The same that is told a mix of labels, see `noternn.model.labels.shares_of`; "" changes nothing.
+        """The same that is told a mix of labels, and has their bands, see `noternn.model.labels.told`.
 
         Raises:
             UserError: if it is no mix of its labels, or if it has none.
         """
-        return replace(self, network=network_told(mix, self.network, self.labels))
+        network, bands = told(mix, self.network, self.bands, self.labels)
+        return replace(self, network=network, bands=bands)
 
     def compose(self, primer: list[int], options: Sampling, clock: Clock | None = None) -> Piece:
         """The primer, given as ids without BOS and EOS, and its continuation."""

@@ -22,12 +22,15 @@ def programs_of(codec: Codec) -> list[frozenset[int]]:
     return [frozenset(map(_program, _said(token))) for token in codec.vocabulary.tokens]
 
 
-def bands_of(pieces: Sequence[NDArray[np.int64]], codec: Codec) -> tuple[frozenset[int], ...]:
+def bands_of(
+    pieces: Sequence[NDArray[np.int64]], codec: Codec, most: int = MAX_BANDS
+) -> tuple[frozenset[int], ...]:
     """The bands of some pieces: the instruments of the first 512 notes of each.
 
     Args:
-        pieces: of each the ids, (num_tokens,) with BOS and EOS; of more than 64 as many, evenly spread.
+        pieces: of each the ids, (num_tokens,) with BOS and EOS.
         codec: of their vocabulary.
+        most: pieces that are looked at, evenly spread.
 
     Returns:
         A band a piece, in their order; none where the tokenizer tells no instruments apart.
@@ -36,7 +39,7 @@ def bands_of(pieces: Sequence[NDArray[np.int64]], codec: Codec) -> tuple[frozens
     if not any(said):
         return ()
     counts = note_counts(codec)
-    chosen = np.unique(np.linspace(0, len(pieces) - 1, min(MAX_BANDS, len(pieces))).round().astype(int))
+    chosen = np.unique(np.linspace(0, len(pieces) - 1, min(most, len(pieces))).round().astype(int))
     bands = []
     for number in chosen.tolist():
         ids = pieces[number]

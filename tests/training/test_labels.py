@@ -17,10 +17,11 @@ from noternn.errors import UserError
 from noternn.evaluation.likelihood import Options, evaluate
 from noternn.evaluation.loading import load_runs
 from noternn.model.build import network_for
-from noternn.model.checkpoint import load_checkpoint
+from noternn.model.checkpoint import checkpoint_path, load_checkpoint
 from noternn.music.midi import read_midi, write_midi
 from noternn.music.piece import Piece
 from noternn.runs.card import read_card
+from noternn.sampling.composer import load_composer
 from noternn.tokenizer import BOS_ID
 from noternn.training.ancestor import ancestor_of
 from noternn.training.datamodule import MidiDataModule
@@ -96,6 +97,40 @@ def test_a_mix_of_labels_lies_between(labelled: Path) -> None:
     assert {pitch > 60 for pitch in firsts} == {False, True}
     both = (network.compose(4, label=label, seed=1).pitch.tolist() for label in ("low", "low:1"))
     assert next(both) == next(both)
+
+
+@pytest.fixture(scope="module")
+def bands(train_tiny: TrainTiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that was told who plays: a flute and a tuba, or a piano; do not write to it."""
+    folder = tmp_path_factory.mktemp("bands")
+    for label, programs in (("high", (73, 58)), ("low", (0,))):
+        for seed in range(8):
+            one = tune(label, seed)
+            both = Piece.from_notes(
+                np.tile(one.onset, len(programs)), 480, np.tile(one.pitch, len(programs)),
+                program=np.repeat(programs, one.num_notes),
+            )  # fmt: skip
+            write_midi(both, folder / label / f"tune_{seed:02d}.mid")
+    run_dir = tmp_path_factory.mktemp("played")
+    train_tiny(run_dir, *QUICK, "tokenizer.program=true", "trainer.max_epochs=1", folder=folder)
+    return run_dir
+
+
+@pytest.mark.parametrize(
+    ("label", "played"),
+    [
+        ("high", [{58, 73}, {58, 73}]),
+        ("low:2", [{0}, {0}]),
+        ("high:0.7,low:0.3", [{58, 73}, {0}]),
+        ("", [{58, 73}, {0}]),
+    ],
+)
+def test_the_instruments_are_those_of_the_labels_pieces(
+    bands: Path, label: str, played: list[set[int]]
+) -> None:
+    composer = load_composer(checkpoint_path(bands)).told(label)
+    found = composer.playing([[]] * 32, seed=0)
+    assert {frozenset(band or ()) for band in found} == set(map(frozenset, played))
 
 
 @pytest.mark.parametrize(
