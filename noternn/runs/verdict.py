@@ -176,9 +176,9 @@ def _more_learning(last: Row, config: Mapping[str, Any]) -> list[str]:
 
 
 def _as_long_as(num_epochs: int, config: Mapping[str, Any]) -> str:
-    """The setting for so many epochs: in minutes if these have chosen them."""
+    """The setting for so many epochs: in minutes if these have chosen them, and no resumption could."""
     minutes, before = config["trainer"].get("minutes"), config["trainer"]["max_epochs"]
-    if minutes is None:
+    if minutes is None or config.get("resume"):
         return f"trainer.max_epochs={num_epochs}"
     return f"trainer.minutes={round(minutes * num_epochs / before, 1):g}"
 

@@ -145,6 +145,9 @@ def test_a_run_whose_minutes_chose_its_epochs_is_told_more_minutes() -> None:
     timed = with_settings(trainer={"minutes": 5, "max_epochs": 3, "gradient_clip_val": 1.0})
     (line,) = advice(STILL_LEARNING, timed, num_validation_pieces=50, num_train_notes=MANY)
     assert line.startswith("try more epochs: trainer.minutes=10; then")
+    resumed = {**timed, "resume": "runs/first"}  # with more epochs, perhaps, than the minutes chose
+    (line,) = advice(STILL_LEARNING, resumed, num_validation_pieces=50, num_train_notes=MANY)
+    assert line.startswith("try more epochs: trainer.max_epochs=6; then")
 
 
 def test_a_run_that_knows_its_training_pieces_much_better_is_told_a_cure_and_no_larger_network() -> None:
