@@ -37,7 +37,7 @@ from noternn.bench.transformer import Transformer
 from noternn.config.sampling import Sampling
 from noternn.corpus.pieces import Pieces
 from noternn.model.lstm import NoteLSTM
-from noternn.model.threads import one_thread
+from noternn.model.modes import one_thread
 from noternn.sampling.sampler import sample_batch
 from noternn.tokenizer import ChordTokenizer, Codec, Vocabulary
 from noternn.training.datamodule import Batch, LaneLoader

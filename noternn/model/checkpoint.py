@@ -20,7 +20,7 @@ from noternn.config.tokenizer import tokenizer_of
 from noternn.errors import UserError, require
 from noternn.files import replacing
 from noternn.model.build import network_for
-from noternn.model.course import LEAST_SHAPES, Course
+from noternn.model.course import Course
 from noternn.model.labels import Bands, Labels
 from noternn.model.lstm import NoteLSTM
 from noternn.music.midi import is_writable_metre, is_writable_tempo
@@ -310,8 +310,8 @@ def _bands(plain: Any, codec: Codec) -> Bands:
 
 
 def _course(plain: Any) -> Course | None:
-    """The course of held-out music; earlier versions, and runs under way, have not noted it, or another."""
-    return Course.from_plain(plain) if plain and len(plain["shape"]) >= LEAST_SHAPES else None
+    """The course of held-out music; earlier versions, and runs under way, have not noted it."""
+    return Course.from_plain(plain) if plain else None
 
 
 def _check_sizes(weights: Mapping[str, torch.Tensor]) -> None:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from noternn.config.sampling import Sampling
 from noternn.errors import UserError
 from noternn.model.lstm import NoteLSTM
+from noternn.model.modes import evaluating, one_thread
 from noternn.model.products import MAX_STREAMS
 from noternn.model.stepper import Lanes, build_lanes
-from noternn.model.threads import one_thread
 from noternn.sampling.band import Instruments
 from noternn.sampling.probabilities import choose, probabilities
 from noternn.tokenizer import BOS_ID, EOS_ID, UNK_ID, Codec, State
@@ -141,19 +141,16 @@ def draw(
     Raises:
         UserError: if no particle can do what is asked.
     """
-    was_training = network.training
-    network.eval()
     try:
-        lanes = build(network)
-        particles = _Filter(lanes, codec, plan, options, num_particles, sharpness, sharp_notes, band, judge)
-        return particles.run(most)
+        with evaluating(network):
+            lanes = build(network)
+            filter_ = _Filter(lanes, codec, plan, options, num_particles, sharpness, sharp_notes, band, judge)
+            return filter_.run(most)
     except _Stuck:
         raise UserError(
             f"none of {num_particles} particles found notes that do what was asked: "
             "ask for less, or try more particles"
         ) from None
-    finally:
-        network.train(was_training)
 
 
 class _Filter(Generic[S]):

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from noternn.config.sampling import Sampling
 from noternn.errors import UserError
 from noternn.model.lstm import NoteLSTM
+from noternn.model.modes import evaluating, one_thread
 from noternn.model.products import MAX_STREAMS
 from noternn.model.stepper import DraftStepper, Stepper, build_stepper
-from noternn.model.threads import one_thread
 from noternn.sampling.band import OPENING_BEATS, Instruments, Passing
 from noternn.sampling.copies import Bound
 from noternn.sampling.probabilities import ROUNDING, UNDECIDED, choose, draw, is_close, probabilities
@@ -89,14 +89,10 @@ def sample_each(
         Stream(grammar, primer, np.random.default_rng(options.seed + k), bands[k] if bands else None)
         for k, primer in enumerate(primers)
     ]
-    was_training = network.training
-    network.eval()
-    try:
+    with evaluating(network):
         for start in range(0, len(streams), MAX_STREAMS):
             group = streams[start : start + MAX_STREAMS]
             _continue(build(network, len(group)), grammar, group)
-    finally:
-        network.train(was_training)
     return [stream.ids for stream in streams]
 
 

@@ -15,9 +15,9 @@ from noternn.errors import UserError
 from noternn.health.voices import count_parallels
 from noternn.model.course import BLOCK, PLACES, Course, Usual
 from noternn.model.lstm import NoteLSTM
+from noternn.model.modes import evaluating, one_thread
 from noternn.model.products import MAX_STREAMS
 from noternn.model.stepper import Lanes, build_lanes
-from noternn.model.threads import one_thread
 from noternn.music.piece import Piece
 from noternn.sampling.copies import Bound
 from noternn.sampling.particles import normalized, resampled
@@ -176,13 +176,9 @@ def continue_each(
         for k, primer in enumerate(primers)
     ]
     together = max(1, MAX_STREAMS // options.steering)
-    was_training = network.training
-    network.eval()
-    try:
+    with evaluating(network):
         for start in range(0, len(flocks), together):
             _run(build_lanes(network), grammar, flocks[start : start + together])
-    finally:
-        network.train(was_training)
     return [flock.chosen() for flock in flocks]
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from noternn.model.lstm import NoteLSTM
-from noternn.model.threads import one_thread
+from noternn.model.modes import one_thread
 
 LEAST_LANES = 8  # that are worth a division: with fewer a part takes nearly the time of the whole
 LANES_OF_A_PART = 16  # at least, where a batch has more parts than two

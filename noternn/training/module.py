@@ -22,7 +22,7 @@ from noternn.model.build import network_for, num_parameters
 from noternn.model.checkpoint import checkpoint_content, load_checkpoint, trained_of
 from noternn.model.dropout import drawing_from
 from noternn.model.lstm import NetworkState, NoteLSTM, of_lanes, select_lanes, store_lanes
-from noternn.model.threads import one_thread
+from noternn.model.modes import one_thread
 from noternn.runs.epochs import INTERVAL
 from noternn.tokenizer import PAD_ID, Codec
 from noternn.training.datamodule import Batch, MidiDataModule
