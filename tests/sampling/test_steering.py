@@ -135,7 +135,8 @@ def test_a_checkpoint_holds_it_and_refuses_another() -> None:
     assert Course.from_plain(course.as_plain()) == course
     assert Course.from_plain(course.as_plain() | {"shape": [(0.0, 1.0)] * 4}) is None  # an earlier version's
     for wrong in ({"surprise": []}, {"shape": [(0.0, 1.0)] * (NUM_SHAPES + 1)},
-                  {"shape": [(0.0, 0.0)] * NUM_SHAPES}, {"surprise": [(float("nan"), 1.0)] * len(PLACES)}):  # fmt: skip
+                  {"shape": [(0.0, 0.0)] * NUM_SHAPES},
+                  {"surprise": [(float("nan"), 1.0)] * len(PLACES)}):  # fmt: skip
         with pytest.raises(ValueError, match="course"):
             Course.from_plain(course.as_plain() | wrong)
 
