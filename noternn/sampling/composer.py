@@ -16,7 +16,6 @@ from noternn.model.lstm import NoteLSTM
 from noternn.music.piece import Piece
 from noternn.sampling.band import Instruments
 from noternn.sampling.clock import Clock
-from noternn.sampling.copies import Bound
 from noternn.sampling.ending import MARGIN, end_each
 from noternn.sampling.sampler import end_in_beats
 from noternn.sampling.steering import continue_each
@@ -97,7 +96,7 @@ class Composer:
         clock = clock or Clock(((0.0, self.tempo),), ((0.0, *self.metre),))
         pieces: dict[int, Piece] = {}
         if wishes.need_particles and (options.ending == "exact" or options.repetition_penalty != 1):
-            raise UserError("a key, a range or a number of notes at once need samples that end by themselves")
+            raise UserError("a number of notes at once needs samples that end by themselves")
         if options.ending != "exact" and options.repetition_penalty == 1:
             pace = self.pace or Pace.default(self.codec.tokenizer.steps_per_beat)
             asked = (wishes, num_particles, bands, self.course)
@@ -106,13 +105,13 @@ class Composer:
             if beats is not None:
                 pieces = {k: self._rung_out(piece, primers[k], beats) for k, piece in pieces.items()}
         if len(pieces) < len(primers):
-            pieces = dict(enumerate(self._cut(primers, options, beats, clock, bands, wishes.bound))) | pieces
+            pieces = dict(enumerate(self._cut(primers, options, beats, clock, bands, wishes))) | pieces
         return list(pieces.values())
 
     def compose_ids(self, primers: Sequence[Sequence[int]], options: Sampling) -> list[list[int]]:
         """The primers, each with `options.num_notes` more notes, as ids; see `continue_each`."""
         bands = self.playing(primers, options.seed)
-        asked = (options, None, self.pace, bands, None, self.course)
+        asked = (options, None, self.pace, bands, ANYTHING, self.course)
         return continue_each(self.network, self.codec, primers, *asked)
 
     def playing(
@@ -148,10 +147,10 @@ class Composer:
         beats: float | None,
         clock: Clock,
         bands: Sequence[frozenset[int] | None],
-        bound: Bound | None,
+        wishes: Wishes,
     ) -> list[Piece]:
         """Samples that stop at their length."""
-        asked = (options, beats, self.pace, bands, bound, self.course)
+        asked = (options, beats, self.pace, bands, wishes, self.course)
         samples = continue_each(self.network, self.codec, primers, *asked)
         pieces = [self._piece(ids, clock) for ids in samples]
         if beats is None:

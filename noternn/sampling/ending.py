@@ -184,7 +184,7 @@ def end_each(
     if options.ending == "own" and not wishes.need_particles:
         least = replace(options, num_notes=max(1, int((1 - margin) * length)))
         sooner = None if beats is None else (1 - margin) * beats
-        asked = (least, sooner, pace, bands, wishes.bound, course)
+        asked = (least, sooner, pace, bands, wishes, course)
         begun = continue_each(network, codec, primers, *asked)
     instruments = Instruments(codec)
     judge = None if course is None or options.steering == 1 else partial(likeness_of, codec, course)

@@ -17,8 +17,8 @@ from noternn.model.modes import evaluating, one_thread
 from noternn.model.products import MAX_STREAMS
 from noternn.model.stepper import DraftStepper, Stepper, build_stepper
 from noternn.sampling.band import OPENING_BEATS, Instruments, Passing
-from noternn.sampling.copies import Bound
 from noternn.sampling.probabilities import ROUNDING, UNDECIDED, choose, draw, is_close, probabilities
+from noternn.sampling.wishes import ANYTHING, Wishes
 from noternn.tokenizer import BOS_ID, EOS_ID, Codec, State
 from noternn.tokenizer.bands import BAND_NOTES
 from noternn.tokenizer.pace import Pace, note_counts
@@ -57,7 +57,7 @@ def sample_each(
     beats: float | None = None,
     pace: Pace | None = None,
     bands: Sequence[frozenset[int] | None] | None = None,
-    bound: Bound | None = None,
+    wishes: Wishes = ANYTHING,
 ) -> list[list[int]]:
     """A continuation of each primer, which advance together: much faster than one after the other.
 
@@ -73,7 +73,8 @@ def sample_each(
         pace: of the training pieces: samples go no longer without a note; None for `Pace.default`.
         bands: for each primer the instruments that play, see `Instruments`; None keeps to those that are
             heard in the primer and in the first `OPENING_BEATS` of the sample.
-        bound: on what is copied; None for none.
+        wishes: of what is composed: which ids may come, and how little is copied. Of how many notes sound at
+            once nothing is known here.
 
     Returns:
         For each k `primers[k]` and what follows it, drawn with the seed `options.seed + k`: `num_notes` notes
@@ -81,10 +82,10 @@ def sample_each(
         grammar allows nothing but the end.
 
     Raises:
-        UserError: on a repetition penalty for tokens that hold notes (`Tokenizer.holds_notes`), or if a
-            bound leaves nothing that may come.
+        UserError: on a repetition penalty for tokens that hold notes (`Tokenizer.holds_notes`), or if the
+            wishes leave nothing that may come.
     """
-    grammar = Grammar(codec, options, beats, pace, bound)
+    grammar = Grammar(codec, options, beats, pace, wishes)
     streams = [
         Stream(grammar, primer, np.random.default_rng(options.seed + k), bands[k] if bands else None)
         for k, primer in enumerate(primers)
@@ -108,7 +109,7 @@ class Grammar:
     Its states are numbered in the order in which they come up. What is known of each stands in lists.
 
     Args:
-        codec, options, beats, pace, bound: see `sample_each`.
+        codec, options, beats, pace, wishes: see `sample_each`.
 
     Raises:
         UserError: on a repetition penalty for tokens that hold notes (`Tokenizer.holds_notes`).
@@ -120,7 +121,7 @@ class Grammar:
         options: Sampling,
         beats: float | None,
         pace: Pace | None,
-        bound: Bound | None,
+        wishes: Wishes = ANYTHING,
     ) -> None:
         if options.repetition_penalty != 1 and codec.tokenizer.holds_notes:
             raise UserError(
@@ -131,7 +132,8 @@ class Grammar:
         self.options = options
         self.beats = beats
         self.pace = pace or Pace.default(codec.tokenizer.steps_per_beat)
-        self.bound = bound
+        self.bound = wishes.bound
+        self._composed = codec if wishes.ids is None else Codec(codec.tokenizer, codec.vocabulary, wishes.ids)
         tokens, tokenizer = codec.vocabulary.tokens, codec.tokenizer
         self.has_notes, self.steps = note_counts(codec) > 0, codec.token_steps()
         self.note_counts: list[int] = note_counts(codec).tolist()
@@ -163,7 +165,7 @@ class Grammar:
         number = self._numbers[place] = len(self._states)
         if number == len(self.masks):
             self.masks = np.concatenate([self.masks, np.zeros_like(self.masks)])
-        self.masks[number] = self.codec.mask(state)
+        self.masks[number] = self._composed.mask(state)
         self.masks[number, EOS_ID] = False
         passing = None
         if band is not None:

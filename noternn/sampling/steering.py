@@ -19,10 +19,10 @@ from noternn.model.modes import evaluating, one_thread
 from noternn.model.products import MAX_STREAMS
 from noternn.model.stepper import Lanes, build_lanes
 from noternn.music.piece import Piece
-from noternn.sampling.copies import Bound
 from noternn.sampling.particles import normalized, resampled
 from noternn.sampling.sampler import Grammar, Stream, draw_next, sample_each, shared_start
 from noternn.sampling.scoring import SIDE_BY_SIDE, token_nlls
+from noternn.sampling.wishes import ANYTHING, Wishes
 from noternn.tokenizer import BOS_ID, Codec
 from noternn.tokenizer.pace import Pace, note_counts
 from noternn.tokenizer.pitch_kinds import BEATS_A_BAR
@@ -145,7 +145,7 @@ def continue_each(
     beats: float | None = None,
     pace: Pace | None = None,
     bands: Sequence[frozenset[int] | None] | None = None,
-    bound: Bound | None = None,
+    wishes: Wishes = ANYTHING,
     course: Course | None = None,
 ) -> list[list[int]]:
     """What `sample_each` gives, steered if `options.steering` is more than 1.
@@ -156,21 +156,23 @@ def continue_each(
     likelier; here it costs the stream its place.
 
     Args:
-        network, codec, primers, options, beats, pace, bands, bound: see `sample_each`.
+        network, codec, primers, options, beats, pace, bands, wishes: see `sample_each`.
         course: of held-out music; None where the checkpoint does not say.
 
     Raises:
         UserError: if samples are to be steered without a course, or as `sample_each`.
     """
     if options.steering == 1:
-        return sample_each(network, codec, primers, options, beats=beats, pace=pace, bands=bands, bound=bound)
+        return sample_each(
+            network, codec, primers, options, beats=beats, pace=pace, bands=bands, wishes=wishes
+        )
     if course is None:
         raise UserError(
             f"steering {options.steering}: this checkpoint does not say how held-out music goes along: an "
             "earlier version wrote it, its run is not over, or it has fewer than 5 validation pieces; leave "
             "it at 1"
         )
-    grammar = Grammar(codec, options, beats, pace, bound)
+    grammar = Grammar(codec, options, beats, pace, wishes)
     flocks = [
         _Flock(grammar, primer, options.seed + k, bands[k] if bands else None, course)
         for k, primer in enumerate(primers)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
+from noternn.errors import UserError
 from noternn.sampling.copies import Bound
 from noternn.tokenizer import SPECIAL_TOKENS, Codec
 
@@ -30,8 +32,8 @@ class Wishes:
 
     @property
     def need_particles(self) -> bool:
-        """Whether more is asked than a bound, which any sample keeps."""
-        return self.ids is not None or self.most_at_once is not None or self.is_below
+        """Whether more is asked than some ids and a bound, which any sample keeps."""
+        return self.most_at_once is not None or self.is_below
 
     def among(self, ids: NDArray[np.bool_]) -> Wishes:
         """The same, of some ids alone, (vocab_size,)."""
@@ -42,11 +44,21 @@ ANYTHING, BELOW = Wishes(), Wishes(is_below=True)
 
 
 def ids_within(codec: Codec, pitch_classes: Iterable[int], lowest: int, highest: int) -> NDArray[np.bool_]:
-    """Which ids say no pitch outside of some pitch classes and a range, (vocab_size,); drums say none."""
+    """Which ids say no pitch outside of some pitch classes and a range, (vocab_size,); drums say none.
+
+    Raises:
+        UserError: if no pitch is left.
+    """
     classes = sorted(set(pitch_classes))
     allowed = np.ones(len(codec.vocabulary), dtype=np.bool_)
-    for id_ in range(len(SPECIAL_TOKENS), len(allowed)):
-        said = codec.decode([id_])
-        pitch = said.pitch[~said.is_drum]
+    known: set[int] = set()
+    for id_, token in islice(enumerate(codec.vocabulary.tokens), len(SPECIAL_TOKENS), None):
+        if codec.tokenizer.transposed(token, 1) == token:
+            continue  # it says no pitch: drums stay, which alone would be read as pitches
+        pitch = codec.decode([id_]).pitch
         allowed[id_] = bool((np.isin(pitch % 12, classes) & (pitch >= lowest) & (pitch <= highest)).all())
+        known |= set(pitch.tolist())
+    if not any(pitch % 12 in classes and lowest <= pitch <= highest for pitch in known):
+        heard = f"it knows {min(known)} to {max(known)}" if known else "it knows none"
+        raise UserError(f"no pitch that this network knows is in the key and range: {heard}")
     return allowed

@@ -13,11 +13,21 @@ from noternn.tokenizer.vocabulary import BOS_ID, EOS, EOS_ID, PAD_ID, SPECIAL_TO
 
 
 class Codec:
-    """A tokenizer with a vocabulary: pieces <-> ids, and masks of the ids that may come next."""
+    """A tokenizer with a vocabulary: pieces <-> ids, and masks of the ids that may come next.
 
-    def __init__(self, tokenizer: Tokenizer, vocabulary: Vocabulary) -> None:
+    Args:
+        tokenizer: whose grammar is kept to.
+        vocabulary: of its tokens.
+        within: (vocab_size,) which ids may come at all; None for all.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, vocabulary: Vocabulary, within: NDArray[np.bool_] | None = None
+    ) -> None:
         self.tokenizer = tokenizer
         self.vocabulary = vocabulary
+        ordinary = range(len(SPECIAL_TOKENS), len(vocabulary.tokens))
+        self._ordinary = [i for i in ordinary if within is None or within[i]]
         self._known: tuple[Sequence[str], NDArray[np.int64]] = ((), np.zeros(0, dtype=np.int64))
         self._masks: dict[State, NDArray[np.bool_]] = {}
         self._can_end: dict[State, bool] = {}
@@ -55,7 +65,7 @@ class Codec:
     def mask(self, state: State) -> NDArray[np.bool_]:
         """Which ids may come next, shape (vocab_size,); PAD, BOS and UNK never do.
 
-        An id is out, too, if this vocabulary has no way from it to EOS: after its lowest pitch no
+        An id is out, too, if those that may come at all have no way from it to EOS: after the lowest pitch no
         lower one can follow. Where nothing is left EOS may come, so that some id always may.
         The array is kept for the next call: copy it before writing to it.
         """
@@ -123,8 +133,7 @@ class Codec:
         """The ordinary ids that the grammar allows after `state`, each with the state it leads to."""
         follows, advance = self.tokenizer.follows, self.tokenizer.advance
         tokens = self.vocabulary.tokens
-        ordinary = range(len(SPECIAL_TOKENS), len(tokens))
-        return [(i, advance(state, tokens[i])) for i in ordinary if follows(state, tokens[i])]
+        return [(i, advance(state, tokens[i])) for i in self._ordinary if follows(state, tokens[i])]
 
     def _reaches_end(self, state: State) -> bool:
         """Whether some tokens of the vocabulary lead from `state` to one where EOS is legal."""

@@ -90,7 +90,7 @@ NETWORK = NoteLSTM(len(CODEC.vocabulary), 2, 2, 1, 0.0, 1).eval()
 def composed(share: float | None, primer: Sequence[int] = ()) -> list[Piece]:
     options = Sampling(num_notes=45, ending="exact", top_p=1.0)
     of = None if share is None else bound(CODEC, share)
-    samples = sample_each(NETWORK, CODEC, [primer] * 8, options, build=ByHeart, bound=of)
+    samples = sample_each(NETWORK, CODEC, [primer] * 8, options, build=ByHeart, wishes=Wishes(bound=of))
     return [CODEC.decode(ids) for ids in samples]
 
 
@@ -163,7 +163,7 @@ def test_where_all_is_copied_a_line_says_so() -> None:
     of.passages.copies = lambda *_: True  # type: ignore[method-assign]
     of.passages.may_copy = lambda *_: True  # type: ignore[method-assign]
     with pytest.raises(UserError, match="all notes that may come next copy more"):
-        sample_each(NETWORK, nothing, [[]], Sampling(num_notes=20), bound=of)
+        sample_each(NETWORK, nothing, [[]], Sampling(num_notes=20), wishes=Wishes(bound=of))
 
 
 def test_a_tokenizer_that_holds_notes_is_refused() -> None:
