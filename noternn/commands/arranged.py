@@ -184,7 +184,7 @@ def asked(options: argparse.Namespace) -> dict[str, Any]:
         told["max-copied"] = options.max_copied
     if options.max_polyphony is not None:
         told["max-polyphony"] = options.max_polyphony
-    if told or options.infill or options.melody:
+    if options.infill or options.melody:
         told["particles"] = options.particles
     return told
 

@@ -144,8 +144,6 @@ class Composing:
         wishes = arranged.wished(options, composer)
         asked: dict[str, Any] = {"instruments": options.instruments}
         asked["wishes"] = wishes
-        if wishes.need_particles:
-            asked["num_particles"] = options.particles
         pieces = composer.compose_each(primers, self.sampling, beats, clock, **asked)
         ends = [primer_end(primer, composer.codec, composer.tempo) for primer in primers]
         new = [piece.select(piece.onset >= end) for piece, end in zip(pieces, ends, strict=True)]

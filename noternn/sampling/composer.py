@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from noternn.config.sampling import Sampling
-from noternn.errors import UserError
 from noternn.model.checkpoint import load_checkpoint, trained_of
 from noternn.model.course import Course
 from noternn.model.labels import Bands, Labels, told
@@ -85,7 +84,7 @@ class Composer:
                 note that begins at that time or later, and notes that would ring over it are cut there.
             clock: tempos and metres of the primers, which go on; None for those of the corpus.
             wishes: of what is composed: a key, a range, how many notes at once.
-            num_particles: that look for an end and for what is wished; None for as many as `end_each` takes.
+            num_particles: that look for an end; None for as many as `end_each` takes.
             instruments: names of those that play, see `Instruments.named`; "" for those of the primer and of
                 a training piece's band, see `Instruments.playing`.
 
@@ -95,8 +94,6 @@ class Composer:
         bands = self.playing(primers, options.seed, instruments)
         clock = clock or Clock(((0.0, self.tempo),), ((0.0, *self.metre),))
         pieces: dict[int, Piece] = {}
-        if wishes.need_particles and (options.ending == "exact" or options.repetition_penalty != 1):
-            raise UserError("a number of notes at once needs samples that end by themselves")
         if options.ending != "exact" and options.repetition_penalty == 1:
             pace = self.pace or Pace.default(self.codec.tokenizer.steps_per_beat)
             asked = (wishes, num_particles, bands, self.course)

@@ -16,7 +16,7 @@ from noternn.model.course import Course
 from noternn.model.lstm import NoteLSTM
 from noternn.sampling.band import Instruments
 from noternn.sampling.copies import Place
-from noternn.sampling.events import Tables, check_is_event
+from noternn.sampling.events import Sounding
 from noternn.sampling.particles import draw
 from noternn.sampling.sampler import end_in_beats
 from noternn.sampling.steering import continue_each, likeness_of
@@ -46,8 +46,7 @@ class Progress(NamedTuple):
     since: int = 0
     idle: int = 0
     last: int = EOS_ID
-    time: int = 0
-    ends: tuple[int, ...] = ()  # of the notes that sound, where it is asked how many
+    sounding: Sounding = Sounding()  # where it is asked how many sound
     place: Place | None = None  # where it is asked what is copied
 
 
@@ -86,10 +85,7 @@ class Ending:
         self.adds = self.steps if is_timed else self.notes
         self.start = Progress(0, length, place=wishes.bound.start() if wishes.bound else None)
         self.wishes, self.num_given = wishes, num_given
-        self.tables: Tables | None = None
-        if wishes.most_at_once is not None:
-            check_is_event(codec)
-            self.tables = Tables.of(codec)
+        self.crowd = wishes.crowd_of(codec)
 
     def allowed(self, state: Progress, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """See `Plan`."""
@@ -98,14 +94,14 @@ class Ending:
             forced[self.ids[state.num_ids]] = True
             return forced
         allowed: NDArray[np.bool_] = mask & (state.length + self.adds <= self.high)
-        if not state.ends:  # no note sounds, which might keep others away
+        if not state.sounding.ends:  # no note sounds, which might keep others away
             allowed &= (self.steps == 0) | (state.since + self.steps <= self.pace.steps)
         if state.idle >= self.pace.tokens:  # a note that gets longer and longer
             allowed[state.last] = False
         if self.wishes.ids is not None:
             allowed &= self.wishes.ids
-        if self.tables is not None and self.wishes.most_at_once is not None:
-            allowed &= ~self.tables.crowded(state.time, state.ends, self.wishes.most_at_once)
+        if self.crowd is not None:
+            allowed = self.crowd.allowed(state.sounding, allowed)
         if self.wishes.bound is not None and state.place is not None:
             allowed = self.wishes.bound.allowed(state.place, allowed)
         allowed[EOS_ID] = mask[EOS_ID] and state.length >= self.low
@@ -114,7 +110,8 @@ class Ending:
     def advance(self, state: Progress, id_: int) -> Progress:
         """See `Plan`."""
         number, steps = state.num_ids + 1, int(self.steps[id_])
-        state = self._sounding(state, id_, steps)
+        if self.crowd is not None:
+            state = state._replace(sounding=self.crowd.after(state.sounding, id_))
         if self.wishes.bound is not None and state.place is not None:
             place = self.wishes.bound.after(state.place, id_, is_given=state.num_ids < self.num_given)
             state = state._replace(place=place)
@@ -123,19 +120,6 @@ class Ending:
         since, idle = (steps, 0) if self.notes[id_] else (state.since + steps, state.idle + 1)
         length = state.length + float(self.adds[id_])
         return state._replace(num_ids=number, length=length, since=since, idle=idle, last=id_)
-
-    def _sounding(self, state: Progress, id_: int, steps: int) -> Progress:
-        """The state with the notes that sound after an id."""
-        if self.tables is None:
-            return state
-        time, ends = state.time + steps, state.ends
-        if self.tables.pitch[id_] >= 0:
-            ends = (*ends, time)
-        elif self.tables.duration[id_] and ends:
-            ends = (*ends[:-1], ends[-1] + int(self.tables.duration[id_]))
-        elif steps:
-            ends = tuple(end for end in ends if end > time)
-        return state._replace(time=time, ends=ends)
 
     def stage(self, state: Progress) -> int:
         """See `Plan`: nothing is known before the end, so particles seldom wait."""
@@ -166,7 +150,7 @@ def end_each(
 
     Args:
         network, codec, primers, options, beats, pace: see `sample_each`.
-        wishes: of what is composed; then particles go on from the primer.
+        wishes: of what is composed.
         num_particles: see `draw`; None for more of them where there are fewer places to end.
         bands: the instruments that play, see `sample_each`.
         course: see `continue_each`.
@@ -175,13 +159,13 @@ def end_each(
         For each primer it and what follows; None where no end was found.
 
     Raises:
-        UserError: if nothing does what is wished.
+        UserError: see `sample_each`.
     """
     margin = MARGIN if options.ending == "own" else 1.0
     is_timed = beats is not None
     length: float = options.num_notes if beats is None else beats * codec.tokenizer.steps_per_beat
     begun: list[list[int]] = [list(primer) for primer in primers]
-    if options.ending == "own" and not wishes.need_particles:
+    if options.ending == "own":
         least = replace(options, num_notes=max(1, int((1 - margin) * length)))
         sooner = None if beats is None else (1 - margin) * beats
         asked = (least, sooner, pace, bands, wishes, course)
@@ -207,8 +191,6 @@ def end_each(
             )
             samples.append(drawn.ids)
         except UserError:
-            if wishes.need_particles:
-                raise
             samples.append(None)
     return samples
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +64,64 @@ class Tables:
         is_full = len(ends) >= most
         found: NDArray[np.bool_] = goes_nowhere | (self.begins & is_full)
         return found
+
+
+class Sounding(NamedTuple):
+    """The notes that sound at a time.
+
+    Args:
+        time: in grid steps.
+        ends: of these notes.
+    """
+
+    time: int = 0
+    ends: tuple[int, ...] = ()
+
+
+class Crowd:
+    """A bound on how many notes sound at once, given ones included.
+
+    Args:
+        codec: of the ids.
+        most: notes.
+
+    Raises:
+        UserError: if the tokenizer does not write one note after the other.
+    """
+
+    def __init__(self, codec: Codec, most: int) -> None:
+        check_is_event(codec)
+        self.tables, self.most = Tables.of(codec), most
+        self.furthest = int(self.tables.steps.max())  # that one Shift goes
+
+    def after(self, sounding: Sounding, id_: int) -> Sounding:
+        """What sounds after an id."""
+        steps = int(self.tables.steps[id_])
+        time, ends = sounding.time + steps, sounding.ends
+        if self.tables.pitch[id_] >= 0:
+            ends = (*ends, time)
+        elif self.tables.duration[id_] and ends:
+            ends = (*ends[:-1], ends[-1] + int(self.tables.duration[id_]))
+        elif steps:
+            ends = tuple(end for end in ends if end > time)
+        return Sounding(time, ends)
+
+    def allowed(self, sounding: Sounding, ids: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Those of some ids after which no more sound, (vocab_size,)."""
+        return ids & ~self.tables.crowded(*sounding, self.most) & ~self._closes_off(sounding)
+
+    def _closes_off(self, sounding: Sounding) -> NDArray[np.bool_]:
+        """Which ids make a note so long that no Shift leads to where another may begin, (vocab_size,).
+
+        Any number of the longest Shifts there can be may follow one another, where the vocabulary has it.
+        """
+        time, ends = sounding
+        until = time + self.furthest
+        is_free = len(ends) < self.most or min(ends[:-1], default=until + 1) <= until
+        if is_free or self.furthest == self.tables.longest:
+            return np.zeros(len(self.tables.steps), dtype=np.bool_)
+        closes: NDArray[np.bool_] = (self.tables.duration > 0) & (ends[-1] + self.tables.duration > until)
+        return closes
 
 
 def check_is_event(codec: Codec) -> None:

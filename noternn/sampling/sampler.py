@@ -17,6 +17,7 @@ from noternn.model.modes import evaluating, one_thread
 from noternn.model.products import MAX_STREAMS
 from noternn.model.stepper import DraftStepper, Stepper, build_stepper
 from noternn.sampling.band import OPENING_BEATS, Instruments, Passing
+from noternn.sampling.events import Sounding
 from noternn.sampling.probabilities import ROUNDING, UNDECIDED, choose, draw, is_close, probabilities
 from noternn.sampling.wishes import ANYTHING, Wishes
 from noternn.tokenizer import BOS_ID, EOS_ID, Codec, State
@@ -73,8 +74,7 @@ def sample_each(
         pace: of the training pieces: samples go no longer without a note; None for `Pace.default`.
         bands: for each primer the instruments that play, see `Instruments`; None keeps to those that are
             heard in the primer and in the first `OPENING_BEATS` of the sample.
-        wishes: of what is composed: which ids may come, and how little is copied. Of how many notes sound at
-            once nothing is known here.
+        wishes: of what is composed.
 
     Returns:
         For each k `primers[k]` and what follows it, drawn with the seed `options.seed + k`: `num_notes` notes
@@ -132,7 +132,7 @@ class Grammar:
         self.options = options
         self.beats = beats
         self.pace = pace or Pace.default(codec.tokenizer.steps_per_beat)
-        self.bound = wishes.bound
+        self.bound, self.crowd = wishes.bound, wishes.crowd_of(codec)
         self._composed = codec if wishes.ids is None else Codec(codec.tokenizer, codec.vocabulary, wishes.ids)
         tokens, tokenizer = codec.vocabulary.tokens, codec.tokenizer
         self.has_notes, self.steps = note_counts(codec) > 0, codec.token_steps()
@@ -245,20 +245,25 @@ class Grammar:
         found: NDArray[np.bool_] = onward if onward.any() else allowed
         return found
 
-    def copies(self, stream: Stream, id_: int) -> bool:
-        """Whether an id would copy more than may be."""
+    def oversteps(self, stream: Stream, id_: int) -> bool:
+        """Whether an id would copy more than may be, or more notes would sound."""
+        if self.crowd is not None and not self.crowd.allowed(stream.sounding, self.masks[stream.state])[id_]:
+            return True
         return self.bound is not None and stream.place is not None and self.bound.copies(stream.place, id_)
 
     def mask_bounded(self, stream: Stream, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """What of a mask copies no more than may be, (vocab_size,)."""
-        if self.bound is None or stream.place is None:
-            return mask
-        allowed = self.bound.allowed(stream.place, mask)
-        if not allowed.any() and self.masks[stream.state].any():
-            allowed = self.bound.allowed(stream.place, self.masks[stream.state])
-        if not allowed.any():
-            raise UserError("all notes that may come next copy more of the training pieces than may be")
-        return allowed
+        """What of a mask copies no more than may be, and lets no more sound, (vocab_size,)."""
+        for ids in (mask, self.masks[stream.state]):
+            allowed = ids if self.crowd is None else self.crowd.allowed(stream.sounding, ids)
+            if self.bound is not None and stream.place is not None:
+                allowed = self.bound.allowed(stream.place, allowed)
+            if allowed.any() or not ids.any():
+                return allowed
+        raise UserError(
+            "all notes that may come next copy more of the training pieces than may be"
+            if self.crowd is None
+            else "no note may come next: fewer may sound at once than do, or all would copy more than may be"
+        )
 
     def _chains(self, number: int) -> NDArray[np.bool_]:
         """Which ids may come again right after themselves, (vocab_size,)."""
@@ -310,6 +315,7 @@ class Stream:
         if grammar.beats is not None:
             self.end = end_in_beats(grammar.codec, primer, grammar.beats)
         self.place = grammar.bound.start() if grammar.bound else None
+        self.sounding = Sounding()  # where it is asked how many sound
         self._rng = rng
         self._points: list[float] = []  # the next ones last
 
@@ -332,6 +338,8 @@ class Stream:
         notes, steps = grammar.note_counts[id_], grammar.num_steps[id_]
         if grammar.bound is not None and self.place is not None:
             self.place = grammar.bound.after(self.place, id_, is_given=self.num_added < 0)
+        if grammar.crowd is not None:
+            self.sounding = grammar.crowd.after(self.sounding, id_)
         if self.num_added >= 0:
             self.num_notes += notes
             self.num_steps += steps
@@ -416,7 +424,7 @@ def draw_next(
     ids: list[int] = drawn.tolist()
     for n, (k, stream) in enumerate(rows):
         lingers = grammar.lingers(stream, ids[n])
-        if lingers or grammar.copies(stream, ids[n]):
+        if lingers or grammar.oversteps(stream, ids[n]):
             if exact is None:
                 assert isinstance(stepper, DraftStepper)
                 exact = grammar.passed_on(stepper.settle(), rows)

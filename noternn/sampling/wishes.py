@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from noternn.errors import UserError
 from noternn.sampling.copies import Bound
+from noternn.sampling.events import Crowd
 from noternn.tokenizer import SPECIAL_TOKENS, Codec
 
 
@@ -30,10 +31,13 @@ class Wishes:
     is_below: bool = False
     bound: Bound | None = None
 
-    @property
-    def need_particles(self) -> bool:
-        """Whether more is asked than some ids and a bound, which any sample keeps."""
-        return self.most_at_once is not None or self.is_below
+    def crowd_of(self, codec: Codec) -> Crowd | None:
+        """The bound on how many notes sound; None without one.
+
+        Raises:
+            UserError: if the tokenizer does not write one note after the other.
+        """
+        return None if self.most_at_once is None else Crowd(codec, self.most_at_once)
 
     def among(self, ids: NDArray[np.bool_]) -> Wishes:
         """The same, of some ids alone, (vocab_size,)."""

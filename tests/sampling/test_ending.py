@@ -10,7 +10,6 @@ import pytest
 
 from noternn.__main__ import main
 from noternn.config.sampling import Sampling
-from noternn.errors import UserError
 from noternn.music.midi import read_midi
 from noternn.sampling.composer import Composer, load_composer
 from noternn.sampling.wishes import Wishes, ids_within
@@ -57,11 +56,6 @@ def test_what_is_wished_of_a_sample_is_kept_to(composer: Composer) -> None:
     assert 50 <= piece.pitch.min() <= piece.pitch.max() <= 70
     ends = piece.onset + piece.duration
     assert max(int(((piece.onset <= t) & (ends > t)).sum()) for t in piece.onset) <= 2
-
-
-def test_wishes_need_samples_that_end_by_themselves(composer: Composer) -> None:
-    with pytest.raises(UserError, match="end by themselves"):
-        composer.compose_each([[]], replace(OPTIONS, ending="exact"), wishes=Wishes(most_at_once=1))
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,30 @@ def test_all_that_is_composed_is_in_the_key_and_the_range(name: str, ending: str
         assert len(pitch) == 0 or 60 <= pitch.min() <= pitch.max() <= 72
 
 
+@pytest.mark.parametrize("name", ["event", "band"])
+@pytest.mark.parametrize("ending", ["own", "any", "exact"])
+@pytest.mark.parametrize("steering", [1, 4])
+def test_no_more_notes_sound_at_once_than_are_asked_for(name: str, ending: str, steering: int) -> None:
+    for piece in composed(CODECS[name], Wishes(most_at_once=2), ending=ending, steering=steering):
+        ends = piece.onset + piece.duration
+        assert piece.num_notes >= {"own": 35, "any": 1, "exact": 40}[ending]
+        assert max(int(((piece.onset <= t) & (ends > t)).sum()) for t in piece.onset) <= 2
+
+
+def test_a_note_that_would_leave_no_place_for_another_does_not_come() -> None:
+    piece = Piece.from_notes([0, 480, 960], [480, 960, 4800], [60, 62, 64])  # shifts of a beat alone
+    tokenizer = EventTokenizer()
+    codec = Codec(tokenizer, Vocabulary(sorted(set(tokenizer.tokenize(piece)))))
+    for sample in composed(codec, Wishes(most_at_once=1), ending="exact"):
+        assert sample.num_notes == 40
+        assert set(np.diff(sample.onset).tolist()) == {sample.ticks_per_beat}
+
+
+def test_chords_in_one_token_are_not_counted() -> None:
+    with pytest.raises(UserError, match="does not write one note after the other"):
+        composed(CODECS["chord"], Wishes(most_at_once=2))
+
+
 def test_a_range_of_no_pitch_that_the_network_knows_is_told() -> None:
-    with pytest.raises(UserError, match="no pitch that this network knows .*: it knows 48 to 83"):
+    with pytest.raises(UserError, match=r"no pitch that this network knows .*: it knows 48 to 83"):
         ids_within(BAND, C_MAJOR, 100, 110)
