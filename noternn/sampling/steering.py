@@ -27,7 +27,8 @@ from noternn.tokenizer import BOS_ID, Codec
 from noternn.tokenizer.pace import Pace, note_counts
 from noternn.tokenizer.pitch_kinds import BEATS_A_BAR
 
-MIN_PIECES = 5  # held-out ones, of which a course can be told
+MIN_PIECES = 3  # held-out ones, of which a course can be told: ten files have as many
+MIN_BLOCKS = 5  # of a stretch
 MAX_PIECES = 32
 MAX_NOTES = 1200  # of each
 LEAST_SPREAD = 0.1
@@ -66,11 +67,11 @@ def course_of(
         for piece in islice(pieces, MAX_PIECES)
         for end in range(2 * BLOCK, min(piece.num_notes, MAX_NOTES) + 1, BLOCK)
     ]
-    if len(openings) < MIN_PIECES or not found[0] or len(shapes) < MIN_PIECES:
+    if len(openings) < MIN_PIECES or not found[0] or len(shapes) < MIN_BLOCKS:
         return None
     surprise: list[Usual] = []
     for values in found:  # short pieces have no later places: they go on like the last that there is
-        surprise.append(_usual(values) if len(values) >= MIN_PIECES or not surprise else surprise[-1])
+        surprise.append(_usual(values) if len(values) >= MIN_BLOCKS or not surprise else surprise[-1])
     return Course(tuple(surprise), tuple(_usual(column) for column in zip(*shapes, strict=True)))
 
 
@@ -169,7 +170,7 @@ def continue_each(
     if course is None:
         raise UserError(
             f"steering {options.steering}: this checkpoint does not say how held-out music goes along: an "
-            "earlier version wrote it, its run is not over, or it has fewer than 5 validation pieces; leave "
+            "earlier version wrote it, its run is not over, or it has fewer than 3 validation pieces; leave "
             "it at 1"
         )
     grammar = Grammar(codec, options, beats, pace, wishes)
