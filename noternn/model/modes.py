@@ -1,4 +1,4 @@
-"""How a network computes while it composes."""
+"""Ways of computing that hold for a time: in one thread, in evaluation mode."""
 
 from __future__ import annotations
 

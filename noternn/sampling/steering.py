@@ -28,7 +28,7 @@ from noternn.tokenizer.pace import Pace, note_counts
 from noternn.tokenizer.pitch_kinds import BEATS_A_BAR
 
 MIN_PIECES = 3  # held-out ones, of which a course can be told: ten files have as many
-MIN_BLOCKS = 5  # of a stretch
+MIN_BLOCKS = 5  # of notes, of which a mean and a spread can be told
 MAX_PIECES = 32
 MAX_NOTES = 1200  # of each
 LEAST_SPREAD = 0.1
