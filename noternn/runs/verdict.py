@@ -14,7 +14,7 @@ MAX_CURES = 3  # in the advice, which is read, not worked through
 FEW_PIECES = 10
 VERY_FEW_PIECES = 5  # with fewer that stands before everything else
 # To learn from; with fewer a trained start ended lower. Pieces of a band have more notes each.
-FEW_NOTES, FEW_NOTES_OF_BANDS = 5_000, 50_000
+FEW_NOTES, FEW_NOTES_OF_BANDS = 5_000, 100_000
 FROM_BASE = (
     "try recipe=from_base first: with 8 pieces the network that comes with NoteRNN as a start ended "
     "0.4 to 1.1 nats a note lower, with 20 up to 0.2"

@@ -163,7 +163,7 @@ def test_a_run_that_knows_its_training_pieces_much_better_is_told_a_cure_and_no_
 def test_a_run_on_few_notes_is_told_to_start_from_the_base_first() -> None:
     few = {"num_validation_pieces": 50, "num_train_notes": 4_999}
     event = with_settings(tokenizer={"name": "event"})
-    for tokens, most in (({"name": "event"}, 5_000), ({"name": "event", "program": True}, 50_000)):
+    for tokens, most in (({"name": "event"}, 5_000), ({"name": "event", "program": True}, 100_000)):
         for num_notes in (most - 1, most):
             (first, *_) = advice(SETTLED, with_settings(tokenizer=tokens), 50, num_notes)
             assert first.startswith("try recipe=from_base first:") == (num_notes < most)
