@@ -142,9 +142,9 @@ class Composing:
         tempo = options.tempo or (clock.last_tempo if clock else composer.tempo)
         beats = options.beats if options.seconds is None else options.seconds * tempo / 60
         wishes = arranged.wished(options, composer)
-        asked: dict[str, Any] = {"instruments": options.instruments}
-        asked["wishes"] = wishes
-        pieces = composer.compose_each(primers, self.sampling, beats, clock, **asked)
+        pieces = composer.compose_each(
+            primers, self.sampling, beats, clock, wishes, instruments=options.instruments
+        )
         ends = [primer_end(primer, composer.codec, composer.tempo) for primer in primers]
         new = [piece.select(piece.onset >= end) for piece, end in zip(pieces, ends, strict=True)]
         return self._samples(pieces, new, origins)

@@ -79,9 +79,7 @@ class Corpus:
         rows = self.label_rows("train", names)
         if rows is not None:
             most = max(1, MAX_BANDS // len(names))
-            labelled = [
-                [pieces[k] for k in np.flatnonzero(rows == row).tolist()] for row in range(1, len(names) + 1)
-            ]
+            labelled = [pieces.taken(np.flatnonzero(rows == row)) for row in range(1, len(names) + 1)]
             of_each = [bands_of(some, self.codec, most) for some in labelled]
             record["label_bands"] = [[sorted(band) for band in bands] for bands in of_each]
         return record

@@ -121,7 +121,7 @@ class Grammar:
         options: Sampling,
         beats: float | None,
         pace: Pace | None,
-        wishes: Wishes = ANYTHING,
+        wishes: Wishes,
     ) -> None:
         if options.repetition_penalty != 1 and codec.tokenizer.holds_notes:
             raise UserError(
