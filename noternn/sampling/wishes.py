@@ -55,14 +55,18 @@ def ids_within(codec: Codec, pitch_classes: Iterable[int], lowest: int, highest:
     """
     classes = sorted(set(pitch_classes))
     allowed = np.ones(len(codec.vocabulary), dtype=np.bool_)
+    is_any = False  # of those that say a pitch
     known: set[int] = set()
     for id_, token in islice(enumerate(codec.vocabulary.tokens), len(SPECIAL_TOKENS), None):
         if codec.tokenizer.transposed(token, 1) == token:
             continue  # it says no pitch: drums stay, which alone would be read as pitches
         pitch = codec.decode([id_]).pitch
         allowed[id_] = bool((np.isin(pitch % 12, classes) & (pitch >= lowest) & (pitch <= highest)).all())
+        is_any |= bool(allowed[id_])
         known |= set(pitch.tolist())
-    if not any(pitch % 12 in classes and lowest <= pitch <= highest for pitch in known):
+    if not is_any:
         heard = f"it knows {min(known)} to {max(known)}" if known else "it knows none"
-        raise UserError(f"no pitch that this network knows is in the key and range: {heard}")
+        raise UserError(
+            f"no pitch that this network knows alone or in a chord is in the key and range: {heard}"
+        )
     return allowed

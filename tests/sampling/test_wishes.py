@@ -91,3 +91,11 @@ def test_chords_in_one_token_are_not_counted() -> None:
 def test_a_range_of_no_pitch_that_the_network_knows_is_told() -> None:
     with pytest.raises(UserError, match=r"no pitch that this network knows .*: it knows 48 to 83"):
         ids_within(BAND, C_MAJOR, 100, 110)
+
+
+def test_a_key_of_no_chord_that_the_network_knows_is_told() -> None:
+    piece = Piece.from_notes([0, 0, 480, 480], 480, [60, 61, 62, 63])
+    tokenizer = ChordTokenizer()
+    codec = Codec(tokenizer, Vocabulary(sorted(set(tokenizer.tokenize(piece)))))
+    with pytest.raises(UserError, match="in a chord is in the key and range: it knows 60 to 63"):
+        ids_within(codec, C_MAJOR, 0, 127)
